@@ -1,0 +1,367 @@
+//! Compiled configuration of the filters, as JSON in the plugin's `configuration`.
+//!
+//! Every reference in here is resolved: names that a rule mentions exist, windows are keywords, money is
+//! integer. Units are in the field names: `_ms` milliseconds, `_pico` 10⁻¹² USD per token, `_nano` 10⁻⁹ USD.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the `exchange` machine of one gateway needs to judge a request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exchange {
+    /// Policy version: shown in spans and in `x-weir-policy`.
+    pub version: String,
+    /// Largest request body in bytes; a larger one is answered with 413 in the client's dialect.
+    pub max_body: u64,
+    /// Whole exchange, retries and stream included, in milliseconds; 0 is no limit.
+    pub request_timeout_ms: u64,
+    /// What happens to a path of no LLM API.
+    pub unknown_paths: UnknownPaths,
+    /// What the `x-weir-*` response headers tell clients.
+    pub headers: ShowHeaders,
+    /// How callers are told apart.
+    pub identity: Identity,
+    /// Label names that a client may set by `x-weir-label-NAME`.
+    pub client_labels: Vec<String>,
+    /// Who may call, by tenant.
+    pub tenants: Vec<Tenant>,
+    /// Where requests can go.
+    pub providers: Vec<Provider>,
+    /// What may be asked for.
+    pub models: Vec<Model>,
+    /// Hard limits of where a request may go; all that match apply together.
+    pub boundaries: Vec<Boundary>,
+    /// Preferences; the first that matches wins.
+    pub routes: Vec<Route>,
+    /// When and how often another try is made.
+    pub retry: Retry,
+    /// Limits on what may be spent; all that match apply.
+    pub budgets: Vec<Budget>,
+    /// The ledger's address; `None` only where no budget exists.
+    pub ledger: Option<Ledger>,
+    /// What is found and hidden; all that match apply.
+    pub redaction: Vec<Redaction>,
+    /// Where spans go.
+    pub telemetry: Telemetry,
+}
+
+/// Paths of no LLM API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPaths {
+    /// 404, naming what is served.
+    #[default]
+    Deny,
+    /// Handed on untouched.
+    Pass,
+}
+
+/// What clients are told in `x-weir-*` response headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShowHeaders {
+    /// Nothing.
+    None,
+    /// Request id and policy version.
+    #[default]
+    Ids,
+    /// Ids, and why the request went where it went.
+    Reasons,
+}
+
+/// Credential sources in order; the first whose credential is present decides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Where an API key may be found.
+    pub from: Vec<KeySource>,
+    /// The tenant of callers without a credential; `None` refuses them.
+    pub anonymous: Option<String>,
+}
+
+/// A header that carries an API key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeySource {
+    /// Lower-case header name.
+    pub header: String,
+    /// Authentication scheme before the key, compared without case: `bearer`.
+    pub scheme: Option<String>,
+}
+
+/// One tenant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tenant {
+    /// Unique name.
+    pub name: String,
+    /// Its API keys.
+    pub keys: Vec<Key>,
+    /// Models that may be asked for and that may be chosen, `auto` included; empty allows none.
+    pub models: Vec<String>,
+    /// Labels of all its requests.
+    pub labels: BTreeMap<String, String>,
+    /// Token limits of one request.
+    pub limits: Limits,
+}
+
+/// One API key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Key {
+    /// Shown in spans and spend, never secret.
+    pub id: String,
+    /// SHA-256 of the key, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Labels that override the tenant's.
+    pub labels: BTreeMap<String, String>,
+    /// Unix seconds from which the key is refused.
+    pub expires: Option<u64>,
+}
+
+/// Token limits of one request; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// More input is refused with 400.
+    pub max_input_tokens: Option<u64>,
+    /// More output, or none asked, is set to this.
+    pub max_output_tokens: Option<u64>,
+}
+
+/// A provider's API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// vLLM's OpenAI-compatible server.
+    #[default]
+    Vllm,
+    /// Any OpenAI-compatible server.
+    Openai,
+    /// Amazon Bedrock Converse.
+    Bedrock,
+}
+
+/// A provider as Exchange sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Provider {
+    /// Unique name.
+    pub name: String,
+    /// Its API.
+    pub kind: ProviderKind,
+    /// Region that boundaries refer to.
+    pub region: String,
+    /// Envoy cluster that reaches it.
+    pub cluster: String,
+}
+
+/// A model name that clients use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// Unique name.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// Where it is served; tried by `priority`, then `weight`.
+    pub targets: Vec<Target>,
+}
+
+/// One place where a model is served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Target {
+    /// Name of a [`Provider`].
+    pub provider: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Share among targets of the same priority.
+    pub weight: u32,
+    /// Vocabulary: `o200k_base`, `o200k_harmony`, `cl100k_base`, or `None` when it is unknown and the byte bound holds.
+    pub tokenizer: Option<String>,
+    /// Context window in tokens.
+    pub context: u64,
+    /// Features: `tools`, `json_schema`, `images`, `documents`, `audio`, `reasoning`.
+    pub supports: Vec<String>,
+    /// Prices; `None` is unpriced.
+    pub price: Option<Price>,
+}
+
+/// Prices in pico-USD (10⁻¹² USD) per token: 1 USD per million tokens is 1,000,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Price {
+    /// Uncached input.
+    pub input_pico: u64,
+    /// Output, reasoning included.
+    pub output_pico: u64,
+    /// Input read from the provider's cache; `None` is the input price.
+    pub cache_read_pico: Option<u64>,
+    /// Input written to the provider's cache; `None` is the input price.
+    pub cache_write_pico: Option<u64>,
+}
+
+/// A condition: every given field must hold, a list means any of its values, an empty field means everyone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct When {
+    /// Tenant names.
+    pub tenant: Vec<String>,
+    /// Key ids.
+    pub key: Vec<String>,
+    /// Model names: the asked one in routes, the chosen one in budgets.
+    pub model: Vec<String>,
+    /// Label values by name.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// Types of findings, before redaction.
+    pub found: Vec<String>,
+}
+
+/// Where matching requests may go; an empty list does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Boundary {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    pub when: When,
+    /// Providers allowed.
+    pub providers: Vec<String>,
+    /// Regions allowed.
+    pub regions: Vec<String>,
+}
+
+/// A preference.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Route {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    pub when: When,
+    /// Name of the model to use.
+    pub model: String,
+    /// Whether targets after the first may be tried; absent is yes.
+    pub fallback: Option<bool>,
+}
+
+/// When another try is made, and how long each may take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Tries in all, the first included; 0 and 1 mean no retry.
+    pub tries: u32,
+    /// `connect`, `reset`, `429`, `5xx`.
+    pub on: Vec<String>,
+    /// Streamed answers: until the first byte of the answer, in milliseconds; 0 is no limit.
+    pub first_byte_ms: u64,
+}
+
+/// One budget. Each limit that is given is an instance of its own: both must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    pub when: When,
+    /// One counter for each value of these: `tenant`, `key`, `model`, or a label name.
+    pub each: Vec<String>,
+    /// Tokens, input and output together.
+    pub tokens: Option<u64>,
+    /// Requests.
+    pub requests: Option<u64>,
+    /// Nano-USD (10⁻⁹ USD).
+    pub usd_nano: Option<u64>,
+    /// `minute`, `hour`, `day`, `week` or `month`, by the calendar.
+    pub window: String,
+    /// Hash of when/each/unit/window; a new hash starts a new counter. 16 lower-case hex digits.
+    pub definition: String,
+    /// What happens without a ledger.
+    pub ledger_lost: LedgerLost,
+}
+
+/// What happens to requests under a budget whose ledger cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerLost {
+    /// 503 after `lost_after`.
+    #[default]
+    Deny,
+    /// The lease in hand may be used up, then 503.
+    AllowLocal,
+}
+
+/// Where the ledger answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Envoy cluster of the control plane's gRPC.
+    pub cluster: String,
+}
+
+/// What is found in texts, and what happens to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redaction {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    pub when: When,
+    /// Detector types, groups resolved: `email`, `credit_card`, `us_ssn`.
+    pub find: Vec<String>,
+    /// Words of the house, compared without case.
+    pub words: Vec<String>,
+    /// What happens to a finding.
+    pub action: Action,
+    /// Applies to what the client sends.
+    pub request: bool,
+    /// Applies to what the model answers.
+    pub response: bool,
+}
+
+/// What happens to a finding, mildest first: of several the greatest wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Counted only.
+    Report,
+    /// Replaced by a placeholder that is restored in the answer.
+    #[default]
+    Tokenize,
+    /// Replaced by its type.
+    Mask,
+    /// The request is refused.
+    Block,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Envoy cluster of an OTLP/gRPC collector; `None` emits no spans.
+    pub otlp_cluster: Option<String>,
+    /// Labels that become span attributes.
+    pub labels: Vec<String>,
+}
+
+/// What the `attempt` machine of one provider's cluster needs. Everything else comes with the request's plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attempt {
+    /// Name of the provider.
+    pub provider: String,
+    /// Its API.
+    pub kind: ProviderKind,
+    /// `:authority` of requests to it.
+    pub authority: String,
+    /// Prepended to the API's own path, without a trailing slash: `/openai`.
+    pub path_prefix: String,
+    /// Whole value of the `authorization` header; `None` sends none (or Envoy's signer writes it).
+    pub authorization: Option<String>,
+}

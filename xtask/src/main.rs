@@ -1,0 +1,2 @@
+//! Build, setup and test verbs.
+fn main() {}
