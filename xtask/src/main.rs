@@ -1,2 +1,22 @@
-//! Build, setup and test verbs.
-fn main() {}
+//! `cargo xtask VERB`: set-up, build, tests, benchmarks and the running demo. What users run is the `weir` binary.
+
+mod bench;
+mod build;
+mod cli;
+mod lint;
+mod paths;
+mod process;
+mod running;
+mod setup;
+mod tally;
+mod test;
+
+fn main() -> std::process::ExitCode {
+    match cli::run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `build`: the module and the `weir` binary; for tests also the modules that only tests load.
+
+use std::path::Path;
+
+use crate::paths;
+use crate::process::{Context, Error, Result, cargo, copy_if_changed, run, say};
+use crate::setup::wasm::{self, TARGET};
+
+/// A module to build: one crate, one set of features.
+struct Module {
+    package: &'static str,
+    features: &'static str,
+    /// Its name below `target/weir/`, without extension.
+    name: &'static str,
+}
+
+const MODULE: Module = Module { package: "weir-wasm", features: "", name: "weir" };
+const TEST_MODULES: [Module; 3] = [
+    // Panics when a request asks for it.
+    Module { package: "weir-wasm", features: "planted-faults", name: "weir-faults" },
+    // Measures what the design rests on, and is the filter that does nothing in benchmarks.
+    Module { package: "weir-probe", features: "", name: "probe" },
+    // Other code behind the same `vm_id`, as after an upgrade.
+    Module { package: "weir-probe", features: "second-version", name: "probe-2" },
+];
+
+/// What users need.
+pub fn all() -> Result {
+    module(&MODULE)?;
+    server()
+}
+
+/// What tests need besides.
+pub fn for_tests() -> Result {
+    all()?;
+    TEST_MODULES.iter().try_for_each(module)
+}
+
+/// What benchmarks need: no planted faults.
+pub fn for_bench() -> Result {
+    module(&MODULE)?;
+    TEST_MODULES.iter().filter(|wanted| wanted.name == "probe").try_for_each(module)
+}
+
+fn server() -> Result {
+    say("building weir");
+    run(cargo().args(["build", "--release", "-p", "weir"]))
+}
+
+fn module(wanted: &Module) -> Result {
+    let toolchain = wasm::find().ok_or_else(|| Error::new("no toolchain for wasm: run cargo xtask setup"))?;
+    // A cdylib's file name does not tell its features apart, so that two sets of features would take turns in
+    // overwriting each other: each set has a folder of its own.
+    let folder = match wanted.features {
+        "" => paths::target(),
+        features => paths::weir().join("build").join(features),
+    };
+    let mut command = toolchain.cargo_build();
+    command.args(["--profile", "wasm", "-p", wanted.package]).arg("--target-dir").arg(&folder);
+    if !wanted.features.is_empty() {
+        command.args(["--features", wanted.features]);
+    }
+    wasm::run_build(&mut command, &format!("{}.wasm", wanted.name))?;
+    let crate_file = format!("{}.wasm", wanted.package.replace('-', "_"));
+    let built = folder.join(TARGET).join("wasm").join(crate_file);
+    let place = paths::weir().join(format!("{}.wasm", wanted.name));
+    if copy_if_changed(&built, &place)? {
+        say(format!("{} ({} KB)", shown(&place), size(&place)? / 1000));
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(paths::root()).unwrap_or(path).display().to_string()
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).context("cannot read the module")?.len())
+}
