@@ -1,0 +1,47 @@
+//! Switches that break one safety rule each, so that a simulation can prove that it would notice. Without the feature
+//! `mutants` every switch is a constant `false` and no trace is left in the build.
+
+/// A rule broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The ledger grants a silent session's units again.
+    ExpiryRegrant,
+    /// The reaper gives a dead VM's reservations back instead of presuming them spent.
+    ReapRelease,
+    /// A session is known by its node alone, so a restarted process continues the dead one's numbers.
+    SameSid,
+    /// A grant is added to what the process has, instead of merged by maximum.
+    GAdd,
+    /// Returns are told as differences, so a repeated report returns twice.
+    RetDelta,
+    /// The ledger replies before its log is on the disk.
+    NoSync,
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local!(static ON: Cell<Option<Mutant>> = const { Cell::new(None) });
+
+    /// Breaks one rule on this thread, or none.
+    pub fn set(mutant: Option<Mutant>) {
+        ON.with(|on| on.set(mutant));
+    }
+
+    /// Whether this rule is broken.
+    pub fn on(mutant: Mutant) -> bool {
+        ON.with(|on| on.get() == Some(mutant))
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{on, set};
+
+/// Whether this rule is broken: never in a build that serves.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn on(_: Mutant) -> bool {
+    false
+}
