@@ -1,0 +1,310 @@
+//! What is done to texts, and what is told about requests: redaction, guardrails, prompts, context,
+//! validation, alerts, telemetry.
+
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Count, Duration, Percent};
+use super::rule::{When, is_default};
+use super::scalar::{self, Many};
+
+/// What is found, and what happens to it. Per finding the strictest matching rule wins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redaction {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// Detectors and groups of detectors.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub find: Many<String>,
+    /// Words of the house, case ignored.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub words: Many<String>,
+    /// What happens to a finding.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// Where. Left out: `request`.
+    #[serde(default, rename = "in", skip_serializing_if = "Many::is_empty")]
+    pub within: Many<Direction>,
+    /// What happens when it cannot be looked for. Left out: `deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// What happens to a finding, mildest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Counted only.
+    Report,
+    /// Replaced by a placeholder that is restored in the answer.
+    #[default]
+    Tokenize,
+    /// Replaced by a keyed digest.
+    Hash,
+    /// Replaced by its type.
+    Mask,
+    /// Refused.
+    Block,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// What the client sends.
+    Request,
+    /// What the model answers.
+    Response,
+}
+
+/// What happens when a check cannot be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Refuse.
+    #[default]
+    Deny,
+    /// Go on, marked.
+    Pass,
+}
+
+/// A verdict of others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Guardrail {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// An Amazon Bedrock guardrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bedrock: Option<BedrockGuardrail>,
+    /// Where. Left out: `request`.
+    #[serde(default, rename = "in", skip_serializing_if = "Many::is_empty")]
+    pub within: Many<Direction>,
+    /// How long to wait for the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// What happens without a verdict. Left out: `deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// An Amazon Bedrock guardrail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BedrockGuardrail {
+    /// Name of a provider of kind `bedrock`.
+    pub provider: String,
+    /// Its identifier.
+    #[serde(deserialize_with = "scalar::plain")]
+    pub id: String,
+    /// Its version.
+    #[serde(deserialize_with = "scalar::plain")]
+    pub version: String,
+}
+
+/// A system prompt put in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// Where. Left out: `before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Its texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<PromptVersion>,
+}
+
+/// Where a system prompt is put, by the client's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Before it.
+    #[default]
+    Before,
+    /// After it.
+    After,
+    /// In its place.
+    Replace,
+}
+
+/// One text of a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PromptVersion {
+    /// Unique in its prompt.
+    pub id: u64,
+    /// Share. Left out: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// The text.
+    pub system: String,
+}
+
+/// How long conversations are cut to fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// What they are cut to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_input_tokens: Option<Count>,
+    /// What is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop: Option<Drop>,
+    /// Whether repeated texts are sent once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<bool>,
+}
+
+/// What is left out of a conversation that is too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Drop {
+    /// The oldest turns; never system, never half of a tool call.
+    #[default]
+    OldestTurns,
+}
+
+/// How answers are checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Validate {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// What happens to an answer that fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_invalid: Option<OnInvalid>,
+    /// What happens in streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
+}
+
+/// What happens to an answer that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct OnInvalid {
+    /// So many times again, then 502.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<u32>,
+}
+
+/// How streamed answers are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// Passed on and reported.
+    #[default]
+    Report,
+    /// Held until they are whole.
+    Hold,
+}
+
+/// Whom to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// URL that gets a POST.
+    pub webhook: String,
+    /// Of what.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub on: Many<NotifyOn>,
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyOn {
+    /// A budget passed an alert mark.
+    Budget,
+    /// A gateway refused a configuration.
+    Nack,
+    /// A guardrail could not be asked.
+    GuardFailure,
+    /// A request had no price.
+    Unpriced,
+}
+
+/// Spans and the decision log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// `http://HOST:PORT` of an OTLP/gRPC collector; left out: no spans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
+    /// Share of requests that get a span; errors, refusals and aborts always do. Left out: `100%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Percent>,
+    /// Prompt and answer in spans. Left out: `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// Labels that become span attributes.
+    #[serde(skip_serializing_if = "Many::is_empty")]
+    pub labels: Many<String>,
+    /// The log of decisions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
+}
+
+/// Prompt and answer in spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Left out.
+    #[default]
+    None,
+    /// As redacted.
+    Redacted,
+}
+
+/// The log of decisions: hash-chained, without content.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Decisions {
+    /// Path of the file.
+    pub file: String,
+    /// Which requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// What happens when it cannot be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
