@@ -1,0 +1,158 @@
+//! An OpenTelemetry collector that keeps what it gets: the messages and the server are OpenTelemetry's own crate's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1 as otlp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// A span, flattened for assertions.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// As sent.
+    pub raw: otlp::Span,
+    /// The span's attributes.
+    pub attributes: BTreeMap<String, Value>,
+    /// The resource's attributes.
+    pub resource: BTreeMap<String, Value>,
+}
+
+impl Span {
+    /// 32 hex digits.
+    pub fn trace_id(&self) -> String {
+        hex(&self.raw.trace_id)
+    }
+
+    /// 16 hex digits.
+    pub fn span_id(&self) -> String {
+        hex(&self.raw.span_id)
+    }
+
+    /// 16 hex digits; empty for a root.
+    pub fn parent_id(&self) -> String {
+        hex(&self.raw.parent_span_id)
+    }
+
+    /// An attribute, null when absent.
+    pub fn get(&self, name: &str) -> &Value {
+        self.attributes.get(name).unwrap_or(&Value::Null)
+    }
+}
+
+/// A running collector; it ends with this value.
+pub struct Collector {
+    port: u16,
+    store: Store,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Store {
+    spans: Arc<Mutex<Vec<Span>>>,
+    exports: Arc<Mutex<usize>>,
+}
+
+impl Collector {
+    /// Listens on a port of its own.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let store = Store::default();
+        let service = TraceServiceServer::new(store.clone());
+        let server = tonic::transport::Server::builder().add_service(service);
+        let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move {
+            let _ = serving.await;
+        });
+        Self { port, store, task }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All spans so far.
+    pub fn spans(&self) -> Vec<Span> {
+        self.store.spans.lock().map(|spans| spans.clone()).unwrap_or_default()
+    }
+
+    /// Export calls so far.
+    pub fn exports(&self) -> usize {
+        self.store.exports.lock().map(|count| *count).unwrap_or_default()
+    }
+
+    /// Waits until there are `count` spans that `wanted` accepts and gives them.
+    pub async fn wait(&self, count: usize, wanted: impl Fn(&Span) -> bool) -> Vec<Span> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let spans: Vec<Span> = self.spans().into_iter().filter(|span| wanted(span)).collect();
+            if spans.len() >= count {
+                return spans;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} spans came", spans.len());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Store {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut spans = self.spans.lock().map_err(|_| Status::internal("poisoned"))?;
+        for resource in request.into_inner().resource_spans {
+            let about = attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+            for raw in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                let attributes = attributes(raw.attributes.clone());
+                spans.push(Span { raw, attributes, resource: about.clone() });
+            }
+        }
+        *self.exports.lock().map_err(|_| Status::internal("poisoned"))? += 1;
+        Ok(Response::new(ExportTraceServiceResponse { partial_success: None }))
+    }
+}
+
+fn attributes(pairs: Vec<KeyValue>) -> BTreeMap<String, Value> {
+    pairs.into_iter().map(|pair| (pair.key, value(pair.value))).collect()
+}
+
+fn value(value: Option<AnyValue>) -> Value {
+    match value.and_then(|value| value.value) {
+        None => Value::Null,
+        Some(Any::StringValue(text)) => json!(text),
+        Some(Any::BoolValue(yes)) => json!(yes),
+        Some(Any::IntValue(number)) => json!(number),
+        Some(Any::DoubleValue(number)) => json!(number),
+        Some(Any::ArrayValue(list)) => list.values.into_iter().map(|item| self::value(Some(item))).collect(),
+        Some(Any::KvlistValue(list)) => json!(attributes(list.values)),
+        Some(Any::BytesValue(bytes)) => json!(hex(&bytes)),
+        #[allow(unreachable_patterns, reason = "later versions of the protocol have more kinds")]
+        Some(_) => Value::Null,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
