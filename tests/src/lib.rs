@@ -1,1 +1,4 @@
-//! weir-tests.
+//! What Weir is tested with: real Envoys, simulated providers, judges from outside. Nothing of it is shipped.
+
+pub mod harness;
+pub mod sim;

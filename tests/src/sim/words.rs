@@ -1,0 +1,191 @@
+//! Words that replies and benchmark prompts are made of: common English with words of other scripts, signs
+//! and emoji among them, so that token boundaries, character boundaries and chunk boundaries all disagree.
+
+use super::rng::Rng;
+
+/// Common words, about four in five of a text.
+pub const COMMON: &[&str] = &[
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "that",
+    "is",
+    "was",
+    "for",
+    "with",
+    "as",
+    "on",
+    "river",
+    "level",
+    "measure",
+    "gate",
+    "stone",
+    "morning",
+    "evening",
+    "keeper",
+    "carefully",
+    "opened",
+    "closed",
+    "slowly",
+    "water",
+    "between",
+    "before",
+    "after",
+    "every",
+    "another",
+    "without",
+    "question",
+    "answer",
+    "number",
+    "account",
+    "engine",
+    "signal",
+    "window",
+    "harbour",
+    "winter",
+    "summer",
+    "reservoir",
+    "overflow",
+    "channel",
+    "council",
+    "decided",
+    "reported",
+    "observed",
+    "approximately",
+    "understanding",
+    "nevertheless",
+    "infrastructure",
+    "configuration",
+    "throughput",
+    "latency",
+    "temperature",
+    "distribution",
+    "can't",
+    "they've",
+    "it's",
+    "I'm",
+    "we'd",
+    "one",
+    "two",
+    "three",
+    "hundred",
+    "because",
+    "although",
+    "whether",
+    "quiet",
+    "narrow",
+    "bright",
+    "heavy",
+    "sudden",
+    "ordinary",
+    "remarkable",
+    "village",
+    "mountain",
+    "valley",
+    "northern",
+    "southern",
+    "recorded",
+    "hypothesis",
+    "evaluation",
+    "function",
+    "variable",
+    "returns",
+];
+
+/// Words of many scripts, numbers, signs, code and emoji (some of several code points).
+pub const RARE: &[&str] = &[
+    "naïve",
+    "Übergröße",
+    "façade",
+    "smörgåsbord",
+    "žluťoučký",
+    "Đường",
+    "ağaç",
+    "coração",
+    "река",
+    "мельница",
+    "вода",
+    "ποτάμι",
+    "γέφυρα",
+    "نهر",
+    "السد",
+    "מים",
+    "נהר",
+    "नदी",
+    "पानी",
+    "जल",
+    "แม่น้ำ",
+    "ประตู",
+    "河流",
+    "水位",
+    "上海",
+    "川の流れ",
+    "ダム",
+    "せき",
+    "강물",
+    "수문",
+    "ძველი",
+    "ջուր",
+    "නදිය",
+    "நதி",
+    "ወንዝ",
+    "3.14159",
+    "1,024",
+    "2026-08-03",
+    "42%",
+    "0xDEADBEEF",
+    "x += 1;",
+    "fn main()",
+    "{\"k\": [1]}",
+    "\"quoted\"",
+    "back\\slash",
+    "a/b",
+    "C++",
+    "—",
+    "…",
+    "→",
+    "≈",
+    "€9.99",
+    "№7",
+    "🙂",
+    "🌊",
+    "👩‍👩‍👧",
+    "🇩🇪",
+    "👍🏽",
+    "e\u{301}tude",
+    "ﬁnal",
+    "𝔘nicode",
+    "ſtone's",
+    "\u{200b}",
+    "ﷺ",
+    "\t",
+    "\n\n",
+];
+
+/// One word, rare ones at one in `rarity`.
+pub fn word(rng: &mut Rng, rarity: usize) -> &'static str {
+    let pool = if rarity > 0 && rng.below(rarity) == 0 { RARE } else { COMMON };
+    rng.pick(pool)
+}
+
+/// Appends sentences until `text` has at least `bytes` bytes.
+pub fn sentences(text: &mut String, bytes: usize, rarity: usize, rng: &mut Rng) {
+    while text.len() < bytes {
+        let length = rng.between(5, 14);
+        for at in 0..length {
+            let word = word(rng, rarity);
+            if at == 0 {
+                let mut characters = word.chars();
+                text.extend(characters.next().into_iter().flat_map(char::to_uppercase));
+                text.push_str(characters.as_str());
+            } else {
+                text.push(' ');
+                text.push_str(word);
+            }
+        }
+        text.push_str(rng.pick(&[". ", ". ", ". ", "? ", "! ", ".\n"]));
+    }
+}
