@@ -1,6 +1,26 @@
 //! Exact token counts: text in, the number of BPE tokens out, as the provider's own tokenizer would
 //! count it. Special tokens are counted as ordinary text. It is no chat template: the few tokens that
 //! a provider adds around each message are the caller's business.
+//!
+//! A text is cut into pieces ([`split`]); most pieces are one token, which one look into a perfect hash
+//! tells ([`tables`]); the others are encoded by merges ([`merge`]), very long ones in windows ([`long`]). All
+//! tables are static data, so there is no load step, and no text makes the work more than n·log n.
+
+mod classes;
+mod counter;
+mod hash;
+mod long;
+mod merge;
+mod run;
+mod split;
+mod tables;
+
+pub use counter::Counter;
+
+use classes::Scan;
+use long::{Long, WINDOW};
+use merge::Merger;
+use tables::Tables;
 
 /// A vocabulary that this build carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +41,18 @@ pub enum Vocabulary {
 }
 
 impl Vocabulary {
+    /// Every vocabulary of this build.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "o200k")]
+        Self::O200kBase,
+        #[cfg(feature = "cl100k")]
+        Self::Cl100kBase,
+        #[cfg(feature = "p50k")]
+        Self::P50kBase,
+        #[cfg(feature = "r50k")]
+        Self::R50kBase,
+    ];
+
     /// The vocabulary of that name, or `None` where this build does not carry it.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -49,19 +81,41 @@ impl Vocabulary {
             Self::R50kBase => "r50k_base",
         }
     }
+
+    fn tables(self) -> &'static Tables {
+        match self {
+            #[cfg(feature = "o200k")]
+            Self::O200kBase => &tables::O200K,
+            #[cfg(feature = "cl100k")]
+            Self::Cl100kBase => &tables::CL100K,
+            #[cfg(feature = "p50k")]
+            Self::P50kBase => &tables::P50K,
+            #[cfg(feature = "r50k")]
+            Self::R50kBase => &tables::R50K,
+        }
+    }
 }
 
 /// The number of tokens in `text`.
 pub fn count(vocabulary: Vocabulary, text: &str) -> u64 {
-    let mut ids = Vec::new();
-    encode(vocabulary, text, &mut ids);
-    ids.len() as u64
+    count_text(vocabulary.tables(), &mut Merger::default(), text)
 }
 
-/// Appends the token ids of `text`.
-pub fn encode(_vocabulary: Vocabulary, text: &str, ids: &mut Vec<u32>) {
-    // Interim: one id per byte (the upper bound) until the tables are in.
-    ids.extend(text.bytes().map(u32::from));
+/// Appends the token ids of `text`; for tests and tools, the gateway only counts.
+pub fn encode(vocabulary: Vocabulary, text: &str, ids: &mut Vec<u32>) {
+    let tables = vocabulary.tables();
+    let mut merger = Merger::default();
+    for_pieces(tables, text, |at, end| {
+        let piece = text.as_bytes().get(at..end).unwrap_or_default();
+        if piece.len() <= WINDOW {
+            merger.merge(tables, piece);
+            ids.extend(merger.tokens().map(|(token, _)| token));
+        } else {
+            let mut long = Vec::new();
+            Long::default().advance(tables, &mut merger, piece, true, Some(&mut long));
+            ids.append(&mut long);
+        }
+    });
 }
 
 /// A proven bound on the tokens of any text of so many bytes: every token is at least one byte.
@@ -69,30 +123,34 @@ pub const fn upper_bound(bytes: u64) -> u64 {
     bytes
 }
 
-/// Counts a text that arrives in chunks, in bounded memory.
-#[derive(Clone, Debug)]
-pub struct Counter {
-    settled: u64,
+fn count_text(tables: &Tables, merger: &mut Merger, text: &str) -> u64 {
+    let mut count = 0;
+    for_pieces(tables, text, |at, end| count += count_piece(tables, merger, text.as_bytes(), at, end));
+    count
 }
 
-impl Counter {
-    /// A counter that has seen no text.
-    pub fn new(_vocabulary: Vocabulary) -> Self {
-        Self { settled: 0 }
+/// Calls `each` with the bounds of every piece.
+#[inline]
+fn for_pieces(tables: &Tables, text: &str, mut each: impl FnMut(usize, usize)) {
+    let mut scan = Scan::new(text);
+    let mut at = 0;
+    while at < text.len() {
+        // A piece is never empty; were one, the loop must end nevertheless.
+        let end = split::piece(tables.rules, &mut scan, at).max(at + 1);
+        each(at, end);
+        at = end;
     }
+}
 
-    /// Takes the next chunk; a chunk may end anywhere between two characters.
-    pub fn push(&mut self, text: &str) {
-        self.settled += text.len() as u64;
+#[inline]
+fn count_piece(tables: &Tables, merger: &mut Merger, text: &[u8], at: usize, end: usize) -> u64 {
+    if tables.is_token(text, at, end) {
+        return 1;
     }
-
-    /// Tokens that no later chunk can change (so at most [`total`](Self::total)). Free to read.
-    pub fn settled(&self) -> u64 {
-        self.settled
+    let piece = text.get(at..end).unwrap_or_default();
+    if piece.len() <= WINDOW {
+        return merger.merge(tables, piece) as u64;
     }
-
-    /// The exact count of the text so far, as if it ended here. Costs time in what is not settled.
-    pub fn total(&self) -> u64 {
-        self.settled
-    }
+    let count = Long::default().advance(tables, merger, piece, true, None);
+    count.unwrap_or(upper_bound(piece.len() as u64))
 }

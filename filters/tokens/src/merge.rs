@@ -1,0 +1,132 @@
+//! Byte-pair encoding of one piece: merge the two neighbours of the lowest rank, the leftmost first,
+//! until none merge. The candidates stand in a tournament tree, so a step costs the logarithm of the
+//! piece's length whatever the text, without the stale entries of a heap.
+
+use crate::tables::{NONE, Tables};
+
+/// A token of the piece, at the place where it begins. Places within a token are stale.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    token: u32,
+    /// Where the next token begins; the piece's length for the last one.
+    next: u32,
+    /// Where the token before begins.
+    previous: u32,
+}
+
+const STALE: Part = Part { token: NONE, next: NONE, previous: NONE };
+/// No candidate: loses to every rank.
+const NO_MERGE: u64 = u64::MAX;
+
+/// Room for the encoding of one piece after another, kept so that a piece needs no allocation.
+#[derive(Clone, Default)]
+pub struct Merger {
+    parts: Vec<Part>,
+    /// `tree[1]` is the winner; the children of `i` are `2i` and `2i + 1`; leaf `i` is the merge of the token that
+    /// begins at `i` with the next one, as rank above place, so that equal ranks go from left to right.
+    tree: Vec<u64>,
+    leaves: usize,
+}
+
+impl Merger {
+    /// Encodes `piece` and returns its number of tokens. O(n log n) time, 28 to 44 bytes of memory per byte.
+    pub fn merge(&mut self, tables: &Tables, piece: &[u8]) -> usize {
+        self.fill(tables, piece);
+        let mut count = piece.len();
+        while let Some(&winner) = self.tree.get(1)
+            && winner != NO_MERGE
+            && count > 1
+        {
+            self.step(tables, winner);
+            count -= 1;
+        }
+        count
+    }
+
+    /// The tokens of the last piece with the place where each ends.
+    pub fn tokens(&self) -> impl Iterator<Item = (u32, usize)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let part = self.parts.get(at)?;
+            // Forward only, whatever the table held, so that the walk ends.
+            at = (part.next as usize).max(at + 1);
+            Some((part.token, at))
+        })
+    }
+
+    /// Every byte a token of its own.
+    fn fill(&mut self, tables: &Tables, piece: &[u8]) {
+        let leaves = piece.len().next_power_of_two();
+        self.leaves = leaves;
+        self.parts.clear();
+        self.parts.extend(piece.iter().zip(0u32..).map(|(&byte, at)| Part {
+            token: tables.single(byte),
+            next: at + 1,
+            previous: at.wrapping_sub(1),
+        }));
+        self.tree.clear();
+        self.tree.resize(leaves, NO_MERGE);
+        let pairs = piece.iter().zip(piece.iter().skip(1)).zip(0u32..);
+        self.tree.extend(pairs.map(|((&left, &right), at)| candidate(tables.couple(left, right), at)));
+        self.tree.resize(2 * leaves, NO_MERGE);
+        let mut level = leaves;
+        while level > 1 {
+            let (above, below) = self.tree.split_at_mut(level);
+            let parents = above.iter_mut().skip(level / 2);
+            for (parent, [left, right]) in parents.zip(below.as_chunks::<2>().0) {
+                *parent = *left.min(right);
+            }
+            level /= 2;
+        }
+    }
+
+    /// Merges the winner with its right neighbour and renews the three candidates concerned.
+    #[inline]
+    fn step(&mut self, tables: &Tables, winner: u64) {
+        let (token, at) = ((winner >> 32) as u32, winner as u32);
+        let here = self.part(at);
+        let right = self.part(here.next);
+        let after = self.part(right.next);
+        if let Some(part) = self.parts.get_mut(at as usize) {
+            (part.token, part.next) = (token, right.next);
+        }
+        if let Some(part) = self.parts.get_mut(right.next as usize) {
+            part.previous = at;
+        }
+        self.renew(here.next, NO_MERGE);
+        let rank = if after.token == NONE { NONE } else { tables.merged(token, after.token) };
+        self.renew(at, candidate(rank, at));
+        let before = self.part(here.previous);
+        if before.token != NONE {
+            let rank = tables.merged(before.token, token);
+            self.renew(here.previous, candidate(rank, here.previous));
+        }
+    }
+
+    #[inline]
+    fn part(&self, at: u32) -> Part {
+        self.parts.get(at as usize).copied().unwrap_or(STALE)
+    }
+
+    /// Sets a leaf and the winners above it, as far up as they change.
+    #[inline]
+    fn renew(&mut self, leaf: u32, mut value: u64) {
+        let mut node = self.leaves + leaf as usize;
+        if let Some(place) = self.tree.get_mut(node) {
+            *place = value;
+        }
+        while node > 1 {
+            value = value.min(self.tree.get(node ^ 1).copied().unwrap_or(NO_MERGE));
+            node /= 2;
+            match self.tree.get_mut(node) {
+                Some(place) if *place != value => *place = value,
+                _ => return,
+            }
+        }
+    }
+}
+
+#[inline]
+fn candidate(rank: u32, at: u32) -> u64 {
+    if rank == NONE { NO_MERGE } else { u64::from(rank) << 32 | u64::from(at) }
+}

@@ -1,0 +1,171 @@
+//! The vocabularies as the static tables that `build.rs` wrote: read where they lie, aligned to cache
+//! lines, with nothing to load, allocate or free.
+
+use crate::hash;
+use crate::split::Rules;
+
+/// Aligns the tables within to a cache line, so that no slot lies on two.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+/// One vocabulary.
+pub struct Tables {
+    /// Where its pieces end.
+    pub rules: Rules,
+    /// The token of each byte.
+    singles: &'static [[u8; 4]],
+    /// The token of each two bytes, `NONE` where they are none.
+    couples: &'static [[u8; 4]],
+    /// Left token, right token and what they merge into, 18 bits each.
+    merges: Perfect<8>,
+    /// Words of up to 7 bytes, their length in the top byte.
+    small: Perfect<8>,
+    /// Words of 8 to 15 bytes, their length in the top byte.
+    middle: Perfect<16>,
+    /// Offsets into the arena of longer words.
+    long: Perfect<4>,
+    /// Longer words, each behind a byte with its length.
+    arena: &'static [u8],
+}
+
+/// No token.
+pub const NONE: u32 = u32::MAX;
+
+/// A perfect hash table of slots of so many bytes.
+struct Perfect<const SLOT: usize> {
+    displacements: &'static [[u8; 2]],
+    slots: &'static [[u8; SLOT]],
+}
+
+impl<const SLOT: usize> Perfect<SLOT> {
+    /// The one slot where the key of this hash can be.
+    #[inline]
+    fn slot(&self, hash: u64) -> Option<&'static [u8; SLOT]> {
+        let displacement = *self.displacements.get(hash::bucket(hash, self.displacements.len()))?;
+        self.slots.get(hash::slot(hash, u16::from_le_bytes(displacement), self.slots.len()))
+    }
+}
+
+impl Tables {
+    /// The token of a byte.
+    #[inline]
+    pub fn single(&self, byte: u8) -> u32 {
+        self.singles.get(usize::from(byte)).map_or(NONE, |rank| u32::from_le_bytes(*rank))
+    }
+
+    /// The token of two bytes, or `NONE`.
+    #[inline]
+    pub fn couple(&self, first: u8, second: u8) -> u32 {
+        let at = usize::from(first) << 8 | usize::from(second);
+        self.couples.get(at).map_or(NONE, |rank| u32::from_le_bytes(*rank))
+    }
+
+    /// What two neighbouring tokens merge into, or `NONE`.
+    #[inline]
+    pub fn merged(&self, left: u32, right: u32) -> u32 {
+        let pair = u64::from(left) << 18 | u64::from(right);
+        match self.merges.slot(hash::one(pair)) {
+            Some(slot) if u64::from_le_bytes(*slot) >> 18 == pair => {
+                u64::from_le_bytes(*slot) as u32 & ((1 << 18) - 1)
+            }
+            _ => NONE,
+        }
+    }
+
+    /// Whether `text[at..end]` is one token. May not know tokens that are no valid text.
+    #[inline]
+    pub fn is_token(&self, text: &[u8], at: usize, end: usize) -> bool {
+        let length = end.wrapping_sub(at);
+        match length {
+            1 => true,
+            2..16 => {
+                let (first, second) = words(text, at, length);
+                if length < 8 {
+                    let word = keep(first, length) | (length as u64) << 56;
+                    self.small.slot(hash::one(word)).is_some_and(|slot| u64::from_le_bytes(*slot) == word)
+                } else {
+                    let second = keep(second, length - 8) | (length as u64) << 56;
+                    let slot = self.middle.slot(hash::two(first, second));
+                    slot.is_some_and(|slot| {
+                        u128::from_le_bytes(*slot) == u128::from(second) << 64 | u128::from(first)
+                    })
+                }
+            }
+            _ => text.get(at..end).is_some_and(|word| self.is_long_token(word)),
+        }
+    }
+
+    #[inline(never)]
+    fn is_long_token(&self, word: &[u8]) -> bool {
+        let Ok(length) = u8::try_from(word.len()) else { return false };
+        let Some(slot) = self.long.slot(hash::many(word)) else { return false };
+        let rest = self.arena.get(u32::from_le_bytes(*slot) as usize..).unwrap_or_default();
+        matches!(rest, [first, rest @ ..] if *first == length && rest.starts_with(word))
+    }
+}
+
+/// The lowest `count` bytes of a word.
+#[inline]
+fn keep(word: u64, count: usize) -> u64 {
+    word & ((1 << (8 * (count & 7))) - 1)
+}
+
+/// Sixteen bytes from `at`; those beyond `length` are arbitrary.
+#[inline]
+fn words(text: &[u8], at: usize, length: usize) -> (u64, u64) {
+    let rest = text.get(at..).unwrap_or_default();
+    if let Some(bytes) = rest.first_chunk::<16>() {
+        let bytes = u128::from_le_bytes(*bytes);
+        return (bytes as u64, (bytes >> 64) as u64);
+    }
+    let bytes = rest.iter().take(length).rev().fold(0u128, |bytes, &byte| bytes << 8 | u128::from(byte));
+    (bytes as u64, (bytes >> 64) as u64)
+}
+
+macro_rules! table {
+    ($vocabulary:literal, $table:literal) => {{
+        static ALIGNED: &Aligned<[u8]> =
+            &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $vocabulary, "_", $table, ".bin")));
+        &ALIGNED.0
+    }};
+}
+
+macro_rules! tables {
+    ($vocabulary:literal, $rules:expr) => {
+        Tables {
+            rules: $rules,
+            singles: table!($vocabulary, "singles").as_chunks().0,
+            couples: table!($vocabulary, "couples").as_chunks().0,
+            merges: Perfect {
+                displacements: table!($vocabulary, "merges_at").as_chunks().0,
+                slots: table!($vocabulary, "merges").as_chunks().0,
+            },
+            small: Perfect {
+                displacements: table!($vocabulary, "small_at").as_chunks().0,
+                slots: table!($vocabulary, "small").as_chunks().0,
+            },
+            middle: Perfect {
+                displacements: table!($vocabulary, "middle_at").as_chunks().0,
+                slots: table!($vocabulary, "middle").as_chunks().0,
+            },
+            long: Perfect {
+                displacements: table!($vocabulary, "long_at").as_chunks().0,
+                slots: table!($vocabulary, "long").as_chunks().0,
+            },
+            arena: table!($vocabulary, "arena"),
+        }
+    };
+}
+
+/// `o200k_base`, and `o200k_harmony` for ordinary text.
+#[cfg(feature = "o200k")]
+pub static O200K: Tables = tables!("o200k", Rules::O200k);
+/// `cl100k_base`.
+#[cfg(feature = "cl100k")]
+pub static CL100K: Tables = tables!("cl100k", Rules::Cl100k);
+/// `p50k_base`.
+#[cfg(feature = "p50k")]
+pub static P50K: Tables = tables!("p50k", Rules::Gpt2);
+/// `r50k_base`.
+#[cfg(feature = "r50k")]
+pub static R50K: Tables = tables!("r50k", Rules::Gpt2);
