@@ -1,5 +1,8 @@
 //! Calls to the ledger: what the host dispatches by gRPC, and what is remembered of each until its reply.
 
+use crate::Nanos;
+use crate::store::Place;
+
 /// The gRPC service of the ledger.
 pub const SERVICE: &str = "weir.ledger.v1.Ledger";
 
@@ -42,4 +45,25 @@ pub struct Call {
     pub body: Vec<u8>,
     /// The call's time limit in milliseconds.
     pub timeout_ms: u32,
+}
+
+/// A call whose reply is awaited.
+pub(crate) struct Flight {
+    pub method: Method,
+    pub sent: Nanos,
+    pub timeout_ms: u32,
+    /// The records of a Sync, in the order of its items.
+    pub refs: Vec<Ref>,
+    /// The requests that an Acquire speaks for.
+    pub waiters: Vec<u64>,
+}
+
+/// One record in a Sync.
+pub(crate) struct Ref {
+    pub place: Place,
+    pub lane: u32,
+    pub id: u128,
+    pub name: Vec<u8>,
+    pub rev: u64,
+    pub g: u64,
 }

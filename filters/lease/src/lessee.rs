@@ -1,10 +1,25 @@
-//! One VM's client of the ledger.
+//! One VM's client of the ledger: reservations and settlements. What goes to the ledger is composed in `report`, what
+//! comes back is taken in in `reply`.
 
-use crate::Nanos;
-use crate::flight::Call;
-use crate::instance::Instance;
-use crate::refusal::Refusal;
-use crate::store::SharedData;
+use std::collections::{BTreeMap, VecDeque};
+
+use prost::Message;
+
+use crate::flight::{Call, Flight};
+use crate::instance::{Instance, mix};
+use crate::message::Figures;
+use crate::record::{Settled, Ticket};
+use crate::refusal::{Code, Refusal, Shortfall};
+use crate::shared::{self, Session};
+use crate::store::{self, Place, SETS, SharedData, TRIES, Update};
+use crate::{ACQUIRE_TIMEOUT, MS, Nanos, REFUND_FLUSH, SECOND};
+
+/// Units are asked for ahead of need at most this often per record.
+const RENEW_EVERY: Nanos = 20 * MS;
+/// Requests that may wait at once; beyond, they are refused.
+const MAX_WAITERS: usize = 16_384;
+/// Counters whose last figures are kept for refusals without the ledger.
+const MAX_FIGURES: usize = 512;
 
 /// What a VM must know about itself.
 #[derive(Clone, Debug)]
@@ -60,16 +75,66 @@ pub enum Reserve {
 
 /// Units reserved for one request, one part per need in the order of the needs. Dropping it without settling leaves the
 /// units held until the VM is presumed dead.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Hold {
-    amounts: Vec<u64>,
+    parts: Vec<Part>,
 }
 
 impl Hold {
     /// What is reserved, in the order of the needs: at least each need's `min`, at most its `full`.
     pub fn amounts(&self) -> impl Iterator<Item = u64> + '_ {
-        self.amounts.iter().copied()
+        self.parts.iter().map(|part| part.ticket.amount)
     }
+
+    /// The windows that are charged, in the order of the needs; 0 where nothing is.
+    pub fn windows(&self) -> impl Iterator<Item = u64> + '_ {
+        self.parts.iter().map(|part| part.ticket.wid)
+    }
+}
+
+/// One reservation in one record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub place: Place,
+    pub lane: u32,
+    pub ticket: Ticket,
+}
+
+/// A need on its way to a reservation.
+pub(crate) struct Slip {
+    pub need: Need,
+    pub id: u128,
+    pub name: Vec<u8>,
+    pub set: u16,
+    pub part: Option<Part>,
+    /// The lease did not suffice.
+    pub short: bool,
+}
+
+/// A request that waits for the ledger.
+pub(crate) struct Waiter {
+    pub slips: Vec<Slip>,
+    pub round: u32,
+    /// When it gives up on a ledger that does not answer.
+    pub deadline: Nanos,
+    /// When it may ask again.
+    pub after: Nanos,
+}
+
+/// A record to be reported ahead of the next regular report.
+#[derive(Clone, Copy)]
+pub(crate) struct Due {
+    pub lane: u32,
+    pub at: Nanos,
+    /// Everything free goes home.
+    pub all: bool,
+}
+
+/// What became of one attempt to hold all needs.
+pub(crate) enum Tried {
+    Held(Hold),
+    Short,
+    Refused(Vec<Shortfall>),
 }
 
 /// Counts since the VM began, for metrics.
@@ -83,7 +148,7 @@ pub struct Stats {
     pub refused: u64,
     /// Acquires sent.
     pub acquires: u64,
-    /// Reports sent.
+    /// Reports sent, heartbeats included.
     pub reports: u64,
     /// Compare-and-swap failures.
     pub cas_retries: u64,
@@ -91,22 +156,71 @@ pub struct Stats {
     pub presumed: u64,
     /// Units spent above their reservation.
     pub excess: u64,
-    /// Settlements that came after their VM was presumed dead.
+    /// Settlements that came after their VM was presumed dead, or two windows late.
     pub fenced: u64,
-    /// Recalls answered.
+    /// Counters recalled.
     pub recalls: u64,
 }
 
 /// One VM's client. All root contexts of a VM share one.
 pub struct Lessee {
-    setup: Setup,
-    stats: Stats,
+    pub(crate) setup: Setup,
+    pub(crate) stats: Stats,
+    pub(crate) vm: u32,
+    pub(crate) beat_at: Nanos,
+    pub(crate) session: Session,
+    pub(crate) session_at: Option<Nanos>,
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) pending: VecDeque<u64>,
+    pub(crate) flights: BTreeMap<u32, Flight>,
+    pub(crate) next_call: u32,
+    pub(crate) ready: Vec<Call>,
+    pub(crate) woken: Vec<(u64, Reserve)>,
+    pub(crate) due: BTreeMap<Place, Due>,
+    pub(crate) figures: BTreeMap<u128, Figures>,
+    pub(crate) unsettled: Vec<(Part, u64)>,
+    pub(crate) busy_at: Option<Nanos>,
+    pub(crate) leader: bool,
+    pub(crate) led_at: Nanos,
+    pub(crate) reported_at: Nanos,
+    pub(crate) told_epoch: u64,
+    pub(crate) resend: bool,
+    pub(crate) open_after: Nanos,
+    pub(crate) watch_after: Nanos,
+    pub(crate) ticks: u32,
+    pub(crate) ticked_at: Nanos,
 }
 
 impl Lessee {
     /// A client that has not spoken yet.
     pub fn new(setup: Setup) -> Lessee {
-        Lessee { setup, stats: Stats::default() }
+        Lessee {
+            setup,
+            stats: Stats::default(),
+            vm: 0,
+            beat_at: 0,
+            session: Session::default(),
+            session_at: None,
+            waiters: BTreeMap::new(),
+            pending: VecDeque::new(),
+            flights: BTreeMap::new(),
+            next_call: 0,
+            ready: Vec::new(),
+            woken: Vec::new(),
+            due: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            unsettled: Vec::new(),
+            busy_at: None,
+            leader: false,
+            led_at: 0,
+            reported_at: 0,
+            told_epoch: 0,
+            resend: false,
+            open_after: 0,
+            watch_after: 0,
+            ticks: 0,
+            ticked_at: 0,
+        }
     }
 
     /// Reserves for one request. `waiter` names the request if it has to wait; it must be unique within the VM.
@@ -118,55 +232,260 @@ impl Lessee {
         waiter: u64,
         needs: Vec<Need>,
     ) -> Reserve {
-        let _ = (now, store, waiter, needs, &self.setup);
-        Reserve::Held(Hold { amounts: Vec::new() })
+        self.busy_at = Some(now);
+        self.refresh(now, store);
+        if self.vm == 0 || now.saturating_sub(self.beat_at) > 2 * SECOND {
+            self.vm = shared::beat(store, self.vm, now);
+            self.beat_at = now;
+        }
+        let mut slips: Vec<Slip> = needs.into_iter().map(|need| self.slip(need)).collect();
+        if slips.iter().all(|slip| slip.need.full == 0) {
+            return Reserve::Held(Hold { parts: vec![Part::default(); slips.len()] });
+        }
+        let lost = self.session.lost(now);
+        let deny = |slip: &&Slip| slip.need.full > 0 && slip.need.ledger_lost == LedgerLost::Deny;
+        if self.session.closed || self.vm == 0 || (lost && slips.iter().any(|slip| deny(&slip))) {
+            let unavailable = slips.iter().filter(|slip| slip.need.full > 0).map(unavailable).collect();
+            return self.refused(unavailable);
+        }
+        match self.hold_all(now, store, &mut slips, true) {
+            Tried::Held(hold) => {
+                self.stats.local += 1;
+                Reserve::Held(hold)
+            }
+            Tried::Refused(list) => self.refused(list),
+            Tried::Short if lost => {
+                let short = slips.iter().filter(|slip| slip.short).map(unavailable).collect();
+                self.refused(short)
+            }
+            Tried::Short if self.waiters.len() >= MAX_WAITERS => {
+                let short = slips.iter().filter(|slip| slip.short).map(contended).collect();
+                self.refused(short)
+            }
+            Tried::Short => {
+                self.stats.waited += 1;
+                self.pending.push_back(waiter);
+                let deadline = now + ACQUIRE_TIMEOUT;
+                self.waiters.insert(waiter, Waiter { slips, round: 0, deadline, after: now });
+                Reserve::Wait
+            }
+        }
     }
 
     /// The waiting request is gone: nothing is reserved for it any more.
     pub fn cancel(&mut self, now: Nanos, store: &mut dyn SharedData, waiter: u64) {
-        let _ = (now, store, waiter);
+        if let Some(mut gone) = self.waiters.remove(&waiter) {
+            self.roll_back(now, store, &mut gone.slips);
+        }
+        self.pending.retain(|one| *one != waiter);
+        let mut holds = Vec::new();
+        self.woken.retain_mut(|(one, outcome)| {
+            if *one != waiter {
+                return true;
+            }
+            if let Reserve::Held(hold) = outcome {
+                holds.push(core::mem::take(hold));
+            }
+            false
+        });
+        for hold in holds {
+            let nothing = vec![0; hold.parts.len()];
+            self.settle(now, store, hold, &nothing);
+        }
     }
 
     /// Ends a reservation: `actual` is what each part cost, in the order of the needs; a missing one means the whole
     /// reservation. Call [`Lessee::calls`] afterwards.
     pub fn settle(&mut self, now: Nanos, store: &mut dyn SharedData, hold: Hold, actual: &[u64]) {
-        let _ = (now, store, hold, actual);
+        for (i, part) in hold.parts.iter().enumerate() {
+            let actual = actual.get(i).copied().unwrap_or(part.ticket.amount);
+            self.stats.excess += actual.saturating_sub(part.ticket.amount);
+            self.settle_part(now, store, *part, actual);
+        }
     }
 
-    /// The timer: see [`Lessee::tick_in_ms`]. Call [`Lessee::calls`] afterwards.
-    pub fn tick(&mut self, now: Nanos, store: &mut dyn SharedData) {
-        let _ = (now, store);
-    }
-
-    /// When the timer should fire next, in milliseconds; between 1 and 1,000.
-    pub fn tick_in_ms(&self, now: Nanos) -> u32 {
-        let _ = now;
-        1_000
-    }
-
-    /// The calls to dispatch now. A call that cannot be dispatched is answered by [`Lessee::reply`] with status 14.
-    pub fn calls(&mut self, now: Nanos, store: &mut dyn SharedData) -> Vec<Call> {
-        let _ = (now, store);
-        Vec::new()
-    }
-
-    /// The reply to a call: the message, or a gRPC status. Take [`Lessee::woken`] and [`Lessee::calls`] afterwards.
-    pub fn reply(&mut self, now: Nanos, store: &mut dyn SharedData, id: u32, result: Result<&[u8], u32>) {
-        let _ = (now, store, id, result);
+    pub(crate) fn settle_part(&mut self, now: Nanos, store: &mut dyn SharedData, part: Part, actual: u64) {
+        if part.ticket.wid == 0 {
+            return;
+        }
+        let draining = self.session.draining;
+        let (mut outcome, mut flush) = (Settled::Late, false);
+        let updated =
+            store::update(store, part.place, part.lane, &mut self.stats.cas_retries, &mut |record| {
+                outcome = record.settle(&part.ticket, actual);
+                flush = (record.tight && record.now.free() > record.cap) || draining;
+                outcome == Settled::Booked
+            });
+        match updated {
+            Update::Done if outcome == Settled::Booked => {}
+            // Dropping it would leave the units held for as long as this VM lives.
+            Update::Contended => self.unsettled.push((part, actual)),
+            Update::Done | Update::Gone => self.stats.fenced += 1,
+        }
+        if flush {
+            self.soon(part.place, part.lane, now + REFUND_FLUSH, draining);
+        }
     }
 
     /// Waiting requests that are decided: never [`Reserve::Wait`]. Empty after each call.
     pub fn woken(&mut self) -> Vec<(u64, Reserve)> {
-        Vec::new()
-    }
-
-    /// The process will end: returns everything free, asks for nothing more than its requests need.
-    pub fn drain(&mut self, now: Nanos, store: &mut dyn SharedData) {
-        let _ = (now, store);
+        core::mem::take(&mut self.woken)
     }
 
     /// Counts since the VM began.
     pub fn stats(&self) -> Stats {
         self.stats
     }
+
+    /// The process's session, as this VM last saw it: for telemetry and tests.
+    pub fn sid(&self) -> u64 {
+        self.session.sid
+    }
+
+    /// Reads the session when the copy is old.
+    pub(crate) fn refresh(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        let fresh = self.session_at.is_some_and(|at| now >= at && now - at < 250 * MS);
+        // A copy that says "lost" or "not open" decides about refusals: it is read again each time.
+        if !fresh || self.session.sid == 0 || self.session.lost(now) {
+            self.session = shared::session(store, now, &self.setup.node, self.setup.random);
+            self.session_at = Some(now);
+        }
+    }
+
+    fn slip(&self, need: Need) -> Slip {
+        let id = need.instance.id();
+        // The set depends on the process's secret nonce, so that a client who may choose subjects cannot fill one set.
+        let hash = mix(&[self.session.nonce[0], (id >> 64) as u64, id as u64]);
+        let set = (hash % u64::from(SETS)) as u16;
+        Slip { id, name: need.instance.encode_to_vec(), set, need, part: None, short: false }
+    }
+
+    /// The set of an instance by its id alone.
+    pub(crate) fn set_of(&self, id: u128) -> u16 {
+        let hash = mix(&[self.session.nonce[0], (id >> 64) as u64, id as u64]);
+        (hash % u64::from(SETS)) as u16
+    }
+
+    /// Reserves every need that is not reserved yet, or none of them. In any order this cannot deadlock: nothing is
+    /// held while waiting.
+    pub(crate) fn hold_all(
+        &mut self,
+        now: Nanos,
+        store: &mut dyn SharedData,
+        slips: &mut [Slip],
+        first: bool,
+    ) -> Tried {
+        let (mut short, mut refused) = (false, Vec::new());
+        for slip in slips.iter_mut() {
+            slip.short = false;
+            if slip.part.is_some() {
+                continue;
+            }
+            match self.hold(now, store, slip, first) {
+                Ok(part) => slip.part = Some(part),
+                Err(Some(shortfall)) => refused.push(*shortfall),
+                Err(None) => {
+                    slip.short = true;
+                    short = true;
+                }
+            }
+        }
+        if !short && refused.is_empty() {
+            return Tried::Held(Hold { parts: slips.iter().filter_map(|slip| slip.part).collect() });
+        }
+        self.roll_back(now, store, slips);
+        if refused.is_empty() { Tried::Short } else { Tried::Refused(refused) }
+    }
+
+    /// One need: a part, a refusal under a live mark of the ledger, or short.
+    fn hold(
+        &mut self,
+        now: Nanos,
+        store: &mut dyn SharedData,
+        slip: &Slip,
+        first: bool,
+    ) -> Result<Part, Option<Box<Shortfall>>> {
+        let need = &slip.need;
+        if need.full == 0 {
+            return Ok(Part::default());
+        }
+        for _ in 0..TRIES {
+            let Some(mut found) = store::find(store, slip.set, slip.id, &slip.name) else { return Err(None) };
+            let record = &mut found.record;
+            if first {
+                record.note_demand(now, need.full);
+            }
+            let ticket = record.reserve(now, self.vm, need.full);
+            let renew = ticket.is_some()
+                && !record.tight
+                && !self.session.draining
+                && record.now.free() < record.want() / 2
+                && now.saturating_sub(record.asked_at) >= RENEW_EVERY;
+            if renew {
+                record.asked_at = now;
+            }
+            let marked = now < record.refuse_until && need.min >= record.refuse_from;
+            if (ticket.is_some() || first) && store::write(store, &found).is_err() {
+                self.stats.cas_retries += 1;
+                continue;
+            }
+            if renew {
+                self.soon(found.place, found.record.lane, now, false);
+            }
+            if let Some(ticket) = ticket {
+                return Ok(Part { place: found.place, lane: found.record.lane, ticket });
+            }
+            let figures = self.figures.get(&slip.id).filter(|_| marked);
+            return Err(figures.map(|figures| Box::new(short_of(need, figures.clone()))));
+        }
+        Err(None)
+    }
+
+    pub(crate) fn roll_back(&mut self, now: Nanos, store: &mut dyn SharedData, slips: &mut [Slip]) {
+        for slip in slips {
+            if let Some(part) = slip.part.take() {
+                self.settle_part(now, store, part, 0);
+            }
+        }
+    }
+
+    /// Reports a record at `at`, or earlier if that was planned.
+    pub(crate) fn soon(&mut self, place: Place, lane: u32, at: Nanos, all: bool) {
+        match self.due.get_mut(&place) {
+            Some(due) if due.lane == lane => {
+                due.at = due.at.min(at);
+                due.all |= all;
+            }
+            _ => {
+                self.due.insert(place, Due { lane, at, all });
+            }
+        }
+    }
+
+    pub(crate) fn keep_figures(&mut self, id: u128, figures: Figures) {
+        if self.figures.len() >= MAX_FIGURES && !self.figures.contains_key(&id) {
+            self.figures.pop_first();
+        }
+        self.figures.insert(id, figures);
+    }
+
+    pub(crate) fn refused(&mut self, list: Vec<Shortfall>) -> Reserve {
+        self.stats.refused += 1;
+        Reserve::Refused(Refusal::of(list))
+    }
+}
+
+pub(crate) fn unavailable(slip: &Slip) -> Shortfall {
+    Shortfall::new(&slip.need.instance, Code::Unavailable, slip.need.min, None)
+}
+
+pub(crate) fn contended(slip: &Slip) -> Shortfall {
+    Shortfall::new(&slip.need.instance, Code::Contended, slip.need.min, None)
+}
+
+/// Terminal when even all that is held coming back would not cover the need.
+pub(crate) fn short_of(need: &Need, figures: Figures) -> Shortfall {
+    let reachable = figures.limit.saturating_sub(figures.settled).saturating_sub(figures.stranded);
+    let code = if reachable < need.full { Code::Exhausted } else { Code::Held };
+    Shortfall::new(&need.instance, code, need.min, Some(figures))
 }

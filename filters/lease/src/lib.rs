@@ -23,17 +23,19 @@ mod instance;
 mod lessee;
 pub mod message;
 pub mod mutant;
-
+mod record;
 mod refusal;
-
+mod reply;
+mod report;
+mod shared;
 mod store;
 
 pub use flight::{Call, Method, SERVICE};
-pub use instance::{Instance, InstanceId, Unit};
+pub use instance::{Instance, InstanceId, Unit, mix};
 pub use lessee::{Hold, LedgerLost, Lessee, Need, Reserve, Setup, Stats};
-
+pub use record::{Record, Settled, Slot, Ticket, Vector};
 pub use refusal::{Code, Refusal, Shortfall};
-pub use store::{CREATE, Mismatch, SharedData};
+pub use store::{CREATE, Mismatch, SharedData, records};
 
 /// Nanoseconds of the host's clock, used as a stopwatch only.
 pub type Nanos = u64;

@@ -12,8 +12,6 @@ pub enum Mutant {
     SameSid,
     /// A grant is added to what the process has, instead of merged by maximum.
     GAdd,
-    /// Returns are told as differences, so a repeated report returns twice.
-    RetDelta,
     /// The ledger replies before its log is on the disk.
     NoSync,
 }

@@ -47,7 +47,7 @@ pub struct Refusal {
     /// The longest wait over the budgets that refuse, in milliseconds: the expected release where the shortage is
     /// transient, else the reset. Never 0.
     pub retry_after_ms: u64,
-    /// The budgets that refuse, the longest wait first; never empty.
+    /// The budgets that refuse, the longest wait first.
     pub budgets: Vec<Shortfall>,
 }
 
@@ -78,12 +78,12 @@ impl Shortfall {
 }
 
 impl Refusal {
-    /// Of the shortfalls of one request; `None` when there are none.
-    pub(crate) fn of(mut budgets: Vec<Shortfall>) -> Option<Refusal> {
+    /// Of the shortfalls of one request. Without any it still refuses: as unavailable.
+    pub(crate) fn of(mut budgets: Vec<Shortfall>) -> Refusal {
         budgets.sort_by_key(|one| core::cmp::Reverse(one.retry_after_ms));
-        let code = budgets.iter().map(|one| one.code).max()?;
-        let retry_after_ms = budgets.first()?.retry_after_ms;
-        Some(Refusal { code, retry_after_ms, budgets })
+        let code = budgets.iter().map(|one| one.code).max().unwrap_or(Code::Unavailable);
+        let retry_after_ms = budgets.first().map_or(1_000, |first| first.retry_after_ms);
+        Refusal { code, retry_after_ms, budgets }
     }
 
     /// One sentence or more in English for the client, with the figures of the first budget.
@@ -148,7 +148,7 @@ fn amount(out: &mut String, value: u64, unit: Unit) {
             // Six places show every amount that matters; rounding down never promises more than is left.
             let mut micro = value % 1_000_000_000 / 1_000;
             let mut places = 6;
-            while places > 2 && micro % 10 == 0 {
+            while places > 2 && micro.is_multiple_of(10) {
                 micro /= 10;
                 places -= 1;
             }
@@ -247,8 +247,7 @@ mod tests {
             ..Figures::default()
         };
         let instance = Instance::new("acme-smart-day", Unit::Tokens, "", "");
-        let refusal =
-            Refusal::of(vec![Shortfall::new(&instance, Code::Exhausted, 1_204, Some(figures))]).unwrap();
+        let refusal = Refusal::of(vec![Shortfall::new(&instance, Code::Exhausted, 1_204, Some(figures))]);
         assert_eq!(
             refusal.text(),
             "Budget acme-smart-day (2,000,000 tokens per day, UTC) is used up: 1,981,204 tokens settled, 17,870 tokens held by \

@@ -1,0 +1,416 @@
+//! What goes to the ledger: the session, Acquires of waiting requests, reports of records, the long poll. One VM of the
+//! process, the leader, reports for all; each VM acquires for its own requests, since a callback reaches only the VM
+//! that dispatched.
+
+use prost::Message;
+
+use crate::flight::{Call, Flight, Method, Ref};
+use crate::instance::{Instance, mix};
+use crate::lessee::{Lessee, contended, unavailable};
+use crate::message::{Ask, CloseRequest, DrainRequest, Item, OpenRequest, Past, SyncRequest, WatchRequest};
+use crate::record::Record;
+use crate::shared;
+use crate::store::{self, Place, SharedData, Update, WAYS};
+use crate::{ACQUIRE_TIMEOUT, MS, Nanos, SECOND};
+
+/// Version of records and messages.
+const VERSION: u32 = 1;
+/// Acquires of one VM that may be on their way; later requests are gathered into the next.
+const ACQUIRES: usize = 4;
+/// Requests that one Acquire speaks for.
+const GATHER: usize = 64;
+/// Records in one report.
+const BATCH: usize = 256;
+/// How long the ledger may keep a long poll.
+const WATCH_MS: u32 = 10_000;
+/// A call whose callback is this late never comes: its context is gone.
+const GRACE: Nanos = SECOND;
+
+impl Lessee {
+    /// The timer: see [`Lessee::tick_in_ms`]. Call [`Lessee::woken`] and [`Lessee::calls`] afterwards.
+    pub fn tick(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        self.refresh(now, store);
+        if now.saturating_sub(self.ticked_at) >= SECOND / 2 || now < self.ticked_at {
+            self.ticked_at = now;
+            self.ticks = self.ticks.saturating_add(1);
+            if self.vm != 0 {
+                self.vm = shared::beat(store, self.vm, now);
+                self.beat_at = now;
+            }
+        }
+        for (part, actual) in core::mem::take(&mut self.unsettled) {
+            self.settle_part(now, store, part, actual);
+        }
+        self.expire(now, store);
+        // The first tick is left out: a VM that lives for a moment only (Envoy tries each configuration on one) never
+        // becomes the reporter.
+        if self.ticks < 2 {
+            return;
+        }
+        if now.saturating_sub(self.led_at) >= SECOND / 2 || now < self.led_at {
+            self.led_at = now;
+            let busy = self.busy_at.is_some_and(|at| now.saturating_sub(at) < 10 * SECOND);
+            let token = mix(&[self.setup.random[0], self.setup.random[1]]);
+            self.leader = shared::lead(store, token, now, busy);
+        }
+        self.report(now, store);
+    }
+
+    /// When the timer should fire next, in milliseconds; between 1 and 1,000.
+    pub fn tick_in_ms(&self, now: Nanos) -> u32 {
+        let mut next = self.ticked_at + SECOND;
+        if let Some(at) = self.due.values().map(|due| due.at).min() {
+            next = next.min(at);
+        }
+        for waiter in self.pending.iter().filter_map(|id| self.waiters.get(id)) {
+            next = next.min(if waiter.after > now { waiter.after } else { waiter.deadline });
+        }
+        (next.saturating_sub(now).div_ceil(MS)).clamp(1, 1_000) as u32
+    }
+
+    /// The calls to dispatch now. A call that cannot be dispatched is answered by [`Lessee::reply`] with status 14.
+    pub fn calls(&mut self, now: Nanos, store: &mut dyn SharedData) -> Vec<Call> {
+        if self.session.sid == 0 {
+            let opening = self.flights.values().any(|flight| flight.method == Method::Open);
+            if !opening && now >= self.open_after && (self.leader || !self.pending.is_empty()) {
+                self.open_after = now + 100 * MS;
+                let [nonce_hi, nonce_lo] = self.session.nonce;
+                let open =
+                    OpenRequest { node: self.setup.node.clone(), nonce_hi, nonce_lo, version: VERSION };
+                self.send(now, Method::Open, open.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+            }
+        } else {
+            self.acquire(now, store);
+            self.flush(now, store);
+        }
+        core::mem::take(&mut self.ready)
+    }
+
+    /// The process will end: returns everything free, asks for nothing more than its requests need, and closes the
+    /// session when the last of them is settled.
+    pub fn drain(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        self.refresh(now, store);
+        if let Some(session) = shared::change_session(store, &mut |session| {
+            let write = !session.draining;
+            session.draining = true;
+            write
+        }) {
+            self.session = session;
+        }
+        self.resend = true;
+        if self.session.sid != 0 {
+            let drain = DrainRequest { sid: self.session.sid };
+            self.send(now, Method::Drain, drain.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+        }
+    }
+
+    /// Ends calls whose callback never came, and waits that the ledger never answered.
+    fn expire(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        let late: Vec<u32> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| now > flight.sent + Nanos::from(flight.timeout_ms) * MS + GRACE)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.reply(now, store, id, Err(4));
+        }
+        let over: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|id| self.waiters.get(id).is_none_or(|waiter| now >= waiter.deadline))
+            .copied()
+            .collect();
+        for id in over {
+            self.pending.retain(|one| *one != id);
+            if let Some(waiter) = self.waiters.remove(&id) {
+                let list = waiter.slips.iter().filter(|slip| slip.short).map(unavailable).collect();
+                let outcome = self.refused(list);
+                self.woken.push((id, outcome));
+            }
+        }
+    }
+
+    /// The leader's duties: the regular report, the reaper, the long poll.
+    fn report(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        if !self.leader || self.session.sid == 0 || self.session.closed {
+            return;
+        }
+        let all = self.resend || self.told_epoch != self.session.epoch;
+        let sync = Nanos::from(self.session.sync_ms.max(10)) * MS;
+        if all || now.saturating_sub(self.reported_at) + sync / 8 >= sync || now < self.reported_at {
+            self.reported_at = now;
+            self.resend = false;
+            self.told_epoch = self.session.epoch;
+            self.sweep(now, store, all);
+        }
+        let watching = self.flights.values().any(|flight| flight.method == Method::Watch);
+        if !watching && now >= self.watch_after {
+            self.watch(now);
+        }
+    }
+
+    pub(crate) fn watch(&mut self, now: Nanos) {
+        let watch = WatchRequest { sid: self.session.sid, epoch: self.session.epoch, wait_ms: WATCH_MS };
+        self.send(now, Method::Watch, watch.encode_to_vec(), WATCH_MS + 1_000, Vec::new(), Vec::new());
+    }
+
+    /// Walks all records: reaps what dead VMs hold, returns what is too much, and reports what has changed. Without
+    /// any, the report is a heartbeat.
+    fn sweep(&mut self, now: Nanos, store: &mut dyn SharedData, all: bool) {
+        let vms = shared::vms(store);
+        let dead: Vec<u32> = vms.beats.iter().map(|(vm, _)| *vm).filter(|vm| vms.dead(*vm, now)).collect();
+        let draining = self.session.draining;
+        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        let (mut busy, mut reaped) = (false, true);
+        for set in store::used(store) {
+            for way in 0..WAYS {
+                let place = Place { set, way };
+                let Some(found) = store::read(store, place) else { break };
+                let (mut report, mut presumed, mut snapshot) = (false, 0, Record::default());
+                let updated = store::update(
+                    store,
+                    place,
+                    found.record.lane,
+                    &mut self.stats.cas_retries,
+                    &mut |record| {
+                        let before = record.clone();
+                        presumed = record.reap(&mut |vm| vms.dead(vm, now));
+                        record.open(now);
+                        if record.decay(now) {
+                            record.rev += 1;
+                        }
+                        let surplus = if draining { u64::MAX } else { record.surplus(now) };
+                        record.give_back(surplus);
+                        report = all || record.rev != record.acked;
+                        if report {
+                            // The record stays dirty, and so in its place, until this very report is answered: the
+                            // answer may bring a grant.
+                            record.rev += 1;
+                        }
+                        let write = *record != before;
+                        snapshot = record.clone();
+                        write
+                    },
+                );
+                reaped &= updated != Update::Contended;
+                if updated != Update::Done {
+                    continue;
+                }
+                self.stats.presumed += presumed;
+                busy |= !snapshot.idle();
+                if report && let Some((item, one)) = item(&snapshot, place, None, draining) {
+                    items.push(item);
+                    refs.push(one);
+                }
+                if items.len() >= BATCH {
+                    self.sync(now, core::mem::take(&mut items), core::mem::take(&mut refs), Vec::new());
+                }
+            }
+        }
+        if reaped && !dead.is_empty() {
+            shared::bury(store, &dead, now);
+        }
+        if draining && !busy {
+            let close = CloseRequest { sid: self.session.sid };
+            self.send(now, Method::Close, close.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+        } else {
+            self.sync(now, items, refs, Vec::new());
+        }
+    }
+
+    /// One Acquire for the requests that wait.
+    fn acquire(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        let out = self.flights.values().filter(|flight| !flight.waiters.is_empty()).count();
+        for _ in out..ACQUIRES {
+            let mut gathered = Vec::new();
+            self.pending.retain(|id| {
+                let ready = self.waiters.get(id).is_some_and(|waiter| waiter.after <= now);
+                let take = ready && gathered.len() < GATHER;
+                if take {
+                    gathered.push(*id);
+                }
+                !take
+            });
+            if gathered.is_empty() {
+                return;
+            }
+            self.acquire_for(now, store, gathered);
+        }
+    }
+
+    fn acquire_for(&mut self, now: Nanos, store: &mut dyn SharedData, gathered: Vec<u64>) {
+        struct Want {
+            set: u16,
+            id: u128,
+            name: Vec<u8>,
+            ask: Ask,
+        }
+        let mut wants: Vec<Want> = Vec::new();
+        for slip in gathered.iter().filter_map(|id| self.waiters.get(id)).flat_map(|waiter| &waiter.slips) {
+            if !slip.short {
+                continue;
+            }
+            let need = &slip.need;
+            match wants.iter_mut().find(|want| want.id == slip.id && want.name == slip.name) {
+                Some(Want { ask, .. }) => {
+                    ask.full = ask.full.saturating_add(need.full);
+                    ask.floor = ask.floor.min(need.floor);
+                    ask.min = ask.min.min(need.min);
+                    ask.one = ask.one.min(need.full);
+                }
+                None => wants.push(Want {
+                    set: slip.set,
+                    id: slip.id,
+                    name: slip.name.clone(),
+                    ask: Ask { full: need.full, floor: need.floor, min: need.min, one: need.full },
+                }),
+            }
+        }
+        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        for want in &wants {
+            let Some(found) = store::claim(store, want.set, want.id, &want.name) else { continue };
+            let mut snapshot = Record::default();
+            let updated = store::update(
+                store,
+                found.place,
+                found.record.lane,
+                &mut self.stats.cas_retries,
+                &mut |record| {
+                    record.open(now);
+                    if record.rate() == 0 {
+                        record.note_demand(now, want.ask.one);
+                    }
+                    // Dirty until this Acquire is answered, for the answer brings a grant.
+                    record.rev += 1;
+                    snapshot = record.clone();
+                    true
+                },
+            );
+            if updated == Update::Done
+                && let Some((item, one)) = item(&snapshot, found.place, Some(want.ask), false)
+            {
+                items.push(item);
+                refs.push(one);
+            }
+        }
+        // A set that is full of busy records, or contended: its requests cannot be served now.
+        let missing = |slip: &crate::lessee::Slip| {
+            slip.short && !refs.iter().any(|one: &Ref| one.id == slip.id && one.name == slip.name)
+        };
+        let mut served = Vec::new();
+        for id in gathered {
+            let Some(waiter) = self.waiters.get(&id) else { continue };
+            let list: Vec<_> = waiter.slips.iter().filter(|slip| missing(slip)).map(contended).collect();
+            if list.is_empty() {
+                served.push(id);
+            } else {
+                self.waiters.remove(&id);
+                let outcome = self.refused(list);
+                self.woken.push((id, outcome));
+            }
+        }
+        self.stats.acquires += 1;
+        self.sync(now, items, refs, served);
+    }
+
+    /// One report for the records that cannot wait: refunds of tight budgets, recalls, and leases that run low.
+    fn flush(&mut self, now: Nanos, store: &mut dyn SharedData) {
+        if !self.due.values().any(|due| due.at <= now) {
+            return;
+        }
+        let draining = self.session.draining;
+        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        let ready: Vec<(Place, crate::lessee::Due)> = self
+            .due
+            .iter()
+            .filter(|(_, due)| due.at <= now)
+            .take(BATCH)
+            .map(|(at, due)| (*at, *due))
+            .collect();
+        for (place, due) in ready {
+            self.due.remove(&place);
+            let mut snapshot = Record::default();
+            let updated = store::update(store, place, due.lane, &mut self.stats.cas_retries, &mut |record| {
+                record.open(now);
+                let surplus = if due.all || draining { u64::MAX } else { record.surplus(now) };
+                record.give_back(surplus);
+                record.rev += 1;
+                snapshot = record.clone();
+                true
+            });
+            if updated == Update::Done
+                && let Some((mut item, one)) = item(&snapshot, place, None, draining)
+            {
+                // What was just recalled is not to come back with the answer.
+                item.no_grant |= due.all;
+                items.push(item);
+                refs.push(one);
+            }
+        }
+        if !items.is_empty() {
+            self.sync(now, items, refs, Vec::new());
+        }
+    }
+
+    fn sync(&mut self, now: Nanos, items: Vec<Item>, refs: Vec<Ref>, waiters: Vec<u64>) {
+        if waiters.is_empty() {
+            self.stats.reports += 1;
+        }
+        let sync = SyncRequest { sid: self.session.sid, epoch: self.session.epoch, items };
+        let timeout = (ACQUIRE_TIMEOUT / MS) as u32;
+        self.send(now, Method::Sync, sync.encode_to_vec(), timeout, refs, waiters);
+    }
+
+    fn send(
+        &mut self,
+        now: Nanos,
+        method: Method,
+        body: Vec<u8>,
+        timeout_ms: u32,
+        refs: Vec<Ref>,
+        waiters: Vec<u64>,
+    ) {
+        self.next_call = self.next_call.wrapping_add(1);
+        let id = self.next_call;
+        self.flights.insert(id, Flight { method, sent: now, timeout_ms, refs, waiters });
+        self.ready.push(Call { id, method, body, timeout_ms });
+    }
+}
+
+/// A record as the ledger is told of it; `None` when its name cannot be read.
+fn item(record: &Record, place: Place, ask: Option<Ask>, no_grant: bool) -> Option<(Item, Ref)> {
+    let instance = Instance::decode(record.name.as_slice()).ok()?;
+    let prev = (record.prev_wid != 0).then_some(Past {
+        wid: record.prev_wid,
+        g: record.prev.g,
+        r: record.prev.r,
+        u: record.prev.u,
+        h: record.prev.h,
+    });
+    let item = Item {
+        instance: Some(instance),
+        lane: record.lane,
+        wid: record.wid,
+        g: record.now.g,
+        r: record.now.r,
+        u: record.now.u,
+        h: record.now.h,
+        n: record.running(),
+        d: record.rate(),
+        mean: record.mean,
+        rev: record.rev,
+        prev,
+        ask,
+        no_grant,
+    };
+    let one = Ref {
+        place,
+        lane: record.lane,
+        id: record.id,
+        name: record.name.clone(),
+        rev: record.rev,
+        g: record.now.g,
+    };
+    Some((item, one))
+}
