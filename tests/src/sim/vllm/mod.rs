@@ -8,6 +8,8 @@
 mod answer;
 mod metrics;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
