@@ -1,0 +1,351 @@
+//! A whole answer: written from the hub, read into it, and read where it stands when it passes through.
+
+use std::borrow::Cow;
+
+use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
+
+use super::fields;
+use super::stream_read::{Slot, read_texts};
+use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
+
+/// What an answer says of itself and the provider's body did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerContext {
+    /// `chatcmpl-…`
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The model's name as the client asked for it.
+    pub model: String,
+}
+
+/// A text of an answer that passes through.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerText<'d, 'a> {
+    /// Which answer, from 0.
+    pub choice: u32,
+    /// Which of its texts.
+    pub slot: Slot,
+    /// The string value.
+    pub value: Value<'d, 'a>,
+}
+
+/// What telemetry, budgets and restoring need of an answer that passes through.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerFacts<'d, 'a> {
+    /// The answer's id.
+    pub id: Option<Cow<'a, str>>,
+    /// The model that answered.
+    pub model: Option<Cow<'a, str>>,
+    /// Tokens billed.
+    pub usage: Option<Usage>,
+    /// Why each choice ended, in order: as understood, and the provider's word.
+    pub finishes: Vec<(Finish, Cow<'a, str>)>,
+    /// The texts, in order.
+    pub texts: Vec<AnswerText<'d, 'a>>,
+    /// The body is an error object.
+    pub error: bool,
+}
+
+/// Reads the facts of an answer; unknown fields and wrong types are passed over.
+pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
+    let mut facts = AnswerFacts::default();
+    for (key, value) in doc.root().members() {
+        match key.as_str().as_ref() {
+            "id" => facts.id = value.as_str(),
+            "model" => facts.model = value.as_str(),
+            "usage" => facts.usage = read_usage(value),
+            "error" => facts.error = !value.is_null(),
+            "choices" => {
+                for choice in value.items() {
+                    let index = choice.get("index").and_then(Value::as_u64);
+                    let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
+                    if let Some(reason) = choice.get("finish_reason") {
+                        if let Some(word) = reason.as_str() {
+                            facts.finishes.push((finish_of(reason), word));
+                        }
+                    }
+                    if let Some(message) = choice.get("message") {
+                        read_texts(message, index, &mut |choice, slot, value| {
+                            facts.texts.push(AnswerText { choice, slot, value });
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// A `usage` object; none for null and for what has no token numbers at all.
+pub fn read_usage(value: Value<'_, '_>) -> Option<Usage> {
+    let number = |holder: Option<Value<'_, '_>>, key: &str| {
+        holder.and_then(|holder| holder.get(key)).and_then(Value::as_u64)
+    };
+    let input = number(Some(value), "prompt_tokens");
+    let output = number(Some(value), "completion_tokens");
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    let prompt = value.get("prompt_tokens_details");
+    let completion = value.get("completion_tokens_details");
+    Some(Usage {
+        input: input.unwrap_or(0),
+        output: output.unwrap_or(0),
+        cache_read: number(prompt, "cached_tokens").unwrap_or(0),
+        cache_write: number(prompt, "cache_write_tokens").unwrap_or(0),
+        reasoning: number(completion, "reasoning_tokens").unwrap_or(0),
+    })
+}
+
+pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
+    out.begin_object();
+    out.key("prompt_tokens").u64(usage.input);
+    out.key("completion_tokens").u64(usage.output);
+    out.key("total_tokens").u64(usage.total());
+    out.key("prompt_tokens_details").begin_object();
+    out.key("cached_tokens").u64(usage.cache_read);
+    out.key("cache_write_tokens").u64(usage.cache_write);
+    out.end_object();
+    // A zero that nobody counted would be a lie; OpenAI's details are optional.
+    if usage.reasoning > 0 {
+        out.key("completion_tokens_details").begin_object();
+        out.key("reasoning_tokens").u64(usage.reasoning).end_object();
+    }
+    out.end_object();
+}
+
+/// The finish reason understood; a word that is not known is taken as a plain stop.
+pub(crate) fn finish_of(reason: Value<'_, '_>) -> Finish {
+    match reason.str_raw() {
+        Some("length") => Finish::Length,
+        Some("tool_calls" | "function_call") => Finish::ToolCalls,
+        Some("content_filter") => Finish::ContentFilter,
+        _ => Finish::Stop,
+    }
+}
+
+/// OpenAI's word for an end.
+pub(super) fn finish_word(finish: Finish) -> &'static str {
+    match finish {
+        // OpenAI has no word for a broken output format; its own models end it with `stop`.
+        Finish::Stop | Finish::StopSequence | Finish::Malformed => "stop",
+        Finish::Length => "length",
+        Finish::ToolCalls => "tool_calls",
+        Finish::ContentFilter => "content_filter",
+    }
+}
+
+/// Writes `chat.completion`.
+pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
+    let (mut content, mut refusal, mut reasoning) = (String::new(), String::new(), String::new());
+    let mut calls = Vec::new();
+    let mut signed = false;
+    for part in &answer.parts {
+        match part {
+            Part::Text(text) => content.push_str(text),
+            Part::Refusal(text) => refusal.push_str(text),
+            Part::Reasoning { text, signature } => {
+                reasoning.push_str(text);
+                signed |= signature.is_some();
+            }
+            Part::RedactedReasoning(_) => signed = true,
+            Part::ToolCall(call) => calls.push(call),
+            // No model says these in a chat completion.
+            Part::Image { .. }
+            | Part::ImageUrl { .. }
+            | Part::Audio { .. }
+            | Part::Video { .. }
+            | Part::Document { .. }
+            | Part::ToolResult(_)
+            | Part::CachePoint { .. } => {}
+        }
+    }
+    let mut out = Writer::new(Vec::with_capacity(384 + content.len() + reasoning.len()));
+    out.begin_object();
+    out.key("id").str(&context.id);
+    out.key("object").str("chat.completion");
+    out.key("created").u64(context.created);
+    out.key("model").str(&context.model);
+    out.key("choices").begin_array().begin_object();
+    out.key("index").u64(0);
+    out.key("message").begin_object();
+    out.key("role").str("assistant");
+    out.key("content");
+    if content.is_empty() && (!calls.is_empty() || !refusal.is_empty()) {
+        out.null();
+    } else {
+        out.str(&content);
+    }
+    out.key("refusal");
+    if refusal.is_empty() {
+        out.null();
+    } else {
+        out.str(&refusal);
+    }
+    if !reasoning.is_empty() {
+        out.key("reasoning_content").str(&reasoning);
+    }
+    if signed {
+        // The client sends them back with the tool results; without their signatures Claude refuses the turn.
+        write_thinking_blocks(&mut out, &answer.parts);
+    }
+    if !calls.is_empty() {
+        out.key("tool_calls").begin_array();
+        for call in calls {
+            write_tool_call(&mut out, call);
+        }
+        out.end_array();
+    }
+    out.end_object();
+    out.key("logprobs").null();
+    out.key("finish_reason").str(finish_word(answer.finish));
+    out.end_object().end_array();
+    if let Some(usage) = &answer.usage {
+        out.key("usage");
+        write_usage(&mut out, usage);
+    }
+    out.end_object();
+    out.into_inner()
+}
+
+/// `{"id","type":"function","function":{"name","arguments"}}`
+pub(super) fn write_tool_call(out: &mut Writer, call: &ToolCall) {
+    out.begin_object();
+    out.key("id").str(&call.id);
+    out.key("type").str("function");
+    out.key("function").begin_object();
+    out.key("name").str(&call.name);
+    out.key("arguments").str(&call.arguments);
+    out.end_object().end_object();
+}
+
+/// The `thinking_blocks` member of a message, for parts that are reasoning.
+pub(super) fn write_thinking_blocks(out: &mut Writer, parts: &[Part]) {
+    out.key("thinking_blocks").begin_array();
+    for part in parts {
+        match part {
+            Part::Reasoning { text, signature } => {
+                out.begin_object();
+                out.key("type").str("thinking");
+                out.key("thinking").str(text);
+                if let Some(signature) = signature {
+                    out.key("signature").str(signature);
+                }
+                out.end_object();
+            }
+            Part::RedactedReasoning(data) => {
+                out.begin_object();
+                out.key("type").str("redacted_thinking");
+                out.key("data").str(data);
+                out.end_object();
+            }
+            _ => {}
+        }
+    }
+    out.end_array();
+}
+
+/// Reads `chat.completion` into the hub: its first choice. A body that is no answer is the provider's failure.
+pub fn decode_answer(body: &[u8]) -> Result<Answer, Failure> {
+    let doc = json::parse(body, &Limits::default())
+        .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))?;
+    let root = doc.root();
+    let choice = root.get("choices").and_then(|choices| choices.items().next());
+    let Some(choice) = choice else {
+        return Err(Failure::unreadable("the provider's answer has no choices"));
+    };
+    let mut answer = Answer {
+        id: fields::member(root, "id"),
+        model: fields::member(root, "model"),
+        parts: Vec::new(),
+        finish: choice.get("finish_reason").map(finish_of).unwrap_or_default(),
+        usage: root.get("usage").and_then(read_usage),
+    };
+    if let Some(message) = choice.get("message") {
+        super::decode::reasoning(message, &mut answer.parts);
+        for text in message.get("content").into_iter().flat_map(texts_of) {
+            answer.parts.push(Part::Text(text));
+        }
+        if let Some(refusal) = fields::member(message, "refusal").filter(|text| !text.is_empty()) {
+            answer.parts.push(Part::Refusal(refusal));
+        }
+        for call in message.get("tool_calls").into_iter().flat_map(Value::items) {
+            let function = call.get("function").unwrap_or(call);
+            answer.parts.push(Part::ToolCall(ToolCall {
+                id: fields::member(call, "id").unwrap_or_default(),
+                name: fields::member(function, "name").unwrap_or_default(),
+                arguments: fields::member(function, "arguments").unwrap_or_default(),
+            }));
+        }
+    }
+    Ok(answer)
+}
+
+fn texts_of(content: Value<'_, '_>) -> Vec<String> {
+    match content.kind() {
+        Kind::Array => content.items().filter_map(|part| fields::member(part, "text")).collect(),
+        _ => content.as_str().filter(|text| !text.is_empty()).map(Cow::into_owned).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> AnswerContext {
+        AnswerContext { id: "chatcmpl-1".into(), created: 7, model: "asked".into() }
+    }
+
+    fn call(id: &str) -> Part {
+        Part::ToolCall(ToolCall { id: id.into(), name: "f".into(), arguments: r#"{"a":1}"#.into() })
+    }
+
+    #[test]
+    fn an_answer_survives_the_way_out_and_in() {
+        let answer = Answer {
+            id: Some("chatcmpl-1".into()),
+            model: Some("asked".into()),
+            parts: vec![
+                Part::Reasoning { text: "hm".into(), signature: Some("sig".into()) },
+                Part::RedactedReasoning("AAAA".into()),
+                Part::Text("text".into()),
+                call("a"),
+                call("b"),
+            ],
+            finish: Finish::ToolCalls,
+            usage: Some(Usage { input: 10, output: 5, cache_read: 4, cache_write: 3, reasoning: 2 }),
+        };
+        let body = encode_answer(&answer, &context());
+        assert_eq!(decode_answer(&body).unwrap(), answer);
+    }
+
+    #[test]
+    fn content_is_null_when_there_are_only_tool_calls() {
+        let only_calls = Answer { parts: vec![call("a")], ..Answer::default() };
+        let body = String::from_utf8(encode_answer(&only_calls, &context())).unwrap();
+        assert!(body.contains(r#""content":null"#), "{body}");
+        let nothing = String::from_utf8(encode_answer(&Answer::default(), &context())).unwrap();
+        assert!(nothing.contains(r#""content":"""#), "{nothing}");
+    }
+
+    #[test]
+    fn facts_of_a_passing_answer_have_handles() {
+        let body = br#"{"id":"i","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi","refusal":null,"annotations":null,"tool_calls":[{"id":"x","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls","stop_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":null},"kv_transfer_params":null}"#;
+        let doc = json::parse(body, &Limits::default()).unwrap();
+        let facts = read_answer(&doc);
+        assert_eq!((facts.id.as_deref(), facts.model.as_deref()), (Some("i"), Some("m")));
+        assert_eq!(facts.usage, Some(Usage { input: 1, output: 2, ..Usage::default() }));
+        assert_eq!(facts.finishes, [(Finish::ToolCalls, "tool_calls".into())]);
+        let texts: Vec<_> = facts.texts.iter().map(|t| (t.slot, &body[t.value.range()])).collect();
+        assert_eq!(texts, [(Slot::Content, &b"\"hi\""[..]), (Slot::Tool(0), &b"\"{}\""[..])]);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_the_providers_failure() {
+        for body in ["", "{", "{}", r#"{"choices":[]}"#, "[]"] {
+            assert_eq!(decode_answer(body.as_bytes()).unwrap_err().status, 502, "{body}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a picture costs by OpenAI's published tile rule: base + tile × n, where the picture is first fitted into
+//! 2048 × 2048 and its shorter side into 768, and n counts tiles of 512. It is an estimate: models differ. Sizes are
+//! read from the picture's own header; no picture is decoded.
+
+use weir_wire::base64;
+
+/// The tile rule's two prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageRule {
+    /// Tokens of any picture, and all of one in low detail.
+    pub base: u64,
+    /// Tokens of a tile.
+    pub tile: u64,
+}
+
+/// The most tiles that the rule can ask for: 768 × 2048 is 2 × 4.
+pub const MOST_TILES: u64 = 8;
+
+impl ImageRule {
+    /// gpt-4o, 4.1 and 4.5.
+    pub const GPT_4O: ImageRule = ImageRule { base: 85, tile: 170 };
+
+    /// Tokens of a picture: of the most expensive one where its size is not known.
+    pub fn tokens(self, size: Option<(u32, u32)>, low: bool) -> u64 {
+        if low {
+            return self.base;
+        }
+        let tiles = size.map_or(MOST_TILES, |(width, height)| tiles(width, height));
+        self.base.saturating_add(self.tile.saturating_mul(tiles))
+    }
+}
+
+fn tiles(width: u32, height: u32) -> u64 {
+    let (mut width, mut height) = (f64::from(width.max(1)), f64::from(height.max(1)));
+    let fit = |width: f64, height: f64, scale: f64| {
+        if scale < 1.0 { (width * scale, height * scale) } else { (width, height) }
+    };
+    (width, height) = fit(width, height, 2048.0 / width.max(height));
+    (width, height) = fit(width, height, 768.0 / width.min(height));
+    let side = |length: f64| (length / 512.0).ceil().max(1.0) as u64;
+    side(width).saturating_mul(side(height)).min(MOST_TILES)
+}
+
+/// Width and height of a base64 PNG, GIF, WebP or JPEG, from its first kilobytes.
+pub fn image_size(data: &str) -> Option<(u32, u32)> {
+    // Whole groups of four; 32 KiB hold the thumbnails that cameras put before a JPEG's frame header.
+    let length = data.len().min(43_692) & !3;
+    let bytes = base64::decode(data.as_bytes().get(..length)?)?;
+    let be16 = |at: usize| Some(u32::from(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?)));
+    let be32 = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+    let le16 = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Some((be32(16)?, be32(20)?));
+    }
+    if bytes.starts_with(b"GIF8") {
+        return Some((le16(6)?, le16(8)?));
+    }
+    if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        let le24 = |at: usize| Some(le16(at)? | u32::from(*bytes.get(at + 2)?) << 16);
+        return match bytes.get(12..16)? {
+            b"VP8X" => Some((le24(24)? + 1, le24(27)? + 1)),
+            b"VP8 " => Some((le16(26)? & 0x3fff, le16(28)? & 0x3fff)),
+            b"VP8L" => {
+                let bits = le16(21)? | le16(23)? << 16;
+                Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+            }
+            _ => None,
+        };
+    }
+    if bytes.starts_with(b"\xff\xd8") {
+        // Each segment is at least four bytes, so this ends within the bytes held.
+        let mut at = 2;
+        while bytes.get(at) == Some(&0xff) {
+            let marker = *bytes.get(at + 1)?;
+            match marker {
+                0xff => at += 1,
+                0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                    return Some((be16(at + 7)?, be16(at + 5)?));
+                }
+                0x01 | 0xd0..=0xd8 => at += 2,
+                0xd9 | 0xda => return None,
+                _ => at += 2 + usize::try_from(be16(at + 2)?.max(2)).ok()?,
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_examples_hold() {
+        for (size, tokens) in [((1024, 1024), 765), ((2048, 4096), 1105), ((1, 1), 255), ((512, 512), 255)] {
+            assert_eq!(ImageRule::GPT_4O.tokens(Some(size), false), tokens, "{size:?}");
+        }
+        assert_eq!(ImageRule::GPT_4O.tokens(Some((2048, 4096)), true), 85);
+        // The bound holds for every shape.
+        let most = ImageRule::GPT_4O.tokens(None, false);
+        for width in [1, 400, 511, 513, 767, 769, 1000, 2047, 2049, 5000] {
+            for height in [1, 300, 512, 768, 769, 1537, 2048, 9000, u32::MAX] {
+                assert!(ImageRule::GPT_4O.tokens(Some((width, height)), false) <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_from_headers() {
+        let size = |bytes: &[u8]| {
+            let mut text = Vec::new();
+            base64::encode_into(&mut text, bytes);
+            image_size(std::str::from_utf8(&text).unwrap())
+        };
+        assert_eq!(size(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\0\0\0\0\x02"), Some((256, 2)));
+        assert_eq!(size(b"GIF89a\x10\0\x20\0"), Some((16, 32)));
+        let jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc4\0\x02\xff\xc2\0\x11\x08\0\x10\x01\0\x03";
+        assert_eq!(size(jpeg), Some((256, 16)));
+        assert_eq!(size(b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x0f\0\0\x1f\0\0"), Some((16, 32)));
+        assert_eq!(size(b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\x0f\xc0\x07\0"), Some((16, 32)));
+        for cut in 0..jpeg.len() - 2 {
+            assert_eq!(size(&jpeg[..cut]), None, "{cut}");
+        }
+        assert_eq!(size(b"\xff\xd8\xff\xe0\0\0\xff\xe0\0\0"), None);
+    }
+}

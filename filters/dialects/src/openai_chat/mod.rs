@@ -1,0 +1,36 @@
+//! OpenAI chat completions: the dialect of most applications, of vLLM and of everything "OpenAI-compatible". As
+//! client side: [`read`] the facts of a request, visit its [`texts`], [`count`](prompt_tokens) it, [`decode`] it
+//! for another dialect, write [answers](encode_answer), [streams](StreamEncoder) and [errors](error). As provider
+//! side: read [answers](read_answer) and [stream chunks](read_chunk) where they stand, so that only what must
+//! change is spliced. [`encode`] and [`decode_answer`] complete the pair for translation *into* this dialect.
+//!
+//! Beyond OpenAI's own fields this dialect carries three that its users adopted elsewhere, where the other side
+//! has them: `reasoning_content` and `thinking_blocks` on assistant messages, `cache_control` on content parts and
+//! tools, and the request fields `thinking` and `top_k`.
+
+mod answer;
+mod count;
+mod decode;
+mod encode;
+mod errors;
+pub(crate) mod fields;
+mod image_tokens;
+mod request;
+mod stream_read;
+mod stream_write;
+mod texts;
+
+pub use answer::{
+    AnswerContext, AnswerFacts, AnswerText, decode_answer, encode_answer, read_answer, read_usage,
+};
+pub use count::{Count, Overhead, Rules, byte_bound, overhead, prompt_tokens, prompt_tokens_with};
+pub use decode::decode;
+pub use encode::encode;
+pub use errors::{decode_error, error, failure};
+pub use image_tokens::{ImageRule, MOST_TILES, image_size};
+pub use request::{Has, Request, read};
+pub(crate) use request::{append, include_usage};
+pub use stream_read::{Chunk, ChunkChoice, ChunkText, Slot, read_chunk, read_chunk_into, unquote};
+pub(crate) use stream_read::{end_of, read_with};
+pub use stream_write::{StreamEncoder, stream_error};
+pub use texts::{Place, Text, texts};

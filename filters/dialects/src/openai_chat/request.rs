@@ -1,0 +1,440 @@
+//! The facts of a request that decide its way, read in one walk over the tape without unescaping any text, and the
+//! edits that a gateway makes to it. Nothing here judges whether a provider would accept the request: only what
+//! Weir itself must understand is checked.
+
+use std::borrow::Cow;
+
+use weir_wire::json::{Doc, Kind, Value, Writer};
+use weir_wire::splice::Splices;
+
+use super::fields;
+use crate::hub::Invalid;
+use crate::media;
+
+/// What a request contains, for routing and for what counting cannot see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Has {
+    /// `tools` or `functions` are offered.
+    pub tools: bool,
+    /// An earlier turn calls a tool or holds its result.
+    pub tool_history: bool,
+    /// The answer must be JSON of a schema.
+    pub json_schema: bool,
+    /// The answer must be any JSON object.
+    pub json_object: bool,
+    /// Pictures.
+    pub images: bool,
+    /// Sound, in or out.
+    pub audio: bool,
+    /// Films.
+    pub video: bool,
+    /// Files.
+    pub documents: bool,
+    /// Content that only the provider can fetch: an `http(s)` picture, a `file_id`. Its size is unknown here.
+    pub remote: bool,
+    /// `logprobs` are asked for.
+    pub logprobs: bool,
+    /// A predicted answer, which is billed beside the real one.
+    pub prediction: bool,
+    /// The client marks what the provider may cache.
+    pub cache_points: bool,
+}
+
+/// A request, borrowed from its document.
+#[derive(Clone, Debug)]
+pub struct Request<'d, 'a> {
+    root: Value<'d, 'a>,
+    /// The model as written; a non-empty string.
+    pub model: Value<'d, 'a>,
+    /// The model's name.
+    pub model_name: Cow<'a, str>,
+    /// The array of messages; each is an object.
+    pub messages: Value<'d, 'a>,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// `stream_options` where it is an object.
+    pub stream_options: Option<Value<'d, 'a>>,
+    /// Whether the client wants the usage in the stream.
+    pub include_usage: bool,
+    /// `max_completion_tokens` as written, `null` included.
+    pub max_completion_tokens: Option<Value<'d, 'a>>,
+    /// `max_tokens` as written, `null` included.
+    pub max_tokens: Option<Value<'d, 'a>>,
+    /// Number of answers, at least 1.
+    pub n: u64,
+    /// What it contains.
+    pub has: Has,
+    /// `temperature`
+    pub temperature: Option<f64>,
+    /// `top_p`
+    pub top_p: Option<f64>,
+    /// `top_k`
+    pub top_k: Option<f64>,
+    /// `frequency_penalty`
+    pub frequency_penalty: Option<f64>,
+    /// `presence_penalty`
+    pub presence_penalty: Option<f64>,
+    /// `seed`
+    pub seed: Option<i64>,
+    /// `stop` as written: a string or an array of them.
+    pub stop: Option<Value<'d, 'a>>,
+    /// `reasoning_effort`
+    pub reasoning_effort: Option<Value<'d, 'a>>,
+    /// `service_tier`
+    pub service_tier: Option<Value<'d, 'a>>,
+    /// `user`
+    pub user: Option<Value<'d, 'a>>,
+}
+
+/// Reads the facts. Errors name the field, as OpenAI's do.
+pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
+    let root = doc.root();
+    if root.kind() != Kind::Object {
+        return Err(Invalid::value("", "the request body must be a JSON object"));
+    }
+    let mut model = None;
+    let mut messages = None;
+    let mut found = Request {
+        root,
+        model: root,
+        model_name: Cow::Borrowed(""),
+        messages: root,
+        stream: false,
+        stream_options: None,
+        include_usage: false,
+        max_completion_tokens: None,
+        max_tokens: None,
+        n: 1,
+        has: Has::default(),
+        temperature: None,
+        top_p: None,
+        top_k: None,
+        frequency_penalty: None,
+        presence_penalty: None,
+        seed: None,
+        stop: None,
+        reasoning_effort: None,
+        service_tier: None,
+        user: None,
+    };
+    for (key, value) in root.members() {
+        match key.as_str().as_ref() {
+            "model" => model = Some(value),
+            "messages" => messages = Some(value),
+            "stream" => found.stream = fields::bool(value, "stream")?,
+            "stream_options" if value.kind() == Kind::Object => {
+                found.stream_options = Some(value);
+                if let Some(wanted) = value.get("include_usage") {
+                    found.include_usage = fields::bool(wanted, "stream_options.include_usage")?;
+                }
+            }
+            "max_completion_tokens" => {
+                fields::count(value, "max_completion_tokens")?;
+                found.max_completion_tokens = Some(value);
+            }
+            "max_tokens" => {
+                fields::count(value, "max_tokens")?;
+                found.max_tokens = Some(value);
+            }
+            "n" => {
+                found.n = fields::count(value, "n")?.unwrap_or(1);
+                if found.n == 0 {
+                    return Err(Invalid::value("n", "'n' must be at least 1"));
+                }
+            }
+            "tools" | "functions" => found.has.tools |= !value.is_empty(),
+            "response_format" => {
+                let kind = value.get("type");
+                found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
+                found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
+            }
+            "modalities" => found.has.audio |= value.items().any(|one| one.is_str("audio")),
+            "logprobs" => found.has.logprobs = value.as_bool() == Some(true),
+            "prediction" => found.has.prediction = !value.is_null(),
+            "temperature" => found.temperature = value.as_f64(),
+            "top_p" => found.top_p = value.as_f64(),
+            "top_k" => found.top_k = value.as_f64(),
+            "frequency_penalty" => found.frequency_penalty = value.as_f64(),
+            "presence_penalty" => found.presence_penalty = value.as_f64(),
+            "seed" => found.seed = value.as_i64(),
+            "stop" if !value.is_null() => found.stop = Some(value),
+            "reasoning_effort" => found.reasoning_effort = string(value),
+            "service_tier" => found.service_tier = string(value),
+            "user" => found.user = string(value),
+            _ => {}
+        }
+    }
+    let Some(model) = model else { return Err(Invalid::missing("model")) };
+    found.model_name = match model.as_str() {
+        Some(name) if !name.is_empty() => name,
+        _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
+    };
+    found.model = model;
+    let Some(messages) = messages else { return Err(Invalid::missing("messages")) };
+    if messages.kind() != Kind::Array || messages.is_empty() {
+        return Err(Invalid::value("messages", "'messages' must be a non-empty array"));
+    }
+    found.messages = messages;
+    for (at, message) in messages.items().enumerate() {
+        if message.kind() != Kind::Object {
+            return Err(Invalid::value(format!("messages[{at}]"), "a message must be an object"));
+        }
+        look_at(message, &mut found.has);
+    }
+    if !found.has.cache_points {
+        let tools = root.get("tools").into_iter().flat_map(Value::items);
+        found.has.cache_points = tools.into_iter().any(|tool| fields::cache_control(tool).is_some());
+    }
+    Ok(found)
+}
+
+fn string<'d, 'a>(value: Value<'d, 'a>) -> Option<Value<'d, 'a>> {
+    (value.kind() == Kind::String).then_some(value)
+}
+
+/// Notes what one message contains.
+fn look_at(message: Value<'_, '_>, has: &mut Has) {
+    for (key, value) in message.members() {
+        if key.is("content") {
+            for part in value.items() {
+                look_at_part(part, has);
+            }
+        } else if key.is("tool_calls") || key.is("function_call") {
+            has.tool_history |= !value.is_null() && !(value.kind() == Kind::Array && value.is_empty());
+        } else if key.is("role") {
+            has.tool_history |= value.is_str("tool") || value.is_str("function");
+        } else if key.is("audio") {
+            has.audio |= !value.is_null();
+        }
+    }
+}
+
+fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
+    has.cache_points |= fields::cache_control(part).is_some();
+    let Some(kind) = part.get("type").and_then(|kind| kind.as_str()) else { return };
+    let url = |key: &str| part.get(key).and_then(|holder| holder.get("url").or(Some(holder)));
+    let is_remote = |url: Option<Value<'_, '_>>| {
+        url.and_then(|url| url.str_raw()).is_some_and(|url| !media::is_data_uri(url))
+    };
+    match kind.as_ref() {
+        "image_url" | "input_image" => {
+            has.images = true;
+            has.remote |= is_remote(url("image_url"));
+        }
+        "input_audio" => has.audio = true,
+        "audio_url" => {
+            has.audio = true;
+            has.remote |= is_remote(url("audio_url"));
+        }
+        "video_url" => {
+            has.video = true;
+            has.remote |= is_remote(url("video_url"));
+        }
+        "file" => {
+            has.documents = true;
+            has.remote |= part.get("file").is_some_and(|file| file.get("file_data").is_none());
+        }
+        _ => {}
+    }
+}
+
+impl Request<'_, '_> {
+    /// Most tokens that one answer may have, as asked; the larger where both fields are there, because which of
+    /// them counts is the provider's choice.
+    pub fn ceiling(&self) -> Option<u64> {
+        let number = |value: Option<Value<'_, '_>>| value.and_then(Value::as_u64);
+        number(self.max_completion_tokens).max(number(self.max_tokens))
+    }
+
+    /// Writes another model name.
+    pub fn set_model(&self, name: &str, edits: &mut Splices) {
+        let mut out = Writer::new(Vec::with_capacity(name.len() + 2));
+        out.str(name);
+        edits.replace(self.model.range(), out.into_inner());
+    }
+
+    /// Makes `tokens` the most that an answer may have: every ceiling above it is lowered; where there is none,
+    /// `max_completion_tokens` is added (vLLM and OpenAI both know it, OpenAI's newer models only it).
+    pub fn set_ceiling(&self, tokens: u64, edits: &mut Splices) {
+        let fields = [self.max_completion_tokens, self.max_tokens];
+        // A null in one field does not matter where the other has a number.
+        let mut there = fields.iter().flatten().any(|value| value.as_u64().is_some());
+        for value in fields.into_iter().flatten() {
+            let lower = match value.as_u64() {
+                Some(asked) => asked > tokens,
+                None => !there,
+            };
+            if lower {
+                edits.replace(value.range(), tokens.to_string().into_bytes());
+                there = true;
+            }
+        }
+        if !there {
+            self.append(&format!("\"max_completion_tokens\":{tokens}"), edits);
+        }
+    }
+
+    /// Makes the provider report usage in the stream. Nothing to do where the client asked for it.
+    pub fn set_include_usage(&self, edits: &mut Splices) {
+        if !self.include_usage {
+            include_usage(self.root, edits);
+        }
+    }
+
+    fn append(&self, member: &str, edits: &mut Splices) {
+        append(self.root, member, edits);
+    }
+}
+
+/// Sets `stream_options.include_usage`, which text completions have too.
+pub(crate) fn include_usage(root: Value<'_, '_>, edits: &mut Splices) {
+    let options = root.get("stream_options");
+    match options.filter(|options| options.kind() == Kind::Object) {
+        Some(options) => match options.get("include_usage") {
+            Some(value) => edits.replace(value.range(), b"true".to_vec()),
+            None => append(options, "\"include_usage\":true", edits),
+        },
+        // A `stream_options` of another kind, null for one, is replaced whole.
+        None => match options {
+            Some(other) => edits.replace(other.range(), b"{\"include_usage\":true}".to_vec()),
+            None => append(root, "\"stream_options\":{\"include_usage\":true}", edits),
+        },
+    }
+}
+
+/// Adds a member to an object, after its last.
+pub(crate) fn append(object: Value<'_, '_>, member: &str, edits: &mut Splices) {
+    if let Some((at, comma)) = object.append_at() {
+        let member = if comma { format!(",{member}") } else { member.to_owned() };
+        edits.replace(at..at, member.into_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::json::{Limits, parse};
+
+    use super::*;
+
+    fn invalid(body: &str) -> Invalid {
+        read(&parse(body.as_bytes(), &Limits::default()).unwrap()).unwrap_err()
+    }
+
+    fn edited(body: &str, edit: impl Fn(&Request<'_, '_>, &mut Splices)) -> String {
+        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+        let mut edits = Splices::new();
+        edit(&read(&doc).unwrap(), &mut edits);
+        let out = edits.apply(body.as_bytes()).unwrap();
+        parse(&out, &Limits::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_weir_must_understand_is_checked_and_named() {
+        for (body, param, code) in [
+            ("[]", "", "invalid_value"),
+            ("{}", "model", "missing_required_parameter"),
+            (r#"{"model":7,"messages":[{}]}"#, "model", "invalid_value"),
+            (r#"{"model":"","messages":[{}]}"#, "model", "invalid_value"),
+            (r#"{"model":null,"messages":[{}]}"#, "model", "invalid_value"),
+            (r#"{"model":"m"}"#, "messages", "missing_required_parameter"),
+            (r#"{"model":"m","messages":[]}"#, "messages", "invalid_value"),
+            (r#"{"model":"m","messages":"hi"}"#, "messages", "invalid_value"),
+            (r#"{"model":"m","messages":[{},3]}"#, "messages[1]", "invalid_value"),
+            (r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream", "invalid_value"),
+            (r#"{"model":"m","messages":[{}],"n":0}"#, "n", "invalid_value"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens", "invalid_value"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":1.5}"#, "max_tokens", "invalid_value"),
+        ] {
+            let error = invalid(body);
+            assert_eq!((error.param.as_str(), error.code), (param, code), "{body}");
+        }
+    }
+
+    #[test]
+    fn facts_are_read() {
+        let body = r#"{"model":"m\u002d1","messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},
+            {"type":"image_url","image_url":{"url":"https://x/y.png"}},{"type":"file","file":{"file_data":"data:;base64,AA"}}]},
+            {"role":"tool","content":"x"}],"stream":true,"stream_options":{"include_usage":true},"n":2,"max_tokens":5,
+            "max_completion_tokens":null,"tools":[{}],"response_format":{"type":"json_schema"},"temperature":0.5}"#;
+        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+        let read = read(&doc).unwrap();
+        assert_eq!(read.model_name, "m-1");
+        assert!(read.stream && read.include_usage);
+        assert_eq!((read.n, read.ceiling(), read.temperature), (2, Some(5), Some(0.5)));
+        assert_eq!(
+            read.has,
+            Has {
+                tools: true,
+                tool_history: true,
+                json_schema: true,
+                images: true,
+                documents: true,
+                remote: true,
+                cache_points: true,
+                ..Has::default()
+            }
+        );
+    }
+
+    #[test]
+    fn edits_touch_only_their_bytes() {
+        let model = |r: &Request<'_, '_>, e: &mut Splices| r.set_model("a\"b", e);
+        assert_eq!(
+            edited(r#"{"model": "m" ,"messages":[{}]}"#, model),
+            r#"{"model": "a\"b" ,"messages":[{}]}"#
+        );
+        let ceiling = |r: &Request<'_, '_>, e: &mut Splices| r.set_ceiling(10, e);
+        for (tail, edited_tail) in [
+            ("", r#","max_completion_tokens":10"#),
+            (r#","max_tokens":5"#, r#","max_tokens":5"#),
+            (r#","max_tokens":50"#, r#","max_tokens":10"#),
+            (r#","max_tokens":null"#, r#","max_tokens":10"#),
+            (
+                r#","max_tokens":99,"max_completion_tokens":11"#,
+                r#","max_tokens":10,"max_completion_tokens":10"#,
+            ),
+            (
+                r#","max_tokens":7,"max_completion_tokens":null"#,
+                r#","max_tokens":7,"max_completion_tokens":null"#,
+            ),
+            (
+                r#","max_tokens":null,"max_completion_tokens":null"#,
+                r#","max_tokens":null,"max_completion_tokens":10"#,
+            ),
+            (
+                r#","max_tokens":null,"max_completion_tokens":7"#,
+                r#","max_tokens":null,"max_completion_tokens":7"#,
+            ),
+        ] {
+            let body = |tail| format!(r#"{{"model":"m","messages":[{{}}]{tail}}}"#);
+            assert_eq!(edited(&body(tail), ceiling), body(edited_tail));
+        }
+        let usage = |r: &Request<'_, '_>, e: &mut Splices| r.set_include_usage(e);
+        for (tail, edited_tail) in [
+            ("", r#","stream_options":{"include_usage":true}"#),
+            (r#","stream_options":null"#, r#","stream_options":{"include_usage":true}"#),
+            (r#","stream_options":{}"#, r#","stream_options":{"include_usage":true}"#),
+            (r#","stream_options":{"a":1}"#, r#","stream_options":{"a":1,"include_usage":true}"#),
+            (r#","stream_options":{"include_usage":false}"#, r#","stream_options":{"include_usage":true}"#),
+            (r#","stream_options":{"include_usage":true}"#, r#","stream_options":{"include_usage":true}"#),
+        ] {
+            let body = |tail| format!(r#"{{"model":"m","messages":[{{}}]{tail}}}"#);
+            assert_eq!(edited(&body(tail), usage), body(edited_tail));
+        }
+    }
+
+    #[test]
+    fn all_edits_go_together() {
+        let body = r#"{"messages":[{}],"model":"m"}"#;
+        let all = |r: &Request<'_, '_>, e: &mut Splices| {
+            r.set_model("x", e);
+            r.set_ceiling(9, e);
+            r.set_include_usage(e);
+        };
+        assert_eq!(
+            edited(body, all),
+            r#"{"messages":[{}],"model":"x","max_completion_tokens":9,"stream_options":{"include_usage":true}}"#
+        );
+    }
+}

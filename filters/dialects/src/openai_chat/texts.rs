@@ -1,0 +1,272 @@
+//! Every text that a client sends, in document order: what redaction searches and splices, and what counting reads.
+//! Strings that are not prose by the API's own rules (roles, types, ids, tool names, base64) are left out; strings
+//! in fields that this file does not know are shown as [`Place::Other`], so that a new field is no way around
+//! redaction. Object keys are not shown: they cannot be told from the application's own field names.
+
+use weir_wire::json::{Doc, Kind, Value};
+
+use crate::media;
+
+/// Where a text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A system message.
+    System,
+    /// A developer message.
+    Developer,
+    /// A user message.
+    User,
+    /// An assistant message from before.
+    Assistant,
+    /// A tool's result.
+    Tool,
+    /// A message of no known role.
+    UnknownRole,
+    /// A participant's `name`.
+    Name,
+    /// An assistant's refusal.
+    Refusal,
+    /// An assistant's reasoning; a signature may cover it, then it must not be altered.
+    Reasoning,
+    /// A tool call's arguments: JSON inside the string, with escapes of its own.
+    Arguments,
+    /// What a tool does.
+    Description,
+    /// A string anywhere in a schema: of a tool's parameters, of the answer's format.
+    Schema,
+    /// An address that the provider would fetch.
+    Url,
+    /// A file's name.
+    FileName,
+    /// `user`, `metadata`, `safety_identifier`, `prompt_cache_key`: labels, not part of the prompt.
+    Label,
+    /// A text that ends the answer.
+    Stop,
+    /// The answer that the client predicts.
+    Prediction,
+    /// A field that this dialect does not know.
+    Other,
+}
+
+/// A text of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'d, 'a> {
+    /// A string value.
+    pub value: Value<'d, 'a>,
+    /// Where it stands.
+    pub place: Place,
+    /// The message's number, from 0.
+    pub message: Option<u32>,
+}
+
+type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
+
+/// Shows each text to `sink`, in document order. Linear in the document.
+pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
+    for (key, value) in doc.root().members() {
+        match key.as_str().as_ref() {
+            "messages" => {
+                for (at, one) in (0..).zip(value.items()) {
+                    message(one, at, sink);
+                }
+            }
+            "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
+            "functions" => value.items().for_each(|function| function_texts(function, sink)),
+            "response_format" => all(value, Place::Schema, None, sink),
+            "prediction" => all(value, Place::Prediction, None, sink),
+            "stop" => all(value, Place::Stop, None, sink),
+            "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => {
+                all(value, Place::Label, None, sink)
+            }
+            // Words of the API, and what Weir reads itself.
+            "model"
+            | "service_tier"
+            | "reasoning_effort"
+            | "verbosity"
+            | "modalities"
+            | "tool_choice"
+            | "function_call"
+            | "stream_options"
+            | "audio"
+            | "thinking"
+            | "prompt_cache_retention" => {}
+            _ => all(value, Place::Other, None, sink),
+        }
+    }
+}
+
+/// The place of a message's content.
+pub(super) fn place_of(role: Option<Value<'_, '_>>) -> Place {
+    let Some(role) = role else { return Place::UnknownRole };
+    match role.str_raw() {
+        Some("user") => Place::User,
+        Some("assistant") => Place::Assistant,
+        Some("system") => Place::System,
+        Some("developer") => Place::Developer,
+        Some("tool" | "function") => Place::Tool,
+        _ => Place::UnknownRole,
+    }
+}
+
+fn message<'d, 'a>(message: Value<'d, 'a>, at: u32, sink: Sink<'_, 'd, 'a>) {
+    let at = Some(at);
+    let place = place_of(message.get("role"));
+    for (key, value) in message.members() {
+        match key.as_str().as_ref() {
+            "content" => match value.kind() {
+                Kind::String => sink(Text { value, place, message: at }),
+                _ => value.items().for_each(|one| part(one, place, at, sink)),
+            },
+            // The name of a function's result is the function's.
+            "name" if place == Place::Tool => {}
+            "name" => all(value, Place::Name, at, sink),
+            "refusal" => all(value, Place::Refusal, at, sink),
+            "reasoning" | "reasoning_content" => all(value, Place::Reasoning, at, sink),
+            "thinking_blocks" => {
+                for block in value.items() {
+                    one(block.get("thinking"), Place::Reasoning, at, sink);
+                }
+            }
+            "tool_calls" => {
+                for call in value.items() {
+                    for (kind, input) in [("function", "arguments"), ("custom", "input")] {
+                        one(call.get(kind).and_then(|body| body.get(input)), Place::Arguments, at, sink);
+                    }
+                }
+            }
+            "function_call" => one(value.get("arguments"), Place::Arguments, at, sink),
+            "role" | "tool_call_id" | "id" | "audio" | "cache_control" => {}
+            _ => all(value, Place::Other, at, sink),
+        }
+    }
+}
+
+fn part<'d, 'a>(part: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    if part.kind() == Kind::String {
+        return sink(Text { value: part, place, message: at });
+    }
+    for (key, value) in part.members() {
+        match key.as_str().as_ref() {
+            "text" => all(value, place, at, sink),
+            "refusal" => all(value, Place::Refusal, at, sink),
+            "thinking" | "reasoning" => all(value, Place::Reasoning, at, sink),
+            "image_url" | "video_url" | "audio_url" => {
+                let url = value.get("url").unwrap_or(value);
+                if url.str_raw().is_some_and(|url| !media::is_data_uri(url)) {
+                    one(Some(url), Place::Url, at, sink);
+                }
+            }
+            "file" => one(value.get("filename"), Place::FileName, at, sink),
+            "type" | "input_audio" | "cache_control" | "id" | "signature" => {}
+            _ => all(value, Place::Other, at, sink),
+        }
+    }
+}
+
+fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
+    for (key, value) in tool.members() {
+        match key.as_str().as_ref() {
+            "function" => function_texts(value, sink),
+            "custom" => {
+                one(value.get("description"), Place::Description, None, sink);
+                if let Some(format) = value.get("format") {
+                    all(format, Place::Schema, None, sink);
+                }
+            }
+            "type" | "cache_control" => {}
+            _ => all(value, Place::Other, None, sink),
+        }
+    }
+}
+
+fn function_texts<'d, 'a>(function: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
+    for (key, value) in function.members() {
+        match key.as_str().as_ref() {
+            "description" => all(value, Place::Description, None, sink),
+            "parameters" => all(value, Place::Schema, None, sink),
+            "name" | "cache_control" => {}
+            _ => all(value, Place::Other, None, sink),
+        }
+    }
+}
+
+fn one<'d, 'a>(value: Option<Value<'d, 'a>>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    if let Some(value) = value.filter(|value| value.kind() == Kind::String) {
+        sink(Text { value, place, message });
+    }
+}
+
+/// Every string in a value. It recurses no deeper than the parser's depth limit.
+fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    match value.kind() {
+        Kind::String => sink(Text { value, place, message }),
+        Kind::Array => value.items().for_each(|item| all(item, place, message, sink)),
+        Kind::Object => {
+            for (key, member) in value.members() {
+                // A schema's type is a word of JSON Schema, unless a property has that name.
+                if !(place == Place::Schema && key.is("type") && member.kind() == Kind::String) {
+                    all(member, place, message, sink);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::json::{Limits, parse};
+
+    use super::*;
+
+    fn seen(body: &str) -> Vec<(String, Place, Option<u32>)> {
+        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+        let mut seen = Vec::new();
+        texts(&doc, &mut |text| {
+            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
+        });
+        seen
+    }
+
+    #[test]
+    fn every_text_is_shown_with_its_place() {
+        let body = r#"{"model":"M","user":"u","messages":[
+          {"role":"system","content":"s\n1"},
+          {"role":"developer","content":"d"},
+          {"role":"user","name":"ann","content":[{"type":"text","text":"t"},"bare",
+            {"type":"image_url","image_url":{"url":"https://e/x","detail":"low"}},
+            {"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}},
+            {"type":"file","file":{"filename":"f.pdf","file_data":"data:;base64,AA=="}}]},
+          {"role":"assistant","content":null,"refusal":"no","reasoning_content":"why","tool_calls":[
+            {"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":\"b\"}"}}]},
+          {"role":"tool","tool_call_id":"c","name":"f","content":"r"},
+          {"role":"martian","content":"x","planet":{"name":"mars"}}],
+         "tools":[{"type":"function","function":{"name":"f","description":"D","parameters":{"type":"object","properties":{"a":{"type":"string","description":"S","enum":["e"]}}}}}],
+         "metadata":{"k":"v"},"stop":["END"],"documents":[{"text":"hidden"}],"temperature":1}"#;
+        let expected = [
+            ("u", Place::Label, None),
+            ("s\n1", Place::System, Some(0)),
+            ("d", Place::Developer, Some(1)),
+            ("ann", Place::Name, Some(2)),
+            ("t", Place::User, Some(2)),
+            ("bare", Place::User, Some(2)),
+            ("https://e/x", Place::Url, Some(2)),
+            ("f.pdf", Place::FileName, Some(2)),
+            ("no", Place::Refusal, Some(3)),
+            ("why", Place::Reasoning, Some(3)),
+            (r#"{"a":"b"}"#, Place::Arguments, Some(3)),
+            ("r", Place::Tool, Some(4)),
+            ("x", Place::UnknownRole, Some(5)),
+            ("mars", Place::Other, Some(5)),
+            ("D", Place::Description, None),
+            ("S", Place::Schema, None),
+            ("e", Place::Schema, None),
+            ("v", Place::Label, None),
+            ("END", Place::Stop, None),
+            ("hidden", Place::Other, None),
+        ];
+        let expected: Vec<_> =
+            expected.iter().map(|(text, place, at)| (text.to_string(), *place, *at)).collect();
+        assert_eq!(seen(body), expected);
+    }
+}
