@@ -1,0 +1,181 @@
+//! What a snapshot is made from: plain data, so that neither the policy's types nor their changes reach in here.
+
+/// Name of the ECDS resource of the client's side.
+pub const EXCHANGE: &str = "weir.exchange";
+/// Name of the ECDS resource of the provider's side, followed by `.` and the provider's name.
+pub const ATTEMPT: &str = "weir.attempt";
+/// Cluster of the control plane's ledger.
+pub const LEDGER_CLUSTER: &str = "weir-ledger";
+/// Cluster of the OTLP collector.
+pub const OTLP_CLUSTER: &str = "weir-otlp";
+
+/// One version of everything that a gateway is told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Input {
+    /// Version of the policy, shown in the status of gateways.
+    pub policy: String,
+    /// Configuration of the exchange filter, JSON.
+    pub exchange: String,
+    /// Where requests can go.
+    pub providers: Vec<Provider>,
+    /// The listener; `None` where the filters are injected into a gateway that others configure.
+    pub gateway: Option<Gateway>,
+    /// What the filters themselves talk to.
+    pub services: Services,
+    /// The wasm module as a gateway sees it.
+    pub module: Module,
+    /// When another try is made.
+    pub retry: Retry,
+}
+
+/// One provider and the cluster that reaches it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provider {
+    /// Unique name.
+    pub name: String,
+    /// Name of its cluster.
+    pub cluster: String,
+    /// Configuration of its attempt filter, JSON.
+    pub attempt: String,
+    /// Where it answers: addresses or host names.
+    pub endpoints: Vec<Address>,
+    /// TLS to it; `None` is plain text.
+    pub tls: Option<Tls>,
+    /// Requests are signed by Envoy.
+    pub signing: Option<Signing>,
+}
+
+/// Host name or IP address, and port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Address {
+    /// An address from its parts.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// Whether no name needs to be resolved.
+    pub fn is_ip(&self) -> bool {
+        self.host.parse::<std::net::IpAddr>().is_ok()
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    /// Reads `HOST:PORT` or `[IPv6]:PORT`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not HOST:PORT");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() { Err(wrong()) } else { Ok(Self::new(host, port)) }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// TLS to a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Server name that is asked for and must be in the certificate.
+    pub sni: String,
+    /// File of trusted authorities on the gateway's machine.
+    pub ca_file: String,
+}
+
+/// AWS Signature Version 4 by Envoy's own filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signing {
+    /// AWS region.
+    pub region: String,
+    /// Name of the AWS service in the signature.
+    pub service: String,
+    /// `host` that is signed and sent.
+    pub host: String,
+}
+
+/// The listener and what holds for every request on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Where it listens.
+    pub listen: Address,
+    /// Largest body that the exchange filter takes, in bytes.
+    pub max_body: u64,
+    /// Whole exchange in milliseconds; 0 is no limit.
+    pub request_timeout_ms: u64,
+    /// One line per request.
+    pub access_log: AccessLog,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: Address::new("127.0.0.1", 8080),
+            max_body: 32 << 20,
+            request_timeout_ms: 600_000,
+            access_log: AccessLog::Stdout,
+        }
+    }
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None are written.
+    Off,
+    /// Envoy's standard output.
+    #[default]
+    Stdout,
+    /// A file on the gateway's machine.
+    File(String),
+}
+
+/// What the filters themselves talk to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Services {
+    /// The ledger's gRPC.
+    pub ledger: Option<Address>,
+    /// An OTLP/gRPC collector.
+    pub otlp: Option<Address>,
+    /// TLS to the collector.
+    pub otlp_tls: Option<Tls>,
+}
+
+/// The wasm module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Module {
+    /// File that policies run on. A new module comes under a new name: that is what makes Envoy load it.
+    pub file: String,
+    /// File that answers 503 until the first policy arrives. Its name stays, so that a new module changes
+    /// neither listener nor cluster.
+    pub fallback: String,
+}
+
+/// When another try is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries in all, the first included.
+    pub tries: u32,
+    /// `connect`, `reset`, `429`, `5xx`.
+    pub on: Vec<String>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { tries: 1, on: Vec::new() }
+    }
+}
