@@ -9,6 +9,8 @@
 mod answer;
 mod judge;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io;
@@ -51,8 +53,9 @@ pub struct Config {
     pub max_skew_s: Option<u32>,
     /// Host that requests must be for; absent: any.
     pub host: Option<String>,
-    /// Roles must alternate.
-    pub strict_turns: bool,
+    /// As the strictest models: the user begins, roles alternate, no text block is blank. Off: as recorded
+    /// calls show that some models take it.
+    pub strict: bool,
     pub seed: u64,
     pub concurrency: usize,
     /// Prompt tokens above which the input is too long.
@@ -87,7 +90,7 @@ impl Default for Config {
             check_parameters: true,
             max_skew_s: Some(300),
             host: None,
-            strict_turns: true,
+            strict: true,
             seed: 2,
             concurrency: 256,
             context: 4_000_000,

@@ -214,7 +214,7 @@ pub fn read(config: &Config, body: &[u8]) -> Result<Asked, Refusal> {
     let tools = tools(&body["toolConfig"], &mut count)?;
     for (at, block) in body["system"].as_array().into_iter().flatten().enumerate() {
         if let Some(text) = block["text"].as_str() {
-            not_blank(text, &format!("system.{at}"), "SystemContentBlock")?;
+            not_blank(config, text, &format!("system.{at}"), "SystemContentBlock")?;
             count.fixed(config.message_tokens);
             count.said(text);
         }
@@ -273,8 +273,9 @@ fn blocks(message: &Value) -> &[Value] {
     message["content"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn not_blank(text: &str, path: &str, shape: &str) -> Result<(), Refusal> {
-    if text.trim().is_empty() {
+fn not_blank(config: &Config, text: &str, path: &str, shape: &str) -> Result<(), Refusal> {
+    let checked = if config.strict { text.trim() } else { text };
+    if checked.is_empty() {
         let message = format!(
             "The text field in the {shape} object at {path} is blank. Add text to the text field, and try again."
         );
@@ -285,7 +286,7 @@ fn not_blank(text: &str, path: &str, shape: &str) -> Result<(), Refusal> {
 
 /// The rules of a conversation.
 fn turns(config: &Config, messages: &[Value]) -> Result<(), Refusal> {
-    if messages.first().is_none_or(|m| m["role"] != "user") {
+    if messages.is_empty() || (config.strict && messages[0]["role"] != "user") {
         return Err(Refusal::validation(
             "A conversation must start with a user message. Try again with a conversation that starts with a user message.",
         ));
@@ -298,13 +299,16 @@ fn turns(config: &Config, messages: &[Value]) -> Result<(), Refusal> {
             );
             return Err(Refusal::validation(&text));
         }
-        if config.strict_turns && at > 0 && messages[at - 1]["role"] == message["role"] {
+        if config.strict && at > 0 && messages[at - 1]["role"] == message["role"] {
             return Err(Refusal::validation(
                 "A conversation must alternate between user and assistant roles. Make sure the conversation alternates between user and assistant roles and try again.",
             ));
         }
+        // A server tool's use and result stand together in the assistant's turn.
+        let own = |b: &&Value| b["type"].is_null();
         let ids = |kind: &str| -> Vec<&str> {
-            blocks(message).iter().filter_map(|b| b[kind]["toolUseId"].as_str()).collect()
+            let found = blocks(message).iter().map(|b| &b[kind]).filter(own);
+            found.filter_map(|b| b["toolUseId"].as_str()).collect()
         };
         let results = ids("toolResult");
         let missing: Vec<&str> = asked.iter().filter(|id| !results.contains(id)).copied().collect();
@@ -356,7 +360,7 @@ fn tools(config: &Value, count: &mut Count<'_>) -> Result<Vec<Tool>, Refusal> {
 
 fn content(block: &Value, path: &str, count: &mut Count<'_>) -> Result<(), Refusal> {
     if let Some(text) = block["text"].as_str() {
-        not_blank(text, path, "ContentBlock")?;
+        not_blank(count.config, text, path, "ContentBlock")?;
         count.said(text);
     }
     if let Some(call) = block.get("toolUse") {
