@@ -1,1 +1,41 @@
-//! weir-model.
+//! Policy documents: read, check, compile to what the filters and Envoy need, compare.
+//!
+//! Pure functions over text and types: no files, sockets, clocks or environment. Whoever calls decides where
+//! a document comes from and how a secret is looked up.
+//!
+//! ```
+//! let document = weir_model::read("apiVersion: weir.dev/v1\nprovders: []\n");
+//! let problems = document.unwrap_err();
+//! assert_eq!(problems[0].to_string(), "unknown field `provders` at line 2, column 1; did you mean `providers`?");
+//! ```
+//!
+//! [`read`] gives a [`Document`]: the policy and where each of its parts stands in the text.
+//! [`Document::check`] lists what is wrong with it, [`Document::unbuilt`] what this version cannot do yet,
+//! and [`Document::compile`] refuses both.
+
+mod compile;
+mod de;
+mod detectors;
+mod diff;
+mod document;
+mod endpoint;
+mod json;
+mod node;
+mod problem;
+mod unbuilt;
+mod validate;
+mod yaml;
+
+pub use compile::{BudgetDef, Cluster, CompileOptions, Compiled, Signing, Unit, compile};
+pub use diff::{Change, diff};
+pub use document::{Document, parse, read};
+pub use problem::{Problem, Severity};
+pub use unbuilt::{Missing, UNBUILT, Unbuilt, Where, unbuilt};
+pub use validate::{DEFAULT_OUTPUT_CEILING, MAX_LIMIT, validate};
+
+/// JSON Schema (2020-12) of the policy file.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(weir_config::policy::Policy).to_value();
+    schema["title"] = "Weir policy".into();
+    schema
+}

@@ -1,0 +1,262 @@
+//! A policy to what runs: the filters' configuration, Envoy's clusters and listener, the ledger's budgets.
+//!
+//! Deterministic: the same policy, version and secrets give the same result, byte for byte. Nothing is
+//! compiled that has an error or asks for what is not built.
+
+mod filters;
+
+use std::net::SocketAddr;
+
+use sha2::{Digest, Sha256};
+use weir_config::filter;
+use weir_config::policy::{Auth, Budget, Gateway, Policy, Provider, ProviderKind, Secret, Window};
+
+use crate::endpoint::{Endpoint, bedrock_host};
+use crate::problem::Problem;
+use crate::{unbuilt, validate};
+
+pub use crate::validate::gateway::DEFAULT_LISTEN;
+
+/// Envoy cluster of the ledger's gRPC.
+pub const LEDGER_CLUSTER: &str = "weir-ledger";
+/// Envoy cluster of the span collector.
+pub const OTLP_CLUSTER: &str = "weir-otlp";
+/// Largest request body where the policy names none, in bytes.
+const DEFAULT_MAX_BODY: u64 = 32 << 20;
+/// Longest exchange where the policy names none, in milliseconds.
+const DEFAULT_REQUEST_TIMEOUT_MS: u64 = 600_000;
+
+/// What a compilation depends on besides the policy.
+pub struct CompileOptions<'a> {
+    /// Version of the policy: shown in spans and headers.
+    pub version: &'a str,
+    /// Looks a secret up; `Err` says why it cannot be had.
+    pub resolve: &'a dyn Fn(&Secret) -> Result<String, String>,
+    /// The listener's address in place of the policy's, for a place that decides it by its network (a pod).
+    /// It may be other than loopback without TLS; keys that the whole world knows are refused there.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Everything that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    /// As given.
+    pub version: String,
+    /// Configuration of the downstream filter.
+    pub exchange: filter::Exchange,
+    /// Configuration of the upstream filter by provider, in the policy's order.
+    pub attempts: Vec<(String, filter::Attempt)>,
+    /// Envoy clusters of the providers, in the same order.
+    pub clusters: Vec<Cluster>,
+    /// Where the listener binds; `None` when the gateway is configured by others.
+    pub listen: Option<SocketAddr>,
+    /// Host and port of the OTLP/gRPC collector, in clear text.
+    pub otlp: Option<(String, u16)>,
+    /// What the ledger keeps: one for each unit of each budget.
+    pub budgets: Vec<BudgetDef>,
+    /// Whole exchange, in milliseconds; 0 is no limit.
+    pub request_timeout_ms: u64,
+    /// Largest request body in bytes.
+    pub max_body: u64,
+}
+
+/// An Envoy cluster of one provider. Several endpoints are several hosts of it, picked by least requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// `weir-PROVIDER`.
+    pub name: String,
+    /// Name of the provider.
+    pub provider: String,
+    /// Its API.
+    pub kind: filter::ProviderKind,
+    /// Host (name or address, no brackets) and port of each.
+    pub endpoints: Vec<(String, u16)>,
+    /// Whether to speak TLS, with the host of `authority` as SNI and as the name that is verified.
+    pub tls: bool,
+    /// As the attempt filter writes it.
+    pub authority: String,
+    /// How Envoy signs requests to it; `None` does not.
+    pub signing: Option<Signing>,
+}
+
+/// An AWS signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// AWS region.
+    pub region: String,
+    /// AWS service name.
+    pub service: String,
+}
+
+/// What a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// Tokens.
+    Tokens,
+    /// Requests.
+    Requests,
+    /// Nano-USD.
+    UsdNano,
+}
+
+/// One unit of one budget, as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetDef {
+    /// Name of the budget.
+    pub name: String,
+    /// What is counted.
+    pub unit: Unit,
+    /// How much, in that unit.
+    pub limit: u64,
+    /// `minute`, `hour`, `day`, `week` or `month`.
+    pub window: String,
+    /// IANA name of the zone whose calendar it is.
+    pub timezone: String,
+    /// Hash of when, each, window and timezone; the filters know it as `definition`, 16 hex digits.
+    pub definition: u64,
+    /// One counter for each value of these.
+    pub each: Vec<String>,
+    /// What happens when the ledger cannot be reached.
+    pub ledger_lost: filter::LedgerLost,
+}
+
+/// Compiles, or says everything that keeps the policy from running.
+pub fn compile(policy: &Policy, options: &CompileOptions<'_>) -> Result<Compiled, Vec<Problem>> {
+    let mut problems = validate::validate_for(policy, options.listen);
+    problems.retain(Problem::is_error);
+    problems.extend(unbuilt::unbuilt(policy).into_iter().map(|field| {
+        let message = format!("`{field}` is not built yet ({})", field.organ);
+        Problem::error(field.at, message)
+    }));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut clusters = Vec::new();
+    let mut attempts = Vec::new();
+    for (index, provider) in policy.providers.iter().enumerate() {
+        match upstream(provider, options) {
+            Ok((cluster, attempt)) => {
+                clusters.push(cluster);
+                attempts.push((provider.name.clone(), attempt));
+            }
+            Err(message) => problems.push(Problem::error(format!("providers[{index}].auth"), message)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let exchange = filters::exchange(policy, options.version);
+    Ok(Compiled {
+        version: options.version.to_owned(),
+        attempts,
+        clusters,
+        listen: options.listen.or_else(|| listen(policy.gateway.as_ref()?)),
+        otlp: otlp(policy).map(|endpoint| (endpoint.host, endpoint.port)),
+        budgets: policy.budgets.iter().flat_map(|budget| budget_defs(budget, policy)).collect(),
+        request_timeout_ms: exchange.request_timeout_ms,
+        max_body: exchange.max_body,
+        exchange,
+    })
+}
+
+fn listen(gateway: &Gateway) -> Option<SocketAddr> {
+    gateway.listen.as_deref().unwrap_or(DEFAULT_LISTEN).parse().ok()
+}
+
+fn otlp(policy: &Policy) -> Option<Endpoint> {
+    Endpoint::parse(policy.telemetry.as_ref()?.otlp.as_deref()?).ok()
+}
+
+/// The provider's endpoints, the default one of its kind included.
+pub(crate) fn endpoints(provider: &Provider) -> Vec<String> {
+    let given: Vec<_> = provider.endpoint.iter().chain(&provider.endpoints).cloned().collect();
+    match (given.is_empty(), provider.kind, &provider.region) {
+        (true, ProviderKind::Bedrock, Some(region)) => vec![format!("https://{}", bedrock_host(region))],
+        (true, ProviderKind::Openai, _) => vec!["https://api.openai.com".to_owned()],
+        _ => given,
+    }
+}
+
+fn upstream(provider: &Provider, options: &CompileOptions<'_>) -> Result<(Cluster, filter::Attempt), String> {
+    let endpoints: Vec<_> = endpoints(provider).iter().flat_map(|url| Endpoint::parse(url)).collect();
+    let first = endpoints.first().ok_or("no endpoint")?;
+    let kind = filters::kind(provider.kind);
+    let authorization = match &provider.auth {
+        Some(Auth::Bearer(secret)) => Some(format!("Bearer {}", bearer(secret, options)?)),
+        _ => None,
+    };
+    let signing = matches!(provider.auth, Some(Auth::Aws(_))).then(|| Signing {
+        region: provider.region.clone().unwrap_or_default(),
+        service: "bedrock".to_owned(),
+    });
+    let attempt = filter::Attempt {
+        provider: provider.name.clone(),
+        kind,
+        authority: first.authority(),
+        path_prefix: first.prefix.clone(),
+        authorization,
+    };
+    let cluster = Cluster {
+        name: filters::cluster_name(&provider.name),
+        provider: provider.name.clone(),
+        kind,
+        authority: first.authority(),
+        tls: first.tls,
+        endpoints: endpoints.into_iter().map(|endpoint| (endpoint.host, endpoint.port)).collect(),
+        signing,
+    };
+    Ok((cluster, attempt))
+}
+
+fn bearer(secret: &Secret, options: &CompileOptions<'_>) -> Result<String, String> {
+    let value = (options.resolve)(secret)?;
+    let value = value.trim();
+    // The value itself stays out of the message.
+    match !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(value.to_owned()),
+        false => Err("the secret is empty or holds what a header cannot carry".to_owned()),
+    }
+}
+
+/// Hash of what makes a budget's counters this budget's: when, each, window and timezone, whatever order
+/// their lists are written in.
+pub(crate) fn definition(budget: &Budget, policy: &Policy) -> u64 {
+    let when = filters::when(&budget.when);
+    let parts = (when, filters::sorted(&budget.each), window(budget), timezone(policy));
+    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(text));
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn window(budget: &Budget) -> String {
+    match budget.window {
+        Window::Calendar(keyword) => keyword.name().to_owned(),
+        Window::Rolling(length) => length.to_string(),
+    }
+}
+
+fn timezone(policy: &Policy) -> String {
+    policy.timezone.clone().unwrap_or_else(|| "UTC".to_owned())
+}
+
+fn budget_defs(budget: &Budget, policy: &Policy) -> Vec<BudgetDef> {
+    let limit = &budget.limit;
+    let units = [
+        (Unit::Tokens, limit.tokens.map(|count| count.0)),
+        (Unit::Requests, limit.requests.map(|count| count.0)),
+        (Unit::UsdNano, limit.usd.map(|usd| usd.nano)),
+    ];
+    let def = |(unit, limit): (Unit, Option<u64>)| {
+        Some(BudgetDef {
+            name: budget.name.clone(),
+            unit,
+            limit: limit?,
+            window: window(budget),
+            timezone: timezone(policy),
+            definition: definition(budget, policy),
+            each: filters::sorted(&budget.each),
+            ledger_lost: filters::ledger_lost(budget.ledger_lost),
+        })
+    };
+    units.into_iter().filter_map(def).collect()
+}

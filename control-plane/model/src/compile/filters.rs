@@ -1,0 +1,228 @@
+//! Policy types to filter types, one function each. All that is left out gets its default here.
+
+use weir_config::filter;
+use weir_config::policy::{
+    self, Action, Budget, Direction, Headers, Identity, IdentitySource, Many, Model, Policy, Price,
+    ProviderKind, Retry, RetryOn, Target, Tenant, UnknownPaths, When,
+};
+
+use super::{
+    DEFAULT_MAX_BODY, DEFAULT_REQUEST_TIMEOUT_MS, LEDGER_CLUSTER, OTLP_CLUSTER, definition, otlp, window,
+};
+use crate::detectors;
+
+pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
+    let gateway = policy.gateway.clone().unwrap_or_default();
+    let identity = policy.identity.clone().unwrap_or_default();
+    let timeout = gateway.request_timeout.map_or(DEFAULT_REQUEST_TIMEOUT_MS, |timeout| timeout.ms);
+    filter::Exchange {
+        version: version.to_owned(),
+        max_body: gateway.max_body.map_or(DEFAULT_MAX_BODY, |size| size.0),
+        request_timeout_ms: timeout,
+        unknown_paths: match gateway.unknown_paths.unwrap_or_default() {
+            UnknownPaths::Deny => filter::UnknownPaths::Deny,
+            UnknownPaths::Pass => filter::UnknownPaths::Pass,
+        },
+        headers: match gateway.headers.unwrap_or_default() {
+            Headers::None => filter::ShowHeaders::None,
+            Headers::Ids => filter::ShowHeaders::Ids,
+            Headers::Reasons => filter::ShowHeaders::Reasons,
+        },
+        identity: identity_of(&identity),
+        client_labels: identity.client_labels.0,
+        tenants: policy.tenants.iter().map(tenant).collect(),
+        providers: policy.providers.iter().map(provider).collect(),
+        models: policy.models.iter().map(model).collect(),
+        boundaries: policy.boundaries.iter().map(boundary).collect(),
+        routes: policy.routes.iter().map(route).collect(),
+        retry: retry(policy.retry.as_ref()),
+        budgets: policy.budgets.iter().map(|one| budget(one, policy)).collect(),
+        ledger: (!policy.budgets.is_empty()).then(|| filter::Ledger { cluster: LEDGER_CLUSTER.to_owned() }),
+        redaction: policy.redaction.iter().map(redaction).collect(),
+        telemetry: filter::Telemetry {
+            otlp_cluster: otlp(policy).map(|_| OTLP_CLUSTER.to_owned()),
+            labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
+        },
+    }
+}
+
+pub fn cluster_name(provider: &str) -> String {
+    format!("weir-{provider}")
+}
+
+pub fn kind(kind: ProviderKind) -> filter::ProviderKind {
+    match kind {
+        ProviderKind::Vllm => filter::ProviderKind::Vllm,
+        ProviderKind::Bedrock => filter::ProviderKind::Bedrock,
+        // Anthropic is refused before, as not built.
+        ProviderKind::Openai | ProviderKind::Anthropic => filter::ProviderKind::Openai,
+    }
+}
+
+pub fn ledger_lost(lost: Option<policy::LedgerLost>) -> filter::LedgerLost {
+    match lost.unwrap_or_default() {
+        policy::LedgerLost::Deny => filter::LedgerLost::Deny,
+        policy::LedgerLost::AllowLocal => filter::LedgerLost::AllowLocal,
+    }
+}
+
+/// Sorted, each once: where the order means nothing, it must not change the result.
+pub fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    names
+}
+
+pub fn when(when: &When) -> filter::When {
+    filter::When {
+        tenant: sorted(&when.tenant),
+        key: sorted(&when.key),
+        model: sorted(&when.model),
+        labels: when.labels.iter().map(|(name, values)| (name.clone(), sorted(values))).collect(),
+        found: detectors::resolve(when.found.iter()),
+    }
+}
+
+fn identity_of(identity: &Identity) -> filter::Identity {
+    let source = |source: &IdentitySource| match source {
+        IdentitySource::ApiKey(key) => Some(filter::KeySource {
+            header: key.header.to_ascii_lowercase(),
+            scheme: key.scheme.as_ref().map(|scheme| scheme.to_ascii_lowercase()),
+        }),
+        _ => None,
+    };
+    let default =
+        || vec![filter::KeySource { header: "authorization".to_owned(), scheme: Some("bearer".to_owned()) }];
+    filter::Identity {
+        from: match identity.from.as_slice() {
+            [] => default(),
+            given => given.iter().filter_map(source).collect(),
+        },
+        anonymous: identity.anonymous.clone().filter(|tenant| tenant != "deny"),
+    }
+}
+
+fn tenant(tenant: &Tenant) -> filter::Tenant {
+    let key = |key: &policy::Key| filter::Key {
+        id: key.id.clone(),
+        sha256: key.sha256.clone(),
+        labels: key.labels.clone(),
+        expires: key.expires.map(|date| date.unix),
+    };
+    let limits = tenant.limits.unwrap_or_default();
+    filter::Tenant {
+        name: tenant.name.clone(),
+        keys: tenant.keys.iter().map(key).collect(),
+        models: tenant.models.to_vec(),
+        labels: tenant.labels.clone(),
+        limits: filter::Limits {
+            max_input_tokens: limits.max_input_tokens.map(|count| count.0),
+            max_output_tokens: limits.max_output_tokens.map(|count| count.0),
+        },
+    }
+}
+
+fn provider(provider: &policy::Provider) -> filter::Provider {
+    filter::Provider {
+        name: provider.name.clone(),
+        kind: kind(provider.kind),
+        region: provider.region.clone().unwrap_or_default(),
+        cluster: cluster_name(&provider.name),
+    }
+}
+
+fn model(model: &Model) -> filter::Model {
+    filter::Model {
+        name: model.name.clone(),
+        aliases: model.aliases.to_vec(),
+        targets: model.targets.iter().map(target).collect(),
+    }
+}
+
+fn target(target: &Target) -> filter::Target {
+    let mut supports: Vec<_> = target.supports.to_vec();
+    supports.sort();
+    supports.dedup();
+    filter::Target {
+        provider: target.provider.clone(),
+        model: target.model.clone(),
+        priority: target.priority.unwrap_or(0),
+        weight: target.weight.unwrap_or(1),
+        tokenizer: target.tokenizer.clone(),
+        context: target.context.unwrap_or_default().0,
+        supports: supports.into_iter().map(|feature| feature.name().to_owned()).collect(),
+        price: target.price.as_ref().map(price),
+    }
+}
+
+fn price(price: &Price) -> filter::Price {
+    filter::Price {
+        input_pico: price.input.pico,
+        output_pico: price.output.pico,
+        cache_read_pico: price.cache_read.map(|price| price.pico),
+        cache_write_pico: price.cache_write.map(|price| price.pico),
+    }
+}
+
+fn boundary(boundary: &policy::Boundary) -> filter::Boundary {
+    filter::Boundary {
+        name: boundary.name.clone(),
+        when: when(&boundary.when),
+        providers: sorted(&boundary.providers),
+        regions: sorted(&boundary.regions),
+    }
+}
+
+fn route(route: &policy::Route) -> filter::Route {
+    filter::Route {
+        name: route.name.clone(),
+        when: when(&route.when),
+        model: route.to.model.clone(),
+        fallback: route.to.fallback,
+    }
+}
+
+fn retry(retry: Option<&Retry>) -> filter::Retry {
+    let retry = retry.cloned().unwrap_or_default();
+    let Many(on) = retry.on;
+    let on = if on.is_empty() { RetryOn::ALL.to_vec() } else { on };
+    filter::Retry {
+        tries: retry.tries.unwrap_or(2),
+        on: on.into_iter().map(|on| on.name().to_owned()).collect(),
+        first_byte_ms: retry.first_byte.map_or(60_000, |time| time.ms),
+    }
+}
+
+fn budget(budget: &Budget, policy: &Policy) -> filter::Budget {
+    filter::Budget {
+        name: budget.name.clone(),
+        when: when(&budget.when),
+        each: sorted(&budget.each),
+        tokens: budget.limit.tokens.map(|count| count.0),
+        requests: budget.limit.requests.map(|count| count.0),
+        usd_nano: budget.limit.usd.map(|usd| usd.nano),
+        window: window(budget),
+        definition: format!("{:016x}", definition(budget, policy)),
+        ledger_lost: ledger_lost(budget.ledger_lost),
+    }
+}
+
+fn redaction(rule: &policy::Redaction) -> filter::Redaction {
+    let within = |direction| rule.within.contains(&direction);
+    filter::Redaction {
+        name: rule.name.clone(),
+        when: when(&rule.when),
+        find: detectors::resolve(rule.find.iter()),
+        words: rule.words.to_vec(),
+        action: match rule.action {
+            Action::Report => filter::Action::Report,
+            Action::Tokenize => filter::Action::Tokenize,
+            // Digests are refused before, as not built; the stricter neighbour is the safe reading.
+            Action::Hash | Action::Mask => filter::Action::Mask,
+            Action::Block => filter::Action::Block,
+        },
+        request: rule.within.is_empty() || within(Direction::Request),
+        response: within(Direction::Response),
+    }
+}

@@ -1,0 +1,165 @@
+//! Budgets: limits that can be counted and kept.
+
+use weir_config::policy::{Budget, BudgetMode, Model, UsdPerMillion, Window, WindowKeyword};
+
+use super::{AUTO, Check, ModelNames};
+
+/// Largest limit in any unit, 2^53: a store that counts in doubles still counts it exactly.
+pub const MAX_LIMIT: u64 = 1 << 53;
+/// Output tokens that a request may have when neither it nor its tenant's limits name a ceiling.
+pub const DEFAULT_OUTPUT_CEILING: u64 = 4096;
+/// Requests at once that a budget should hold without a quarter of its time spent waiting.
+const CONCURRENCY: u64 = 8;
+
+pub fn check(check: &mut Check<'_>) {
+    let policy = check.policy;
+    let budgets = policy.budgets.iter().enumerate();
+    check.unique(
+        "budgets",
+        budgets.clone().map(|(i, budget)| (format!("budgets[{i}].name"), budget.name.as_str())),
+    );
+    for (index, budget) in budgets {
+        let path = format!("budgets[{index}]");
+        check.name(format!("{path}.name"), "budget", &budget.name);
+        check.when(&path, &budget.when, ModelNames::Chosen);
+        each(check, &path, budget);
+        limits(check, &path, budget);
+        if let Some(exceeded) = &budget.exceeded {
+            check.model(format!("{path}.exceeded.use"), &exceeded.to, ModelNames::Chosen);
+        }
+        if let Window::Rolling(length) = budget.window
+            && !(60_000..=366 * 86_400_000).contains(&length.ms)
+        {
+            check.error(format!("{path}.window.rolling"), "must be from 1m to 366d");
+        }
+        if budget.limit.usd.is_some() && budget.mode.unwrap_or_default() == BudgetMode::Hard {
+            prices(check, budget);
+        }
+        ceilings(check, &path, budget);
+    }
+    if let Some(ledger) = &policy.ledger
+        && ledger.engine.is_some()
+        && !ledger.redis.is_empty()
+    {
+        check.error("ledger", "both `engine: embedded` and `redis`").hint =
+            Some("keep one of them".to_owned());
+    }
+}
+
+fn each(check: &mut Check<'_>, path: &str, budget: &Budget) {
+    for (index, name) in budget.each.iter().enumerate() {
+        let mut known = vec!["tenant", "key"];
+        known.extend(&check.labels);
+        known.extend(&check.client_labels);
+        check.known(format!("{path}.each[{index}]"), "subject", name, &known);
+        if budget.each[..index].contains(name) {
+            check.error(format!("{path}.each[{index}]"), format!("`{name}` twice"));
+        }
+    }
+}
+
+fn limits(check: &mut Check<'_>, path: &str, budget: &Budget) {
+    let limit = &budget.limit;
+    let limits = [
+        ("tokens", limit.tokens.map(|count| count.0), "9,007,199,254,740,992"),
+        ("requests", limit.requests.map(|count| count.0), "9,007,199,254,740,992"),
+        ("usd", limit.usd.map(|usd| usd.nano), "9,007,199.254740992 USD"),
+    ];
+    if limits.iter().all(|(_, limit, _)| limit.is_none()) {
+        check.error(path, format!("budget `{}` limits nothing", budget.name)).hint =
+            Some("add `limit: {tokens}`, `{requests}` or `{usd}`".to_owned());
+    }
+    for (field, limit, most) in limits {
+        match limit {
+            Some(0) => {
+                check.error(format!("{path}.limit.{field}"), "a limit of zero").hint =
+                    Some("take the model from the tenant's `models` instead".to_owned());
+            }
+            Some(limit) if limit > MAX_LIMIT => {
+                check.error(
+                    format!("{path}.limit.{field}"),
+                    format!("more than {most} cannot be counted exactly"),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The models that a budget's requests may end at.
+fn models<'p>(check: &Check<'p>, budget: &'p Budget) -> impl Iterator<Item = (usize, &'p Model)> {
+    let policy = check.policy;
+    let chosen = move |name: &String| {
+        let mut tenants = policy
+            .tenants
+            .iter()
+            .filter(|tenant| budget.when.tenant.is_empty() || budget.when.tenant.contains(&tenant.name));
+        tenants.any(|tenant| tenant.models.contains(name) && name != AUTO)
+    };
+    let named = move |model: &Model| budget.when.model.is_empty() || budget.when.model.contains(&model.name);
+    policy.models.iter().enumerate().filter(move |(_, model)| named(model) && chosen(&model.name))
+}
+
+fn prices(check: &mut Check<'_>, budget: &Budget) {
+    let policy = check.policy;
+    let Some(budget) = policy.budgets.iter().find(|known| known.name == budget.name) else { return };
+    let models: Vec<_> = models(check, budget).collect();
+    for (index, model) in models {
+        for (target, _) in model.targets.iter().enumerate().filter(|(_, target)| target.price.is_none()) {
+            let path = format!("models[{index}].targets[{target}]");
+            if check.problems.iter().any(|known| known.path == path && known.message.contains("has no price"))
+            {
+                continue;
+            }
+            let message =
+                format!("a target of `{}` has no price, but budget `{}` is in USD", model.name, budget.name);
+            check.error(path, message).hint = Some("add `price: {input, output}`".to_owned());
+        }
+    }
+}
+
+/// Warns where a few requests at their ceilings hold so much of the limit that others are refused while
+/// most of it is unspent.
+fn ceilings(check: &mut Check<'_>, path: &str, budget: &Budget) {
+    let policy = check.policy;
+    let Some(budget) = policy.budgets.iter().find(|known| known.name == budget.name) else { return };
+    let mut tenants = policy
+        .tenants
+        .iter()
+        .filter(|tenant| budget.when.tenant.is_empty() || budget.when.tenant.contains(&tenant.name));
+    // A long window has time to recover what was held too much, so only unasked ceilings matter there.
+    let short = budget.window == Window::Calendar(WindowKeyword::Minute);
+    let asked = |limits: Option<weir_config::policy::Limits>| {
+        limits.and_then(|limits| limits.max_output_tokens).map(|count| count.0)
+    };
+    let ceiling = tenants
+        .by_ref()
+        .filter_map(|tenant| match asked(tenant.limits) {
+            Some(ceiling) => short.then_some(ceiling),
+            None => Some(DEFAULT_OUTPUT_CEILING),
+        })
+        .max();
+    let Some(ceiling) = ceiling else { return };
+    let prices =
+        models(check, budget).flat_map(|(_, model)| &model.targets).filter_map(|target| target.price);
+    let dearest = prices.map(|price| price.output).max().unwrap_or(UsdPerMillion { pico: 0 });
+    let held = u128::from(CONCURRENCY * ceiling);
+    let limits = [
+        ("tokens", budget.limit.tokens.map(|count| u128::from(count.0)), held),
+        // Pico against nano: a thousand to one.
+        ("usd", budget.limit.usd.map(|usd| u128::from(usd.nano)), held * u128::from(dearest.pico) / 1_000),
+    ];
+    for (field, limit, held) in limits {
+        let Some(limit) = limit.filter(|limit| held * 50 > *limit && *limit > 0) else { continue };
+        let share = (held * 1_000 / limit).min(9_999_999);
+        let message = format!(
+            "{CONCURRENCY} requests at once hold up to {}.{} % of budget `{}` for {ceiling} output tokens each: \
+             others are refused while it is mostly unspent",
+            share / 10,
+            share % 10,
+            budget.name
+        );
+        check.warn(format!("{path}.limit.{field}"), message).hint =
+            Some("set `limits: {max_output_tokens}` of the tenants, or take a longer window".to_owned());
+    }
+}

@@ -1,0 +1,194 @@
+//! Providers and models.
+
+use weir_config::policy::{Auth, Model, Provider, ProviderKind, Target};
+
+use super::{AUTO, Check};
+use crate::compile::endpoints;
+use crate::endpoint::Endpoint;
+
+/// Clusters `weir-NAME` that are not providers'.
+const RESERVED: [&str; 4] = ["ledger", "otlp", "xds", "control-plane"];
+/// Vocabularies that have tables, and `learned` for none.
+const TOKENIZERS: [&str; 4] = ["cl100k_base", "o200k_base", "o200k_harmony", "learned"];
+/// Largest price: 1 USD a token, in pico-USD; nothing is dearer, and sums stay in 128 bits.
+const MAX_PRICE: u64 = 1_000_000_000_000;
+
+pub fn check(check: &mut Check<'_>) {
+    let policy = check.policy;
+    let providers = policy.providers.iter().enumerate();
+    check.unique(
+        "providers",
+        providers.clone().map(|(i, p)| (format!("providers[{i}].name"), p.name.as_str())),
+    );
+    for (index, provider) in providers {
+        self::provider(check, &format!("providers[{index}]"), provider);
+    }
+    let mut names = Vec::new();
+    for (index, model) in policy.models.iter().enumerate() {
+        names.push((format!("models[{index}].name"), model.name.as_str()));
+        let aliases = model.aliases.iter().enumerate();
+        names.extend(aliases.map(|(i, alias)| (format!("models[{index}].aliases[{i}]"), alias.as_str())));
+    }
+    for (path, name) in &names {
+        model_name(check, path, name);
+    }
+    check.unique("models", names.into_iter());
+    for (index, model) in policy.models.iter().enumerate() {
+        self::model(check, &format!("models[{index}]"), model);
+    }
+}
+
+fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
+    let name = &provider.name;
+    check.name(format!("{path}.name"), "provider", name);
+    if RESERVED.contains(&name.as_str()) {
+        check.error(format!("{path}.name"), format!("the name `{name}` is reserved"));
+    }
+    let bedrock = provider.kind == ProviderKind::Bedrock;
+    match provider.region.as_deref() {
+        None if bedrock => {
+            check.error(path, format!("provider `{name}` needs a `region`"));
+        }
+        Some(region) if bedrock && !is_aws_region(region) => {
+            check.error(format!("{path}.region"), format!("`{region}` is not an AWS region"));
+        }
+        _ => {}
+    }
+    endpoints_of(check, path, provider);
+    match (&provider.auth, bedrock) {
+        (Some(Auth::Aws(_)), false) => {
+            check.error(format!("{path}.auth"), "only providers of kind `bedrock` are signed for AWS");
+        }
+        (None, true) => {
+            check
+                .warn(path, format!("provider `{name}` has no `auth`: Bedrock refuses unsigned requests"))
+                .hint = Some("add `auth: {aws: default}`".to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// `us-east-1`, `eusc-de-east-1`, `us-gov-west-1`.
+fn is_aws_region(region: &str) -> bool {
+    let parts: Vec<_> = region.split('-').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    match parts.split_last() {
+        Some((number, words)) => {
+            words.len() >= 2 && words.iter().all(letters) && number.len() == 1 && number.parse::<u8>().is_ok()
+        }
+        None => false,
+    }
+}
+
+fn endpoints_of(check: &mut Check<'_>, path: &str, provider: &Provider) {
+    let name = &provider.name;
+    if provider.endpoint.is_some() && !provider.endpoints.is_empty() {
+        check.error(format!("{path}.endpoint"), "both `endpoint` and `endpoints`").hint =
+            Some("keep one of them".to_owned());
+        return;
+    }
+    let urls = endpoints(provider);
+    if urls.is_empty() && provider.kind != ProviderKind::Bedrock {
+        check.error(path, format!("provider `{name}` needs `endpoints`"));
+    }
+    if provider.kind == ProviderKind::Bedrock && urls.len() > 1 {
+        check.error(format!("{path}.endpoints"), "a region of Bedrock has one endpoint").hint =
+            Some("make each a provider of its own".to_owned());
+    }
+    let mut first: Option<Endpoint> = None;
+    for (index, url) in urls.iter().enumerate() {
+        let place = match provider.endpoint {
+            Some(_) => format!("{path}.endpoint"),
+            None => format!("{path}.endpoints[{index}]"),
+        };
+        let endpoint = match Endpoint::parse(url) {
+            Ok(endpoint) => endpoint,
+            Err(why) => {
+                check.error(place, format!("`{url}` is not an endpoint")).hint = Some(why.to_owned());
+                continue;
+            }
+        };
+        if provider.kind != ProviderKind::Bedrock && endpoint.prefix.ends_with("/v1") {
+            check.error(place.clone(), format!("`{url}` ends with the path of the API")).hint =
+                Some("leave out `/v1`".to_owned());
+        }
+        if matches!(provider.auth, Some(Auth::Bearer(_))) && !endpoint.tls && !endpoint.is_loopback() {
+            check.warn(
+                place.clone(),
+                format!("the credential of `{name}` goes over the network in clear text"),
+            );
+        }
+        match &first {
+            Some(first) if first.tls != endpoint.tls || first.prefix != endpoint.prefix => {
+                check.error(place, "replicas must have one scheme and one path");
+            }
+            // Every replica is asked with the same authority, so TLS can verify one name only.
+            Some(first) if endpoint.tls && first.host != endpoint.host => {
+                check.error(place, "replicas with TLS must have one host name").hint =
+                    Some("make each a provider of its own".to_owned());
+            }
+            Some(_) => {}
+            None => first = Some(endpoint),
+        }
+    }
+}
+
+fn model_name(check: &mut Check<'_>, path: &str, name: &str) {
+    if name == AUTO {
+        check.error(path, "the name `auto` is reserved: it asks for a route's choice");
+    }
+    let valid = |c: char| c.is_ascii_graphic() && !"\"'\\`,".contains(c);
+    if name.is_empty() || name.len() > 256 || !name.chars().all(valid) {
+        check.error(path, format!("`{name}` cannot name a model"));
+    }
+}
+
+fn model(check: &mut Check<'_>, path: &str, model: &Model) {
+    if model.targets.is_empty() {
+        check.error(path, format!("model `{}` has no targets", model.name));
+    }
+    for (index, target) in model.targets.iter().enumerate() {
+        self::target(check, &format!("{path}.targets[{index}]"), target);
+    }
+}
+
+fn target(check: &mut Check<'_>, path: &str, target: &Target) {
+    let providers = check.providers.clone();
+    check.known(format!("{path}.provider"), "provider", &target.provider, &providers);
+    if target.model.is_empty() || target.model.len() > 2048 || target.model.contains(char::is_control) {
+        check.error(format!("{path}.model"), "the provider's model name is empty or not text");
+    }
+    if let Some(tokenizer) = &target.tokenizer {
+        check.known(format!("{path}.tokenizer"), "tokenizer", tokenizer, &TOKENIZERS);
+    }
+    if target.weight.is_some_and(|weight| weight == 0 || weight > 1_000_000) {
+        check.error(format!("{path}.weight"), "a weight must be from 1 to 1000000").hint =
+            Some("a target of no weight is better left out".to_owned());
+    }
+    if target.priority.is_some_and(|priority| priority > 100) {
+        check.error(format!("{path}.priority"), "a priority must be from 0 to 100");
+    }
+    match target.context {
+        None => {
+            check.error(path, "missing `context`").hint =
+                Some("the window in tokens bounds what a request can cost".to_owned());
+        }
+        Some(context) if context.0 == 0 || context.0 > 1 << 32 => {
+            check.error(format!("{path}.context"), "a context window must be from 1 to 4294967296 tokens");
+        }
+        Some(_) => {}
+    }
+    let price = target.price.unwrap_or_default();
+    let parts = [
+        ("input", Some(price.input)),
+        ("output", Some(price.output)),
+        ("cache_read", price.cache_read),
+        ("cache_write", price.cache_write),
+    ];
+    for (name, part) in parts {
+        if part.is_some_and(|price| price.pico > MAX_PRICE) {
+            check.error(format!("{path}.price.{name}"), "more than 1 USD a token").hint =
+                Some("prices are USD per 1M tokens".to_owned());
+        }
+    }
+}
