@@ -8,7 +8,7 @@ pub mod client;
 pub mod collector;
 pub mod config;
 pub mod envoy;
-// inject
+pub mod inject;
 pub mod paths;
 pub mod ports;
 pub mod raw;
@@ -18,6 +18,7 @@ pub use client::{Answer, Client};
 pub use collector::Collector;
 pub use config::EnvoyConfig;
 pub use envoy::Envoy;
+pub use inject::Inject;
 
 pub use paths::{repo_root, shared_data};
 pub use ports::free_port;
