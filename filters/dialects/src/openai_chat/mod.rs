@@ -26,6 +26,7 @@ pub use answer::{
 pub use count::{Count, Overhead, Rules, byte_bound, overhead, prompt_tokens, prompt_tokens_with};
 pub use decode::decode;
 pub use encode::encode;
+pub(crate) use errors::kind_of;
 pub use errors::{decode_error, error, failure};
 pub use image_tokens::{ImageRule, MOST_TILES, image_size};
 pub use request::{Has, Request, read};

@@ -1,0 +1,194 @@
+//! Content blocks as Converse spells them.
+
+use weir_wire::json::{self, Kind, Limits, Writer};
+
+use super::family::Family;
+use super::names::{self, Renames};
+use super::turns::{Block, Piece, at};
+use crate::hub::{Invalid, Loss, Part, ToolResult};
+use crate::media;
+
+/// Writes blocks, and remembers what was renamed and lost.
+pub(super) struct Blocks {
+    pub out: Writer,
+    pub family: Family,
+    pub renames: Renames,
+    pub losses: Vec<Loss>,
+    /// Names of the documents so far: Bedrock wants them unlike in the whole request.
+    pub documents: Vec<String>,
+}
+
+impl Blocks {
+    pub(super) fn lose(&mut self, path: impl Into<String>, reason: &'static str) {
+        self.losses.push(Loss { path: path.into(), reason });
+    }
+
+    /// One block of a turn.
+    pub(super) fn block(&mut self, block: &Block<'_>) -> Result<(), Invalid> {
+        match block.piece {
+            Piece::Filler(text) => self.text(text),
+            Piece::Part(part) => self.part(part, block.message)?,
+        }
+        Ok(())
+    }
+
+    /// One block of the system prompt: text or cache point.
+    pub(super) fn system(&mut self, block: &Block<'_>) -> Result<(), Invalid> {
+        match block.piece {
+            Piece::Part(Part::Text(text) | Part::Refusal(text)) => self.text(text),
+            Piece::Part(Part::CachePoint { ttl }) => self.cache_point(ttl.as_deref(), block.message),
+            _ => return Err(unsupported(block.message, "a system message can only hold text")),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.begin_object().key("text").str(text).end_object();
+    }
+
+    fn part(&mut self, part: &Part, message: usize) -> Result<(), Invalid> {
+        match part {
+            Part::Text(text) => self.text(text),
+            Part::Refusal(text) => {
+                self.lose(at(message), "a refusal is written as text");
+                self.text(text);
+            }
+            Part::Image { media_type, data } => {
+                let Some(format) = media::image_format(media_type) else {
+                    let words = format!(
+                        "pictures of type '{media_type}' are not accepted: use png, jpeg, gif or webp"
+                    );
+                    return Err(unsupported(message, &words));
+                };
+                self.media("image", format, None, data);
+            }
+            Part::ImageUrl { .. } => {
+                return Err(unsupported(
+                    message,
+                    "this model's provider cannot fetch pictures: send them as base64 data: URIs",
+                ));
+            }
+            Part::Audio { format, data } => self.media("audio", format, None, data),
+            Part::Video { media_type, data } => {
+                let Some(format) = media::video_format(media_type) else {
+                    return Err(unsupported(
+                        message,
+                        &format!("videos of type '{media_type}' are not accepted"),
+                    ));
+                };
+                self.media("video", format, None, data);
+            }
+            Part::Document { media_type, name, data } => {
+                let Some(format) = media::document_format(media_type, name.as_deref()) else {
+                    let words = format!(
+                        "files of type '{media_type}' are not accepted: use pdf, csv, doc, docx, xls, xlsx, html, txt or md"
+                    );
+                    return Err(unsupported(message, &words));
+                };
+                let name = names::document(name.as_deref(), format, &mut self.documents);
+                self.media("document", format, Some(&name), data);
+            }
+            Part::ToolCall(call) => {
+                let arguments = call.arguments.trim();
+                let arguments = if arguments.is_empty() { "{}" } else { arguments };
+                let object = json::parse(arguments.as_bytes(), &Limits::default())
+                    .is_ok_and(|doc| doc.root().kind() == Kind::Object);
+                if !object {
+                    return Err(Invalid::value(
+                        format!("{}.tool_calls", at(message)),
+                        format!("the arguments of tool call '{}' are not a JSON object", call.id),
+                    ));
+                }
+                let name = self.renames.tool(&call.name);
+                self.out.begin_object().key("toolUse").begin_object();
+                self.out.key("toolUseId").str(&names::call_id(&call.id));
+                self.out.key("name").str(&name);
+                self.out.key("input").raw(arguments.as_bytes());
+                self.out.end_object().end_object();
+            }
+            Part::ToolResult(result) => self.result(result, message)?,
+            Part::Reasoning { text, signature } => {
+                self.out.begin_object().key("reasoningContent").begin_object();
+                self.out.key("reasoningText").begin_object().key("text").str(text);
+                if let Some(signature) = signature {
+                    self.out.key("signature").str(signature);
+                }
+                self.out.end_object().end_object().end_object();
+            }
+            Part::RedactedReasoning(data) => {
+                self.out.begin_object().key("reasoningContent").begin_object();
+                self.out.key("redactedContent").str(data).end_object().end_object();
+            }
+            Part::CachePoint { ttl } => self.cache_point(ttl.as_deref(), message),
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, kind: &str, format: &str, name: Option<&str>, data: &str) {
+        self.out.begin_object().key(kind).begin_object().key("format").str(format);
+        if let Some(name) = name {
+            self.out.key("name").str(name);
+        }
+        self.out.key("source").begin_object().key("bytes").str(data).end_object();
+        self.out.end_object().end_object();
+    }
+
+    fn result(&mut self, result: &ToolResult, message: usize) -> Result<(), Invalid> {
+        self.out.begin_object().key("toolResult").begin_object();
+        self.out.key("toolUseId").str(&names::call_id(&result.id));
+        self.out.key("content").begin_array();
+        let mut said = false;
+        for part in &result.parts {
+            match part {
+                Part::Text(text) if text.trim().is_empty() => continue,
+                Part::Text(_)
+                | Part::Image { .. }
+                | Part::ImageUrl { .. }
+                | Part::Document { .. }
+                | Part::Video { .. } => {
+                    self.part(part, message)?;
+                    said = true;
+                }
+                _ => self.lose(at(message), "content that a tool result cannot hold"),
+            }
+        }
+        if !said {
+            self.lose(at(message), "an empty tool result is written as '(no output)'");
+            self.text("(no output)");
+        }
+        self.out.end_array();
+        if result.error {
+            if matches!(self.family, Family::Claude | Family::OldClaude | Family::Nova | Family::Unknown) {
+                self.out.key("status").str("error");
+            } else {
+                self.lose(at(message), "that the tool failed: only Claude and Nova are told");
+            }
+        }
+        self.out.end_object().end_object();
+        Ok(())
+    }
+
+    /// A cache point, for the families that have them.
+    pub(super) fn cache_point(&mut self, ttl: Option<&str>, message: usize) {
+        if !self.caches() {
+            return self.lose(at(message), "a cache point: this model has none");
+        }
+        self.write_cache_point(ttl);
+    }
+
+    pub(super) fn caches(&self) -> bool {
+        matches!(self.family, Family::Claude | Family::OldClaude | Family::Nova | Family::Unknown)
+    }
+
+    pub(super) fn write_cache_point(&mut self, ttl: Option<&str>) {
+        self.out.begin_object().key("cachePoint").begin_object().key("type").str("default");
+        if let Some(ttl) = ttl {
+            self.out.key("ttl").str(ttl);
+        }
+        self.out.end_object().end_object();
+    }
+}
+
+fn unsupported(message: usize, words: &str) -> Invalid {
+    Invalid::unsupported(format!("{}.content", at(message)), words)
+}

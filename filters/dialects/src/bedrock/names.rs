@@ -1,0 +1,170 @@
+//! Names that Bedrock restricts more than OpenAI does: tools, calls, documents, labels. A name within bounds is never
+//! touched; one outside is replaced by a readable head and a hash of the whole, so that the same name is always
+//! replaced alike, in every turn and on every gateway. Tool names are given back in answers by [`Renames`]; call ids
+//! of earlier turns never come back.
+
+use std::borrow::Cow;
+
+/// Tool names that were replaced, to be restored in answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renames(Vec<(String, String)>);
+
+impl Renames {
+    /// The client's own name of a tool.
+    pub fn original<'n>(&'n self, sent: &'n str) -> &'n str {
+        self.0.iter().find(|(name, _)| name == sent).map_or(sent, |(_, original)| original)
+    }
+
+    /// Whether every tool kept its name.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name to send for a tool; remembered where it differs.
+    pub(super) fn tool<'n>(&mut self, name: &'n str) -> Cow<'n, str> {
+        let sent = bounded(name, is_tool_char, TOOL_MOST);
+        if let Cow::Owned(sent) = &sent {
+            if !self.0.iter().any(|(known, _)| known == sent) {
+                self.0.push((sent.clone(), name.to_owned()));
+            }
+        }
+        sent
+    }
+}
+
+const TOOL_MOST: usize = 64;
+
+fn is_tool_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// The id to send for a call: 1 to 64 of `[a-zA-Z0-9_.:-]`.
+pub(super) fn call_id(id: &str) -> Cow<'_, str> {
+    bounded(id, |byte| is_tool_char(byte) || matches!(byte, b'.' | b':'), TOOL_MOST)
+}
+
+fn bounded(name: &str, allowed: fn(u8) -> bool, most: usize) -> Cow<'_, str> {
+    if !name.is_empty() && name.len() <= most && name.bytes().all(allowed) {
+        return Cow::Borrowed(name);
+    }
+    // 17 for the dash and the hash.
+    let head = name.chars().take(most.saturating_sub(17));
+    let mut sent: String = head.map(|c| if u8::try_from(c).is_ok_and(allowed) { c } else { '_' }).collect();
+    sent.push('-');
+    for shift in (0..16).rev() {
+        let digit = (hash(name) >> (shift * 4) & 15) as u32;
+        sent.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+    Cow::Owned(sent)
+}
+
+/// FNV-1a, 64 bits: stable over versions and platforms. A client that seeks collisions only confuses itself.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A document's name: alphanumerics, single spaces, hyphens and brackets, 1 to 200, unlike all before it. The file
+/// extension goes, because the format says it.
+pub(super) fn document(name: Option<&str>, format: &str, taken: &mut Vec<String>) -> String {
+    let name = name.unwrap_or("document");
+    let stem = match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && extension.eq_ignore_ascii_case(format) => stem,
+        _ => name,
+    };
+    let mut clean = String::with_capacity(stem.len());
+    for c in stem.chars() {
+        match c {
+            c if c.is_ascii_alphanumeric() || matches!(c, '-' | '(' | ')' | '[' | ']') => clean.push(c),
+            c if c.is_whitespace() => {
+                if !clean.ends_with(' ') {
+                    clean.push(' ');
+                }
+            }
+            _ => clean.push('-'),
+        }
+        // Room for a number behind it.
+        if clean.len() >= 190 {
+            break;
+        }
+    }
+    let clean = clean.trim().trim_matches('-').trim();
+    let base = if clean.is_empty() { "document" } else { clean };
+    let mut unique = base.to_owned();
+    let mut number = 2u32;
+    while taken.contains(&unique) {
+        unique = format!("{base} ({number})");
+        number = number.saturating_add(1);
+    }
+    taken.push(unique.clone());
+    unique
+}
+
+/// A label's key or value: Bedrock's characters only, cut to `most` bytes.
+pub(super) fn label(text: &str, most: usize) -> String {
+    let clean = |c: char| match c {
+        c if c.is_ascii_alphanumeric() => c,
+        ' ' | ':' | '_' | '@' | '$' | '#' | '=' | '/' | '+' | ',' | '-' | '.' => c,
+        c if c.is_whitespace() => ' ',
+        _ => '_',
+    };
+    text.chars().map(clean).take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_within_bounds_is_never_touched() {
+        let mut renames = Renames::default();
+        for name in ["f", "get_weather-2", &"x".repeat(64)] {
+            assert_eq!(renames.tool(name), name);
+            assert_eq!(call_id(name), name);
+        }
+        assert_eq!(call_id("call:1.2"), "call:1.2");
+        assert!(renames.is_empty());
+    }
+
+    #[test]
+    fn a_name_outside_is_replaced_alike_and_restored() {
+        let mut renames = Renames::default();
+        let long = "y".repeat(65);
+        let mut seen = Vec::new();
+        for name in ["mcp.server/tool", "mcp.server.tool", "wetter_für", "", &long, "a b"] {
+            let sent = renames.tool(name).into_owned();
+            assert_eq!(renames.tool(name), sent);
+            assert!((1..=64).contains(&sent.len()) && sent.bytes().all(is_tool_char), "{sent}");
+            assert_eq!(renames.original(&sent), name);
+            assert!(!seen.contains(&sent));
+            seen.push(sent);
+        }
+        assert_eq!(renames.original("other"), "other");
+        // Never to change: a client may hold ids of last year.
+        assert_eq!(call_id("call one"), "call_one-1e0d3da8e1d83b15");
+    }
+
+    #[test]
+    fn document_names_are_clean_and_unlike() {
+        let mut taken = Vec::new();
+        for (name, clean) in [
+            (Some("report.pdf"), "report"),
+            (Some("report.PDF"), "report (2)"),
+            (Some("report.v2.pdf"), "report-v2"),
+            (Some("Größe  und\tForm.pdf"), "Gr--e und Form"),
+            (Some(".pdf"), "pdf"),
+            (Some("???"), "document"),
+            (None, "document (2)"),
+            (Some("a_b [1] (x).txt"), "a-b [1] (x)-txt"),
+        ] {
+            assert_eq!(document(name, "pdf", &mut taken), clean);
+        }
+        assert!(document(Some(&"long ".repeat(100)), "pdf", &mut taken).len() <= 200);
+    }
+
+    #[test]
+    fn labels_keep_bedrocks_characters() {
+        assert_eq!(label("team: a/b+c@d.e \"ü\"\n", 256), "team: a/b+c@d.e ___ ");
+        assert_eq!(label("abcdef", 3), "abc");
+    }
+}
