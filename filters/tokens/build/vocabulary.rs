@@ -39,10 +39,13 @@ pub fn write(out: &Path, name: &str, bpe: &CoreBPE) {
     let couples: Vec<u8> = couples.iter().flat_map(|rank| rank.to_le_bytes()).collect();
     crate::save(out, &format!("{name}_couples.bin"), &couples);
     let keys: Vec<u64> = merges.iter().map(|&(pair, _)| hash::one(pair)).collect();
-    table(out, &format!("{name}_merges"), &keys, |key| match key {
+    let placed = table(out, &format!("{name}_merges"), &keys, |key| match key {
         Some(key) => (merges[key].0 << RANK_BITS | u64::from(merges[key].1)).to_le_bytes().to_vec(),
         None => u64::MAX.to_le_bytes().to_vec(),
     });
+
+    let tags: Vec<u8> = placed.iter().map(|&key| key.map_or(0, |key| hash::tag(keys[key]))).collect();
+    crate::save(out, &format!("{name}_tags.bin"), &tags);
 
     words(out, name, &tokens);
 }
@@ -120,11 +123,18 @@ fn padded(text: &[u8]) -> u64 {
 }
 
 /// Writes a perfect hash as two files: `<name>.bin` with the slots, `<name>_at.bin` with displacements.
-fn table(out: &Path, name: &str, keys: &[u64], slot: impl Fn(Option<usize>) -> Vec<u8>) {
+/// Returns which key is in which slot.
+fn table(
+    out: &Path,
+    name: &str,
+    keys: &[u64],
+    slot: impl Fn(Option<usize>) -> Vec<u8>,
+) -> Vec<Option<usize>> {
     let perfect = perfect::place(keys);
     let slots: Vec<u8> = perfect.slots.iter().flat_map(|&key| slot(key)).collect();
     let displacements: Vec<u8> =
         perfect.displacements.iter().flat_map(|number| number.to_le_bytes()).collect();
     crate::save(out, &format!("{name}.bin"), &slots);
     crate::save(out, &format!("{name}_at.bin"), &displacements);
+    perfect.slots
 }

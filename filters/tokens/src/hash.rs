@@ -47,3 +47,9 @@ pub const fn slot(hash: u64, displacement: u16, slots: usize) -> usize {
     let spread = (hash as u32 ^ (displacement as u32).wrapping_mul(ODD_C)).wrapping_mul(ODD_D);
     ((spread as u64 * slots as u64) >> 32) as usize
 }
+
+/// A byte of the hash that tells most strangers apart before the slot itself is read.
+#[inline]
+pub const fn tag(hash: u64) -> u8 {
+    (hash >> 24) as u8
+}

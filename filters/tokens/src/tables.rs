@@ -18,6 +18,9 @@ pub struct Tables {
     couples: &'static [[u8; 4]],
     /// Left token, right token and what they merge into, 18 bits each.
     merges: Perfect<8>,
+    /// A byte of the hash of each slot of `merges`: most neighbours do not merge, and this smaller table, which a
+    /// second-level cache holds, says so.
+    tags: &'static [u8],
     /// Words of up to 7 bytes, their length in the top byte.
     small: Perfect<8>,
     /// Words of 8 to 15 bytes, their length in the top byte.
@@ -38,11 +41,17 @@ struct Perfect<const SLOT: usize> {
 }
 
 impl<const SLOT: usize> Perfect<SLOT> {
-    /// The one slot where the key of this hash can be.
+    /// The number of the one slot where the key of this hash can be.
+    #[inline]
+    fn place(&self, hash: u64) -> Option<usize> {
+        let displacement = *self.displacements.get(hash::bucket(hash, self.displacements.len()))?;
+        Some(hash::slot(hash, u16::from_le_bytes(displacement), self.slots.len()))
+    }
+
+    /// That slot.
     #[inline]
     fn slot(&self, hash: u64) -> Option<&'static [u8; SLOT]> {
-        let displacement = *self.displacements.get(hash::bucket(hash, self.displacements.len()))?;
-        self.slots.get(hash::slot(hash, u16::from_le_bytes(displacement), self.slots.len()))
+        self.slots.get(self.place(hash)?)
     }
 }
 
@@ -64,12 +73,13 @@ impl Tables {
     #[inline]
     pub fn merged(&self, left: u32, right: u32) -> u32 {
         let pair = u64::from(left) << 18 | u64::from(right);
-        match self.merges.slot(hash::one(pair)) {
-            Some(slot) if u64::from_le_bytes(*slot) >> 18 == pair => {
-                u64::from_le_bytes(*slot) as u32 & ((1 << 18) - 1)
-            }
-            _ => NONE,
+        let hash = hash::one(pair);
+        let Some(place) = self.merges.place(hash) else { return NONE };
+        if self.tags.get(place) != Some(&hash::tag(hash)) {
+            return NONE;
         }
+        let entry = self.merges.slots.get(place).map_or(u64::MAX, |slot| u64::from_le_bytes(*slot));
+        if entry >> 18 == pair { entry as u32 & ((1 << 18) - 1) } else { NONE }
     }
 
     /// Whether `text[at..end]` is one token. May not know tokens that are no valid text.
@@ -140,6 +150,7 @@ macro_rules! tables {
                 displacements: table!($vocabulary, "merges_at").as_chunks().0,
                 slots: table!($vocabulary, "merges").as_chunks().0,
             },
+            tags: table!($vocabulary, "tags"),
             small: Perfect {
                 displacements: table!($vocabulary, "small_at").as_chunks().0,
                 slots: table!($vocabulary, "small").as_chunks().0,
