@@ -46,10 +46,8 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     compare("", Some(&before), Some(&after), &mut changes);
     for budget in &new.budgets {
         let hash = definition(budget, new);
-        let renewed = old
-            .budgets
-            .iter()
-            .any(|old_budget| old_budget.name == budget.name && definition(old_budget, old) != hash);
+        let mut before = old.budgets.iter().filter(|before| before.name == budget.name).peekable();
+        let renewed = before.peek().is_some() && before.all(|before| definition(before, old) != hash);
         if renewed {
             let note = Some("its definition changed: a new counter starts at zero".to_owned());
             let path = format!("budgets[{}]", budget.name);

@@ -37,8 +37,8 @@ impl fmt::Display for BadQuantity {
 
 impl std::error::Error for BadQuantity {}
 
-/// Reads `12` or `12.5` as an integer of 10^-`places`.
-fn fixed(text: &str, places: u32, expected: &'static str) -> Result<u64, BadQuantity> {
+/// Reads `12` or `12.5` as an integer of 10^-`places`, at most 9 places.
+fn wide(text: &str, places: u32, expected: &'static str) -> Result<u128, BadQuantity> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || text.ends_with('.') || !digits(whole) || !digits(fraction) {
@@ -47,11 +47,16 @@ fn fixed(text: &str, places: u32, expected: &'static str) -> Result<u64, BadQuan
     let fraction = fraction.trim_end_matches('0');
     let given = u32::try_from(fraction.len()).map_err(|_| BadQuantity::TooFine(places))?;
     let missing = places.checked_sub(given).ok_or(BadQuantity::TooFine(places))?;
-    let parse = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<u64>() };
-    let scale = |n: u64, by: u32| 10u64.checked_pow(by).and_then(|by| n.checked_mul(by));
-    let whole = parse(whole).ok().and_then(|n| scale(n, places)).ok_or(BadQuantity::TooLarge)?;
-    let fraction = parse(fraction).ok().and_then(|n| scale(n, missing)).ok_or(BadQuantity::TooLarge)?;
-    whole.checked_add(fraction).ok_or(BadQuantity::TooLarge)
+    let parse = |part: &str| match part {
+        "" => Ok(0),
+        part => part.parse::<u64>().map(u128::from).map_err(|_| BadQuantity::TooLarge),
+    };
+    // Below 2^64 × 10^9 + 10^9, which u128 holds.
+    Ok(parse(whole)? * 10u128.pow(places) + parse(fraction)? * 10u128.pow(missing))
+}
+
+fn fixed(text: &str, places: u32, expected: &'static str) -> Result<u64, BadQuantity> {
+    u64::try_from(wide(text, places, expected)?).map_err(|_| BadQuantity::TooLarge)
 }
 
 /// Prints an integer of 10^-`places` as a decimal without trailing zeros.
@@ -70,8 +75,8 @@ fn with_unit(text: &str, units: &[(&str, u64)], expected: &'static str) -> Resul
     let unit =
         units.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)));
     let (number, factor) = unit.ok_or(BadQuantity::Form(expected))?;
-    // Nine places leave room for the factor in u128 and hold any sensible fraction.
-    let nano = u128::from(fixed(number.trim_end(), 9, expected)?) * u128::from(factor);
+    // Nine places hold any sensible fraction and leave room in u128 for factors below 2^34.
+    let nano = wide(number, 9, expected)? * u128::from(factor);
     if nano % 1_000_000_000 != 0 {
         return Err(BadQuantity::Form(expected));
     }
