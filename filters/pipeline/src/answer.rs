@@ -1,0 +1,155 @@
+//! A provider's answer on its way to the client: read for usage and texts, and changed only where something must be
+//! restored, hidden or masked. Bytes that nothing changes pass as they came, at once.
+
+use std::rc::Rc;
+
+use weir_dialects::hub::Usage;
+use weir_dialects::openai_chat::Chunk;
+use weir_dialects::{openai_chat, openai_completions};
+use weir_pii as pii;
+use weir_tokens::Vocabulary;
+use weir_wire::json;
+
+use crate::paths::Api;
+
+mod stream;
+mod whole;
+
+pub use stream::Stream;
+pub use whole::Whole;
+
+/// Largest event of a stream and largest answer that is read as a whole.
+const MAX_EVENT: usize = 4 << 20;
+const MAX_WHOLE: usize = 16 << 20;
+
+/// An answer.
+pub enum Answer {
+    /// Its headers have not come.
+    None,
+    /// Nobody here reads it: encoded, or of another type.
+    Opaque(bool),
+    /// Envoy's own refusal, to be replaced by these bytes.
+    Local(Vec<u8>),
+    /// One JSON document.
+    Whole(Box<Whole>),
+    /// Server-sent events.
+    Stream(Box<Stream>),
+}
+
+/// What an answer says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The provider's id.
+    pub id: String,
+    /// The model that answered.
+    pub model: String,
+    /// Why it ended, one per choice.
+    pub finish: Vec<String>,
+    /// Tokens as billed.
+    pub usage: Option<Usage>,
+    /// Output tokens counted here.
+    pub output: u64,
+    /// All of the output was counted.
+    pub counted: bool,
+}
+
+/// The answer cannot go on; these are its last bytes.
+pub struct Cut {
+    /// What the client reads last.
+    pub last: Vec<u8>,
+}
+
+/// What is done to an answer's texts.
+#[derive(Clone, Default)]
+pub struct Treatment {
+    /// Placeholders to restore.
+    pub vault: Option<Rc<pii::Vault>>,
+    /// What is masked in what the model says.
+    pub set: Option<Rc<pii::Set>>,
+    /// The usage chunk is ours, not the client's.
+    pub hide_usage: bool,
+    /// Counts the output.
+    pub vocabulary: Option<Vocabulary>,
+}
+
+impl Treatment {
+    /// Whether any byte may change.
+    pub fn changes(&self) -> bool {
+        self.vault.is_some() || self.set.is_some() || self.hide_usage
+    }
+
+    fn texts(&self) -> bool {
+        self.vault.is_some() || self.set.is_some()
+    }
+}
+
+impl Answer {
+    /// The reader of an answer of this content type.
+    pub fn new(api: Api, content_type: &str, treatment: Treatment) -> Self {
+        if content_type.starts_with("text/event-stream") {
+            Self::Stream(Box::new(Stream::new(api, treatment)))
+        } else if content_type.starts_with("application/json") {
+            Self::Whole(Box::new(Whole::new(treatment)))
+        } else {
+            Self::Opaque(false)
+        }
+    }
+
+    /// Bytes may change: their number is not known up front.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::None | Self::Opaque(_) | Self::Local(_) => false,
+            Self::Whole(whole) => whole.changes(),
+            Self::Stream(stream) => stream.changes(),
+        }
+    }
+
+    /// Takes a piece. `Some` is what the client gets in its place.
+    pub fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
+        match self {
+            Self::None => Ok(None),
+            Self::Opaque(complete) => {
+                *complete |= end;
+                Ok(None)
+            }
+            Self::Local(body) => Ok(Some(if end { std::mem::take(body) } else { Vec::new() })),
+            Self::Whole(whole) => whole.push(chunk, end),
+            Self::Stream(stream) => stream.push(chunk, end),
+        }
+    }
+
+    /// It came to its end.
+    pub fn complete(&self) -> bool {
+        match self {
+            Self::None | Self::Local(_) => false,
+            Self::Opaque(complete) => *complete,
+            Self::Whole(whole) => whole.complete(),
+            Self::Stream(stream) => stream.complete(),
+        }
+    }
+
+    /// What it said.
+    pub fn facts(&self) -> Facts {
+        match self {
+            Self::None | Self::Opaque(_) | Self::Local(_) => Facts::default(),
+            Self::Whole(whole) => whole.facts(),
+            Self::Stream(stream) => stream.facts(),
+        }
+    }
+}
+
+fn read_chunk_into(api: Api, payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
+    match api {
+        Api::OpenaiCompletions => openai_completions::read_chunk_into(payload, chunk),
+        Api::OpenaiChat | Api::Models => openai_chat::read_chunk_into(payload, chunk),
+    }
+}
+
+/// A JSON string with its quotes.
+fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    out.push(b'"');
+    json::escape_into(&mut out, text);
+    out.push(b'"');
+    out
+}

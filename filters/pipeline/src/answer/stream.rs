@@ -1,0 +1,349 @@
+//! An answer that is a stream of server-sent events.
+
+use std::collections::BTreeMap;
+
+use weir_dialects::hub::Usage;
+use weir_dialects::openai_chat::{Chunk, Slot, unquote};
+use weir_pii as pii;
+use weir_tokens::{Counter, Vocabulary};
+use weir_wire::splice::Splices;
+use weir_wire::sse;
+
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into};
+use crate::paths::Api;
+
+/// Texts that are treated apart: choices times their slots. What a stream opens beyond that is not restored.
+const MAX_TEXTS: usize = 256;
+
+/// The reader. In a stream that nothing may change it only looks; else it hands out each event anew.
+pub struct Stream {
+    decoder: sse::Decoder,
+    events: Events,
+    /// What is told to the client is over.
+    cut: bool,
+}
+
+struct Events {
+    api: Api,
+    treatment: Treatment,
+    chunk: Chunk,
+    texts: BTreeMap<(u32, Slot), Text>,
+    id: String,
+    model: String,
+    finish: BTreeMap<u32, String>,
+    usage: Option<Usage>,
+    done: bool,
+    complete: bool,
+    failed: bool,
+    /// The last event with a choice: the form in which text that was held back to the end is told.
+    template: Vec<u8>,
+}
+
+/// One text of the answer, on its way.
+struct Text {
+    redactor: Option<pii::Redactor>,
+    restorer: Option<pii::Restorer>,
+    counter: Option<Counter>,
+}
+
+impl Stream {
+    /// A reader.
+    pub fn new(api: Api, treatment: Treatment) -> Self {
+        let events = Events {
+            api,
+            treatment,
+            chunk: Chunk::default(),
+            texts: BTreeMap::new(),
+            id: String::new(),
+            model: String::new(),
+            finish: BTreeMap::new(),
+            usage: None,
+            done: false,
+            complete: false,
+            failed: false,
+            template: Vec::new(),
+        };
+        Self { decoder: sse::Decoder::new(MAX_EVENT), events, cut: false }
+    }
+
+    pub(super) fn changes(&self) -> bool {
+        self.events.treatment.changes()
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        self.events.complete && !self.events.failed
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let e = &self.events;
+        Facts {
+            id: e.id.clone(),
+            model: e.model.clone(),
+            finish: e.finish.values().cloned().collect(),
+            usage: e.usage,
+            output: e.texts.values().filter_map(|t| t.counter.as_ref()).map(Counter::total).sum(),
+            counted: e.treatment.vocabulary.is_some() && e.texts.len() < MAX_TEXTS,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
+        let changes = self.changes();
+        if self.cut {
+            return Ok(changes.then(Vec::new));
+        }
+        let mut out = Vec::with_capacity(if changes { chunk.len() + 64 } else { 0 });
+        let events = &mut self.events;
+        let fits = self.decoder.push(chunk, &mut |event| events.event(&event, changes, &mut out));
+        if fits.is_err() {
+            self.cut = true;
+            events.failed = true;
+            if !changes {
+                return Ok(None);
+            }
+            let last = weir_dialects::openai_chat::error(
+                502,
+                "server_error",
+                Some("event_too_large"),
+                "the provider sent an event larger than 4 MiB",
+                None,
+            );
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(&last);
+            out.extend_from_slice(b"\n\n");
+            return Err(Cut { last: out });
+        }
+        if end {
+            events.complete = events.done || !events.finish.is_empty();
+            if changes {
+                events.flush_all(&mut out);
+                out.extend_from_slice(&self.decoder.finish());
+            }
+        }
+        Ok(changes.then_some(out))
+    }
+}
+
+impl Events {
+    fn event(&mut self, event: &sse::Event<'_>, changes: bool, out: &mut Vec<u8>) {
+        if !event.has_data {
+            if changes {
+                out.extend_from_slice(event.raw);
+            }
+            return;
+        }
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let read = read_chunk_into(self.api, &event.data, &mut chunk).is_ok();
+        if read {
+            self.learn(&event.data, &chunk);
+        }
+        if changes {
+            if read {
+                self.rewrite(event, &chunk, out);
+            } else {
+                out.extend_from_slice(event.raw);
+            }
+        }
+        self.chunk = chunk;
+    }
+
+    fn learn(&mut self, payload: &[u8], chunk: &Chunk) {
+        self.done |= chunk.is_done;
+        self.failed |= chunk.error;
+        if self.id.is_empty()
+            && let Some(range) = &chunk.id
+        {
+            self.id = unquote(payload, range.clone()).unwrap_or_default();
+        }
+        if self.model.is_empty()
+            && let Some(range) = &chunk.model
+        {
+            self.model = unquote(payload, range.clone()).unwrap_or_default();
+        }
+        if let Some(usage) = chunk.usage {
+            self.usage = Some(usage);
+        }
+        for choice in &chunk.choices {
+            if let Some(range) = &choice.finish_value
+                && self.finish.len() < MAX_TEXTS
+            {
+                let reason = unquote(payload, range.clone()).unwrap_or_default();
+                self.finish.insert(choice.index, reason);
+            }
+        }
+        let counts = self.treatment.vocabulary.is_some();
+        if !counts && !self.treatment.texts() {
+            return;
+        }
+        for text in &chunk.texts {
+            let key = (text.choice, text.slot);
+            if !self.texts.contains_key(&key) {
+                if self.texts.len() >= MAX_TEXTS {
+                    continue;
+                }
+                self.texts.insert(key, Text::new(&self.treatment));
+            }
+            if counts
+                && let Some(counter) = self.texts.get_mut(&key).and_then(|t| t.counter.as_mut())
+                && let Some(piece) = unquote(payload, text.value.clone())
+            {
+                counter.push(&piece);
+            }
+        }
+    }
+
+    /// Hands the event out with its texts treated and our usage hidden.
+    fn rewrite(&mut self, event: &sse::Event<'_>, chunk: &Chunk, out: &mut Vec<u8>) {
+        if chunk.is_done {
+            self.flush_all(out);
+            out.extend_from_slice(event.raw);
+            return;
+        }
+        if self.treatment.hide_usage && chunk.is_usage_only() {
+            return;
+        }
+        let payload: &[u8] = &event.data;
+        let mut edits = Splices::new();
+        if self.treatment.hide_usage
+            && let Some(range) = &chunk.usage_member
+        {
+            edits.replace(range.clone(), Vec::new());
+        }
+        if self.treatment.texts() {
+            for text in &chunk.texts {
+                let Some(on_its_way) = self.texts.get_mut(&(text.choice, text.slot)) else { continue };
+                let Some(piece) = unquote(payload, text.value.clone()) else { continue };
+                let told = on_its_way.push(&piece);
+                if told != piece {
+                    edits.replace(text.value.clone(), quoted(&told));
+                }
+            }
+            for choice in &chunk.choices {
+                if choice.finish.is_some() {
+                    self.flush(payload, chunk, Some(choice.index), out);
+                }
+            }
+            if !chunk.choices.is_empty() {
+                self.template.clear();
+                self.template.extend_from_slice(payload);
+            }
+        }
+        if edits.is_empty() {
+            out.extend_from_slice(event.raw);
+            return;
+        }
+        match edits.apply(payload) {
+            Ok(edited) => emit(event.name, &edited, out),
+            // Ranges that the reader gave cannot overlap; if they did, nothing unredacted may pass.
+            Err(_) => self.failed = true,
+        }
+    }
+
+    /// Tells what was held back of a choice's texts (or of all), in the form of `payload`.
+    fn flush(&mut self, payload: &[u8], chunk: &Chunk, only: Option<u32>, out: &mut Vec<u8>) {
+        for ((choice, slot), text) in &mut self.texts {
+            if only.is_some_and(|c| c != *choice) {
+                continue;
+            }
+            let rest = text.finish();
+            if rest.is_empty() {
+                continue;
+            }
+            let Some(form) = chunk.choices.iter().find(|c| c.index == *choice) else { continue };
+            let mut edits = Splices::new();
+            edits.replace(form.delta.clone(), delta(self.api, *choice, *slot, &quoted(&rest)));
+            // In text completions the delta is the choice itself, its end included.
+            if let Some(range) = form.finish_value.as_ref().filter(|r| r.start >= form.delta.end || r.end <= form.delta.start) {
+                edits.replace(range.clone(), b"null".to_vec());
+            }
+            if let Some(range) = &chunk.usage_member {
+                edits.replace(range.clone(), Vec::new());
+            }
+            if let Ok(event) = edits.apply(payload) {
+                emit(None, &event, out);
+            }
+        }
+    }
+
+    fn flush_all(&mut self, out: &mut Vec<u8>) {
+        if self.template.is_empty() {
+            return;
+        }
+        let template = std::mem::take(&mut self.template);
+        let mut chunk = Chunk::default();
+        if read_chunk_into(self.api, &template, &mut chunk).is_ok() {
+            self.flush(&template, &chunk, None, out);
+        }
+    }
+}
+
+impl Text {
+    fn new(treatment: &Treatment) -> Self {
+        Self {
+            redactor: treatment.set.clone().map(pii::Redactor::new),
+            restorer: treatment.vault.clone().map(pii::Restorer::new),
+            counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
+        }
+    }
+
+    /// First the model's own words are masked, then the client's own values come back.
+    fn push(&mut self, piece: &str) -> String {
+        let masked = match &mut self.redactor {
+            Some(redactor) => {
+                let mut out = String::new();
+                redactor.push(piece, &mut out);
+                out
+            }
+            None => piece.to_owned(),
+        };
+        match &mut self.restorer {
+            Some(restorer) => {
+                let mut out = String::new();
+                restorer.push(&masked, &mut out);
+                out
+            }
+            None => masked,
+        }
+    }
+
+    fn finish(&mut self) -> String {
+        let mut rest = String::new();
+        if let Some(redactor) = &mut self.redactor {
+            redactor.finish(&mut rest);
+        }
+        match &mut self.restorer {
+            Some(restorer) => {
+                let mut out = String::new();
+                restorer.push(&rest, &mut out);
+                restorer.finish(&mut out);
+                out
+            }
+            None => rest,
+        }
+    }
+}
+
+fn emit(name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
+    if let Some(name) = name {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A delta that carries only this text.
+fn delta(api: Api, choice: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
+    let (before, after) = match (api, slot) {
+        (Api::OpenaiCompletions, _) => (format!("{{\"index\":{choice},\"logprobs\":null,\"finish_reason\":null,\"text\":"), "}"),
+        (_, Slot::Content) => ("{\"content\":".to_owned(), "}"),
+        (_, Slot::Reasoning) => ("{\"reasoning_content\":".to_owned(), "}"),
+        (_, Slot::Refusal) => ("{\"refusal\":".to_owned(), "}"),
+        (_, Slot::Tool(index)) => (format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":"), "}}]}"),
+    };
+    let mut out = before.into_bytes();
+    out.extend_from_slice(text);
+    out.extend_from_slice(after.as_bytes());
+    out
+}

@@ -1,0 +1,98 @@
+//! An answer that is one JSON document.
+
+use weir_wire::json::{self, Limits};
+use weir_wire::splice::Splices;
+
+use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted};
+use weir_dialects::openai_chat::read_answer;
+use weir_pii as pii;
+
+/// The reader. It keeps a copy to read at the end; where something may change it keeps the bytes themselves.
+pub struct Whole {
+    treatment: Treatment,
+    body: Vec<u8>,
+    /// Too large to be read: passed on, unless it would have to be changed.
+    skipped: bool,
+    complete: bool,
+    facts: Facts,
+}
+
+impl Whole {
+    /// A reader.
+    pub fn new(treatment: Treatment) -> Self {
+        Self { treatment, body: Vec::new(), skipped: false, complete: false, facts: Facts::default() }
+    }
+
+    pub(super) fn changes(&self) -> bool {
+        self.treatment.texts()
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
+        self.complete |= end;
+        if self.body.len() + chunk.len() > MAX_WHOLE {
+            self.skipped = true;
+            self.body = Vec::new();
+            // What cannot be read cannot be restored or masked either, and is not let through.
+            return if self.changes() { Err(Cut { last: Vec::new() }) } else { Ok(None) };
+        }
+        if self.skipped {
+            return if self.changes() { Ok(Some(Vec::new())) } else { Ok(None) };
+        }
+        self.body.extend_from_slice(chunk);
+        if !end {
+            return Ok(self.changes().then(Vec::new));
+        }
+        let body = std::mem::take(&mut self.body);
+        let edits = self.read(&body);
+        if !self.changes() {
+            return Ok(None);
+        }
+        // An answer that is no JSON has no texts; it is the provider's own error page and passes.
+        Ok(Some(edits.apply(&body).unwrap_or(body)))
+    }
+
+    fn read(&mut self, body: &[u8]) -> Splices {
+        let mut edits = Splices::new();
+        let Ok(doc) = json::parse(body, &Limits::default()) else { return edits };
+        let answer = read_answer(&doc);
+        self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
+        self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
+        self.facts.usage = answer.usage;
+        self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
+        self.facts.counted = self.treatment.vocabulary.is_some();
+        for text in &answer.texts {
+            let Some(value) = text.value.as_str() else { continue };
+            if answer.usage.is_none()
+                && let Some(vocabulary) = self.treatment.vocabulary
+            {
+                self.facts.output += weir_tokens::count(vocabulary, &value);
+            }
+            if !self.treatment.texts() {
+                continue;
+            }
+            let mut out = value.as_ref().to_owned();
+            if let Some(set) = &self.treatment.set {
+                let mut redactor = pii::Redactor::new(set.clone());
+                let mut masked = String::new();
+                redactor.push(&out, &mut masked);
+                redactor.finish(&mut masked);
+                out = masked;
+            }
+            if let Some(restored) = self.treatment.vault.as_ref().and_then(|v| v.restore(&out)) {
+                out = restored;
+            }
+            if out != value.as_ref() {
+                edits.replace(text.value.range(), quoted(&out));
+            }
+        }
+        edits
+    }
+}

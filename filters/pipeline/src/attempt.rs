@@ -1,0 +1,522 @@
+//! One try at a provider: its model name, path, headers and dialect on the way out; its status, errors and
+//! stream in the client's dialect on the way back.
+//!
+//! Envoy restores the body for a retry but not the headers, so every header is written anew here, from nothing:
+//! no credential of the client or of another provider can be left over. Response headers are held until the
+//! first frame has been judged, so that a stall or an error in the first event still fails over.
+
+use std::rc::Rc;
+
+use weir_config::filter::{self, ProviderKind};
+use weir_dialects::hub::{Event, Failure, Loss};
+use weir_dialects::{bedrock, openai_chat};
+use weir_wire::json::{self, Limits};
+use weir_wire::sse;
+
+use crate::budget;
+use crate::io::{Effect, Headers, Input, Step};
+use crate::paths::Api;
+use crate::plan::{Leg, Plan, Progress, REPORT, Report, TRIED};
+use crate::refusal::Refusal;
+
+/// Largest answer that is translated as a whole, and largest frame of a stream.
+const MAX_ANSWER: usize = 16 << 20;
+/// Bytes that may be held while the first frame is awaited.
+const MAX_FIRST: usize = 1 << 20;
+
+/// The machine.
+pub struct Attempt {
+    config: Rc<filter::Attempt>,
+    plan: Option<Plan>,
+    report: Report,
+    scheme: String,
+    tracestate: String,
+    request: Outgoing,
+    response: Incoming,
+    /// Effects that send the request on once the ledger has agreed.
+    waiting: Vec<Effect>,
+    /// Names that the provider's dialect did not take, for the way back.
+    renames: bedrock::Renames,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outgoing {
+    /// Headers have not come.
+    Fresh,
+    /// The whole body is needed.
+    Body,
+    /// The body goes on as it is, once the ledger has agreed.
+    Held,
+    /// Sent on.
+    Sent,
+    /// Answered here.
+    Refused,
+}
+
+enum Incoming {
+    /// Headers have not come.
+    Fresh,
+    /// Bytes pass as they are.
+    Pass,
+    /// A stream of the client's own dialect whose first event is awaited.
+    First,
+    /// A stream that is translated.
+    Stream(Box<Translation>),
+    /// An answer, or an error, that is translated as a whole.
+    Whole { status: u16, error_type: Option<String> },
+}
+
+struct Translation {
+    decoder: bedrock::StreamDecoder,
+    encoder: openai_chat::StreamEncoder,
+    /// Held back until the first event is known to be good; then nothing is.
+    held: Option<Vec<u8>>,
+    /// Bytes of a held body that were read already.
+    consumed: usize,
+}
+
+impl Attempt {
+    /// Try number `attempt`, from 1, at the provider of `config`. `previous` is the last try's report.
+    pub fn new(config: Rc<filter::Attempt>, attempt: u64, plan: Option<&[u8]>, previous: Option<&[u8]>) -> Self {
+        let previous = previous.and_then(Report::decode);
+        let report = Report {
+            attempt,
+            lost: previous.as_ref().map_or(0, |p| {
+                // A try that reached the provider and brought no refusal may be billed in full.
+                p.lost + u64::from(matches!(p.progress, Progress::Begun | Progress::Answering))
+            }),
+            ..Report::default()
+        };
+        Self {
+            config,
+            plan: plan.and_then(Plan::decode),
+            report,
+            scheme: "http".into(),
+            tracestate: String::new(),
+            request: Outgoing::Fresh,
+            response: Incoming::Fresh,
+            waiting: Vec::new(),
+            renames: bedrock::Renames::default(),
+        }
+    }
+
+    /// The request body must be handed in.
+    pub fn wants_request_body(&self) -> bool {
+        self.request == Outgoing::Body
+    }
+
+    /// What to do with a body that is not wanted.
+    pub fn pass(&self) -> Step {
+        if self.request == Outgoing::Sent { Step::Continue } else { Step::Pause }
+    }
+
+    /// This piece of the response body must be handed in.
+    pub fn wants_response_body(&self, _end: bool) -> bool {
+        !matches!(self.response, Incoming::Pass | Incoming::Fresh)
+    }
+
+    /// Takes what happened, appends what must be done.
+    pub fn handle(&mut self, _now: crate::io::Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+        match input {
+            Input::RequestHeaders { headers, .. } => self.request_headers(&headers, effects),
+            Input::RequestBody { body, end, .. } => self.request_body(body, end, effects),
+            Input::Reserved(answer) => self.reserved(answer, effects),
+            Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
+            Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
+            Input::ResponseTrailers => Step::Continue,
+            Input::Done { .. } => Step::Continue,
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, effects: &mut Vec<Effect>) -> Step {
+        // Nothing has left the gateway: nothing is billed.
+        self.report.progress = Progress::Unreached;
+        self.tell(effects);
+        self.request = Outgoing::Refused;
+        effects.push(Effect::Reply(refusal.reply()));
+        Step::Pause
+    }
+
+    fn tell(&self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::State(REPORT, self.report.encode()));
+    }
+
+    fn leg(&self) -> Option<&Leg> {
+        let plan = self.plan.as_ref()?;
+        let index = usize::try_from(self.report.attempt.saturating_sub(1)).ok()?;
+        plan.legs.get(index.min(plan.legs.len().saturating_sub(1)))
+    }
+
+    fn last_leg(&self) -> bool {
+        self.plan.as_ref().is_none_or(|p| self.report.attempt >= p.legs.len() as u64)
+    }
+
+    fn request_headers(&mut self, headers: &Headers<'_>, effects: &mut Vec<Effect>) -> Step {
+        effects.push(Effect::State(TRIED, self.report.attempt.to_string().into_bytes()));
+        self.scheme = headers.get(":scheme").unwrap_or("http").to_owned();
+        self.tracestate = headers.get("tracestate").unwrap_or_default().to_owned();
+        let Some(leg) = self.leg() else {
+            // Without a plan nothing is known of the request: it is refused, never passed.
+            let refusal = Refusal::server(503, "no_plan", "the request carries no decision: send it through weir's exchange filter");
+            return self.refuse(&refusal, effects);
+        };
+        if leg.provider != self.config.provider {
+            let refusal = Refusal::server(503, "misrouted", format!(
+                "the request was decided for provider `{}` but reached `{}`: the route's slots do not match the policy",
+                leg.provider, self.config.provider
+            ));
+            return self.refuse(&refusal, effects);
+        }
+        let same = leg.model == self.plan.as_ref().map(|p| p.asked.as_str()).unwrap_or_default();
+        self.tell(effects);
+        let needs = self.plan.as_ref().map(|p| p.needs.clone()).unwrap_or_default();
+        if self.kind_translates() || !same {
+            self.request = Outgoing::Body;
+            return Step::Pause;
+        }
+        let send = vec![self.headers(self.plan.as_ref().map_or(0, |p| p.body_len), None)];
+        if self.report.lost > 0 && !needs.is_empty() {
+            self.request = Outgoing::Held;
+            self.waiting = send;
+            effects.push(Effect::Reserve(needs));
+            return Step::Pause;
+        }
+        effects.extend(send);
+        self.request = Outgoing::Sent;
+        Step::Continue
+    }
+
+    fn kind_translates(&self) -> bool {
+        self.config.kind == ProviderKind::Bedrock
+    }
+
+    fn request_body(&mut self, body: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
+        if self.request != Outgoing::Body {
+            return self.pass();
+        }
+        if !end {
+            return Step::Pause;
+        }
+        let outgoing = match self.outgoing(body) {
+            Ok((bytes, path)) => {
+                vec![self.headers(bytes.len() as u64, path), Effect::RequestBody(bytes)]
+            }
+            Err(refusal) => return self.refuse(&refusal, effects),
+        };
+        if !self.report.losses.is_empty() {
+            self.tell(effects);
+        }
+        let needs = self.plan.as_ref().map(|p| p.needs.clone()).unwrap_or_default();
+        if self.report.lost > 0 && !needs.is_empty() {
+            self.waiting = outgoing;
+            self.request = Outgoing::Held;
+            effects.push(Effect::Reserve(needs));
+            return Step::Pause;
+        }
+        effects.extend(outgoing);
+        self.request = Outgoing::Sent;
+        Step::Continue
+    }
+
+    /// The body for this provider, and its path where the dialect names one.
+    fn outgoing(&mut self, body: &[u8]) -> Result<(Vec<u8>, Option<String>), Refusal> {
+        let (Some(plan), Some(leg)) = (&self.plan, self.leg()) else {
+            return Err(Refusal::server(503, "no_plan", "the request carries no decision"));
+        };
+        if !self.kind_translates() {
+            return Ok((renamed(body, plan, &leg.model)?, None));
+        }
+        if plan.api != Api::OpenaiChat {
+            return Err(Refusal::request(400, "unsupported_feature", "text completions cannot be carried to Bedrock Converse"));
+        }
+        let doc = json::parse(body, &Limits::default()).map_err(|_| unreadable_body())?;
+        let invalid = |e: weir_dialects::hub::Invalid| Refusal::request(400, e.code, e.message).at(&e.param);
+        let (chat, mut losses) = openai_chat::decode(&doc).map_err(invalid)?;
+        let encoded = bedrock::encode(&chat, &leg.model).map_err(invalid)?;
+        losses.extend(encoded.losses);
+        self.report.losses = lines(&losses);
+        self.renames = encoded.renames;
+        Ok((encoded.body, Some(encoded.path)))
+    }
+
+    fn headers(&self, length: u64, path: Option<String>) -> Effect {
+        let plan = self.plan.as_ref();
+        let path = path.unwrap_or_else(|| plan.map(|p| p.api.path()).unwrap_or_default().to_owned());
+        let stream = plan.is_some_and(|p| p.stream);
+        let accept = match (self.kind_translates(), stream) {
+            (true, true) => "application/vnd.amazon.eventstream",
+            (false, true) => "text/event-stream",
+            (_, false) => "application/json",
+        };
+        let mut out = vec![
+            (":method".to_owned(), "POST".to_owned()),
+            (":scheme".to_owned(), self.scheme.clone()),
+            (":authority".to_owned(), self.config.authority.clone()),
+            (":path".to_owned(), format!("{}{path}", self.config.path_prefix)),
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("content-length".to_owned(), length.to_string()),
+            ("accept".to_owned(), accept.to_owned()),
+            ("user-agent".to_owned(), concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ];
+        if let Some(plan) = plan {
+            out.push(("x-request-id".to_owned(), plan.id.clone()));
+            out.push(("traceparent".to_owned(), plan.traceparent.clone()));
+            if !self.tracestate.is_empty() {
+                out.push(("tracestate".to_owned(), self.tracestate.clone()));
+            }
+        }
+        if let Some(authorization) = &self.config.authorization {
+            out.push(("authorization".to_owned(), authorization.clone()));
+        }
+        Effect::RequestHeaders(out)
+    }
+
+    fn reserved(&mut self, answer: Result<(), weir_lease::Refusal>, effects: &mut Vec<Effect>) -> Step {
+        match answer {
+            Ok(()) => {
+                // What is held now stands for the try that was lost; the request's own hold goes on for this one.
+                let needs = self.plan.as_ref().map(|p| p.needs.as_slice()).unwrap_or_default();
+                effects.push(Effect::Settle(budget::in_full(needs)));
+                effects.append(&mut self.waiting);
+                self.request = Outgoing::Sent;
+                Step::Continue
+            }
+            Err(refusal) => {
+                let refusal = budget::explain(&refusal);
+                self.refuse(&refusal, effects)
+            }
+        }
+    }
+
+    fn response_headers(&mut self, headers: &Headers<'_>, end: bool, effects: &mut Vec<Effect>) -> Step {
+        if self.request == Outgoing::Refused {
+            return Step::Continue;
+        }
+        let status = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
+        self.report.status = u64::from(status);
+        self.report.progress = if status >= 400 { Progress::Refused } else { Progress::Answering };
+        self.report.request_id =
+            headers.get("x-amzn-requestid").or_else(|| headers.get("x-request-id")).unwrap_or_default().to_owned();
+        self.tell(effects);
+        for name in ["x-envoy-upstream-service-time", "server"] {
+            if headers.bytes(name).is_some() {
+                effects.push(Effect::RemoveResponseHeader(name));
+            }
+        }
+        let stream = self.plan.as_ref().is_some_and(|p| p.stream);
+        let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
+        let kind = headers.get("content-type").unwrap_or_default();
+        if self.kind_translates() {
+            if end && status >= 400 {
+                let failure = bedrock::decode_error(status, headers.get("x-amzn-errortype"), b"");
+                effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+                self.response = Incoming::Pass;
+                return Step::Continue;
+            }
+            for name in ["x-amzn-requestid", "x-amzn-errortype"] {
+                if headers.bytes(name).is_some() {
+                    effects.push(Effect::RemoveResponseHeader(name));
+                }
+            }
+            effects.push(Effect::RemoveResponseHeader("content-length"));
+            if status < 400 && stream {
+                effects.push(Effect::SetResponseHeader("content-type", "text/event-stream; charset=utf-8".into()));
+                effects.push(Effect::SetResponseHeader("cache-control", "no-cache".into()));
+                self.response = Incoming::Stream(Box::new(self.translation()));
+            } else {
+                effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
+                let error_type = headers.get("x-amzn-errortype").map(str::to_owned);
+                self.response = Incoming::Whole { status, error_type };
+            }
+            return Step::Pause;
+        }
+        if status == 200 && stream && !end && !encoded && kind.starts_with("text/event-stream") && !self.last_leg() {
+            self.response = Incoming::First;
+            return Step::Pause;
+        }
+        self.response = Incoming::Pass;
+        Step::Continue
+    }
+
+    fn translation(&self) -> Translation {
+        let context = self.answer_context();
+        let usage = self.plan.as_ref().is_some_and(|p| p.include_usage);
+        Translation {
+            decoder: bedrock::StreamDecoder::new(self.renames.clone()),
+            encoder: openai_chat::StreamEncoder::new(&context, usage),
+            held: Some(Vec::new()),
+            consumed: 0,
+        }
+    }
+
+    fn answer_context(&self) -> openai_chat::AnswerContext {
+        let plan = self.plan.as_ref();
+        let id = if self.report.request_id.is_empty() {
+            plan.map(|p| p.id.clone()).unwrap_or_default()
+        } else {
+            self.report.request_id.clone()
+        };
+        openai_chat::AnswerContext {
+            id: format!("chatcmpl-{id}"),
+            created: plan.map_or(0, |p| p.created),
+            model: plan.map(|p| p.asked.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn response_body(&mut self, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
+        match std::mem::replace(&mut self.response, Incoming::Pass) {
+            Incoming::Fresh | Incoming::Pass => Step::Continue,
+            Incoming::First => match judge_first(chunk, end) {
+                First::Unknown if chunk.len() < MAX_FIRST => {
+                    self.response = Incoming::First;
+                    Step::Pause
+                }
+                First::Good | First::Unknown => Step::Continue,
+                First::Failed(failure) => self.fail(&failure, effects),
+            },
+            Incoming::Whole { status, error_type } => {
+                if !end {
+                    if chunk.len() > MAX_ANSWER {
+                        return self.fail(&Failure::unreadable("the provider's answer is larger than 16 MiB"), effects);
+                    }
+                    self.response = Incoming::Whole { status, error_type };
+                    return Step::Pause;
+                }
+                if status >= 400 {
+                    let failure = bedrock::decode_error(status, error_type.as_deref(), chunk);
+                    return self.fail(&failure, effects);
+                }
+                match bedrock::decode_answer(chunk, &self.renames) {
+                    Ok(answer) => {
+                        let bytes = openai_chat::encode_answer(&answer, &self.answer_context());
+                        effects.push(Effect::SetResponseHeader("content-length", bytes.len().to_string()));
+                        effects.push(Effect::ResponseBody(bytes));
+                        Step::Continue
+                    }
+                    Err(failure) => self.fail(&failure, effects),
+                }
+            }
+            Incoming::Stream(mut translation) => {
+                let fresh = chunk.get(translation.consumed..).unwrap_or_default();
+                let mut events = Vec::new();
+                translation.decoder.push(fresh, &mut events);
+                if end {
+                    translation.decoder.finish(&mut events);
+                }
+                let mut out = translation.held.take();
+                let first = out.is_some();
+                if first && let Some(Event::Error(failure)) = events.iter().find(|e| !matches!(e, Event::Start { .. })) {
+                    let failure = failure.clone();
+                    return self.fail(&failure, effects);
+                }
+                let mut bytes = out.take().unwrap_or_default();
+                for event in &events {
+                    translation.encoder.event(event, &mut bytes);
+                }
+                // Until something of the answer itself is there, a retry is still possible.
+                let answer = events.iter().any(|e| !matches!(e, Event::Start { .. }));
+                if first && !answer && !end && chunk.len() < MAX_FIRST {
+                    translation.consumed = chunk.len();
+                    translation.held = Some(bytes);
+                    self.response = Incoming::Stream(translation);
+                    return Step::Pause;
+                }
+                translation.consumed = 0;
+                effects.push(Effect::ResponseBody(bytes));
+                self.response = Incoming::Stream(translation);
+                Step::Continue
+            }
+        }
+    }
+
+    /// The try failed while its headers are still held: its status becomes the failure's, so that the router may retry.
+    fn fail(&mut self, failure: &Failure, effects: &mut Vec<Effect>) -> Step {
+        self.report.status = u64::from(failure.status);
+        // A failure in the first frame is the provider's word that nothing was generated.
+        self.report.progress = Progress::Refused;
+        self.tell(effects);
+        let body = openai_chat::failure(failure);
+        effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+        effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
+        effects.push(Effect::SetResponseHeader("content-length", body.len().to_string()));
+        effects.push(Effect::ResponseBody(body));
+        self.response = Incoming::Pass;
+        Step::Continue
+    }
+}
+
+enum First {
+    /// Not complete.
+    Unknown,
+    /// An event of an answer.
+    Good,
+    /// An error, or nothing at all.
+    Failed(Failure),
+}
+
+/// Judges the first event of a stream in the client's dialect.
+fn judge_first(body: &[u8], end: bool) -> First {
+    let mut decoder = sse::Decoder::new(MAX_FIRST);
+    let mut verdict = First::Unknown;
+    let _ = decoder.push(body, &mut |event| {
+        if event.has_data && matches!(verdict, First::Unknown) {
+            verdict = match stream_error(&event.data) {
+                Some(failure) => First::Failed(failure),
+                None => First::Good,
+            };
+        }
+    });
+    if end && matches!(verdict, First::Unknown) {
+        return First::Failed(Failure::unreadable("the provider's stream ended before its first event"));
+    }
+    verdict
+}
+
+/// The error that a stream's payload is, with the status it names or 503.
+fn stream_error(payload: &[u8]) -> Option<Failure> {
+    let chunk = openai_chat::read_chunk(payload).ok()?;
+    if !chunk.error {
+        return None;
+    }
+    let doc = json::parse(payload, &Limits::default()).ok()?;
+    let code = doc.root().get("error").unwrap_or(doc.root()).get("code").and_then(json::Value::as_u64);
+    let status = code.and_then(|c| u16::try_from(c).ok()).filter(|c| (400..600).contains(c)).unwrap_or(503);
+    Some(openai_chat::decode_error(status, payload))
+}
+
+/// The body with the target's model name in the place of the client's.
+fn renamed(body: &[u8], plan: &Plan, model: &str) -> Result<Vec<u8>, Refusal> {
+    let bounds = (usize::try_from(plan.model_at.0), usize::try_from(plan.model_at.1));
+    let (Ok(from), Ok(to)) = bounds else { return Err(unreadable_body()) };
+    let (Some(before), Some(old), Some(after)) = (body.get(..from), body.get(from..to), body.get(to..)) else {
+        return Err(unreadable_body());
+    };
+    // The range was measured on this very body; anything but a string there means that somebody edited it since.
+    if !(old.len() >= 2 && old.starts_with(b"\"") && old.ends_with(b"\"")) {
+        return Err(unreadable_body());
+    }
+    let mut out = Vec::with_capacity(body.len() + model.len());
+    out.extend_from_slice(before);
+    out.push(b'"');
+    json::escape_into(&mut out, model);
+    out.push(b'"');
+    out.extend_from_slice(after);
+    Ok(out)
+}
+
+fn unreadable_body() -> Refusal {
+    Refusal::server(500, "body_changed", "the body changed between weir's filters: no other filter may edit it")
+}
+
+fn lines(losses: &[Loss]) -> String {
+    let mut out = String::new();
+    for loss in losses.iter().take(32) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&loss.path);
+        out.push_str(": ");
+        out.push_str(loss.reason);
+    }
+    out
+}

@@ -1,0 +1,226 @@
+//! What a request may cost at most, before it is sent, and what it did cost, at its end.
+//!
+//! Amounts only: who holds them is the lease client's business (`weir-lease`). Money is integer: prices are
+//! pico-USD per token, sums are u128, and one rounding up per request makes nano-USD.
+
+use weir_config::filter::{self, Budget, Price, Target};
+use weir_dialects::hub::Usage;
+use weir_lease::{Code, Instance, LedgerLost, Need, Unit};
+
+use crate::codec::{Reader, Writer};
+use crate::policy::{Caller, any, who};
+
+/// Appends a need to a plan.
+pub fn encode_need(need: &Need, w: &mut Writer) {
+    let instance = &need.instance;
+    w.bytes(instance.budget.as_bytes()).int(unit_code(instance.unit())).bytes(instance.subject.as_bytes());
+    w.bytes(instance.definition.as_bytes()).int(need.full);
+    w.int(u64::from(need.ledger_lost == LedgerLost::AllowLocal));
+}
+
+/// Takes a need from a plan.
+pub fn decode_need(r: &mut Reader<'_>) -> Option<Need> {
+    let budget = r.str()?;
+    let unit = [Unit::Tokens, Unit::Requests, Unit::NanoUsd].into_iter().nth(usize::try_from(r.int()?).ok()?)?;
+    let instance = Instance::new(budget, unit, r.str()?, r.str()?);
+    let full = r.int()?;
+    let lost = if r.int()? != 0 { LedgerLost::AllowLocal } else { LedgerLost::Deny };
+    Some(Need::whole(instance, full, lost))
+}
+
+fn unit_code(unit: Unit) -> u64 {
+    match unit {
+        Unit::Tokens => 0,
+        Unit::Requests => 1,
+        Unit::NanoUsd => 2,
+    }
+}
+
+/// What was used of each [`Need`], in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Amounts used; each may exceed what was reserved, which the ledger debits at once.
+    pub used: Vec<u64>,
+}
+
+/// What a request may use at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Input tokens.
+    pub input: u64,
+    /// Output tokens of all choices.
+    pub output: u64,
+    /// The dearest of the targets that a try may reach, in pico-USD per token.
+    pub input_pico: u64,
+    /// The same for output.
+    pub output_pico: u64,
+}
+
+impl Bound {
+    /// The bound over these targets.
+    pub fn over(input: u64, output: u64, targets: &[(usize, &Target)]) -> Self {
+        let mut bound = Bound { input, output, ..Self::default() };
+        for (_, target) in targets {
+            if let Some(price) = target.price {
+                // Cache writes cost more than plain input; whether a provider writes is its own choice.
+                let dearest = price.input_pico.max(price.cache_write_pico.unwrap_or(0)).max(price.cache_read_pico.unwrap_or(0));
+                bound.input_pico = bound.input_pico.max(dearest);
+                bound.output_pico = bound.output_pico.max(price.output_pico);
+            }
+        }
+        bound
+    }
+
+    /// Nano-USD, rounded up.
+    pub fn usd_nano(&self) -> u64 {
+        ceil_nano(
+            u128::from(self.input) * u128::from(self.input_pico)
+                + u128::from(self.output) * u128::from(self.output_pico),
+        )
+    }
+
+    fn of(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Tokens => self.input.saturating_add(self.output),
+            Unit::Requests => 1,
+            Unit::NanoUsd => self.usd_nano(),
+        }
+    }
+}
+
+/// Cost in nano-USD of reported usage; `None` when the target has no price.
+pub fn cost_nano(usage: &Usage, price: Option<&Price>) -> Option<u64> {
+    let price = price?;
+    let read = usage.cache_read.min(usage.input);
+    let write = usage.cache_write.min(usage.input - read);
+    let plain = usage.input - read - write;
+    let pico = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
+    Some(ceil_nano(
+        pico(plain, price.input_pico)
+            + pico(read, price.cache_read_pico.unwrap_or(price.input_pico))
+            + pico(write, price.cache_write_pico.unwrap_or(price.input_pico))
+            + pico(usage.output, price.output_pico),
+    ))
+}
+
+fn ceil_nano(pico: u128) -> u64 {
+    u64::try_from(pico.div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// The budgets that count a request of `caller` to `model`.
+pub fn matching<'p>(budgets: &'p [Budget], caller: &Caller, model: &str) -> Vec<&'p Budget> {
+    budgets.iter().filter(|b| who(&b.when, caller) && any(&b.when.model, model)).collect()
+}
+
+/// What must be held in them. `each` names a field of the caller; a caller without it shares one counter.
+pub fn needs(budgets: &[&Budget], caller: &Caller, model: &str, bound: &Bound) -> Vec<Need> {
+    let mut out = Vec::new();
+    for budget in budgets {
+        let subject = budget
+            .each
+            .iter()
+            .map(|field| match field.as_str() {
+                "tenant" => caller.name.as_str(),
+                "key" => caller.key.as_str(),
+                "model" => model,
+                label => caller.labels.get(label).map(String::as_str).unwrap_or_default(),
+            })
+            .collect::<Vec<_>>()
+            .join("\u{1f}");
+        let lost = match budget.ledger_lost {
+            filter::LedgerLost::Deny => LedgerLost::Deny,
+            filter::LedgerLost::AllowLocal => LedgerLost::AllowLocal,
+        };
+        for (unit, limit) in
+            [(Unit::Tokens, budget.tokens), (Unit::Requests, budget.requests), (Unit::NanoUsd, budget.usd_nano)]
+        {
+            if limit.is_some() {
+                let instance = Instance::new(&budget.name, unit, &subject, &budget.definition);
+                out.push(Need::whole(instance, bound.of(unit), lost));
+            }
+        }
+    }
+    out
+}
+
+/// What was used of each need. `tries_sent` is false when no try left the gateway.
+pub fn used(needs: &[Need], usage: &Usage, cost: Option<u64>, tries_sent: bool) -> Settlement {
+    let amount = |need: &Need| match need.instance.unit() {
+        Unit::Tokens => usage.input.saturating_add(usage.output),
+        Unit::Requests => u64::from(tries_sent),
+        // Unpriced under a usd budget is refused by the policy; were it to happen, the whole hold is spent.
+        Unit::NanoUsd => cost.unwrap_or(need.full),
+    };
+    Settlement { used: needs.iter().map(amount).collect() }
+}
+
+/// The whole of every hold.
+pub fn in_full(needs: &[Need]) -> Settlement {
+    Settlement { used: needs.iter().map(|n| n.full).collect() }
+}
+
+/// A refusal as the client reads it. Used up for more than a minute tells the SDK not to try again.
+pub fn explain(refusal: &weir_lease::Refusal) -> crate::refusal::Refusal {
+    let seconds = refusal.retry_after_ms.div_ceil(1000).max(1);
+    let terminal = refusal.code == Code::Exhausted && seconds > 60;
+    let kind = match refusal.code.status() {
+        429 if terminal => "insufficient_quota",
+        429 => "rate_limit_exceeded",
+        _ => "server_error",
+    };
+    let mut out = crate::refusal::Refusal {
+        status: refusal.code.status(),
+        kind,
+        code: refusal.code.name(),
+        message: refusal.text(),
+        ..Default::default()
+    }
+    .header("retry-after", seconds.to_string());
+    if let Some(first) = refusal.budgets.first() {
+        out = out.header("x-weir-budget", first.instance.budget.clone());
+    }
+    if terminal { out.header("x-should-retry", "false") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_rounded_up_once() {
+        let price = Price { input_pico: 30_000, output_pico: 120_000, ..Price::default() };
+        let usage = Usage { input: 1, output: 1, ..Usage::default() };
+        assert_eq!(cost_nano(&usage, Some(&price)), Some(150));
+        let odd = Price { input_pico: 1, output_pico: 1, ..Price::default() };
+        assert_eq!(cost_nano(&usage, Some(&odd)), Some(1));
+        assert_eq!(cost_nano(&usage, None), None);
+    }
+
+    #[test]
+    fn cached_input_has_its_own_price_and_is_counted_once() {
+        let price =
+            Price { input_pico: 3_000_000, output_pico: 15_000_000, cache_read_pico: Some(300_000), cache_write_pico: Some(3_750_000) };
+        let usage = Usage { input: 100, output: 10, cache_read: 60, cache_write: 30, ..Usage::default() };
+        assert_eq!(cost_nano(&usage, Some(&price)), Some((10 * 3_000_000 + 60 * 300_000 + 30 * 3_750_000 + 150_000_000) / 1000));
+    }
+
+    #[test]
+    fn a_bound_takes_the_dearest_price() {
+        let cheap = Target { price: Some(Price { input_pico: 1000, output_pico: 1000, ..Price::default() }), ..Target::default() };
+        let dear = Target {
+            price: Some(Price { input_pico: 500, output_pico: 9000, cache_write_pico: Some(2000), ..Price::default() }),
+            ..Target::default()
+        };
+        let bound = Bound::over(10, 5, &[(0, &cheap), (1, &dear)]);
+        assert_eq!(bound.usd_nano(), 10 * 2 + 5 * 9);
+    }
+
+    #[test]
+    fn a_need_survives_the_plan() {
+        let need = Need::whole(Instance::new("b", Unit::NanoUsd, "a\u{1f}k", "0123"), 77, LedgerLost::AllowLocal);
+        let mut w = Writer::new(1);
+        encode_need(&need, &mut w);
+        let bytes = w.finish();
+        assert_eq!(Reader::new(&bytes, 1).and_then(|mut r| decode_need(&mut r)), Some(need));
+    }
+}

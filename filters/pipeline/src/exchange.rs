@@ -1,0 +1,865 @@
+//! The client's side of one request: told apart, redacted, counted, routed and reserved on the way in; decoded,
+//! counted, restored and settled on the way back. It alone decides where a request goes.
+//!
+//! The request is held until its body is complete, since every decision may depend on it. What it decided
+//! goes into filter state, where the route and each [`Attempt`](crate::Attempt) read it.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use weir_dialects::openai_chat;
+use weir_lease::Need;
+use weir_pii as pii;
+use weir_tokens::Vocabulary;
+use weir_wire::json::Writer;
+
+use crate::answer::{Answer, Cut, Treatment};
+use crate::budget::{self, Bound};
+use crate::decide::{self, Choice, Facts};
+use crate::identity;
+use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
+use crate::paths::{self, Api, Path};
+use crate::plan::{Leg, PLAN, Plan, Progress, Report, SLOTS};
+use crate::policy::{Caller, Policy};
+use crate::prompt::{self, Redacted, Request};
+use crate::refusal::Refusal;
+use crate::span::{Counted, Span, TraceContext, hex};
+use crate::trace::{Stage, Trace};
+use weir_config::filter::{ShowHeaders, Target, UnknownPaths};
+use weir_dialects::hub::Usage;
+
+/// Output ceiling where neither the client nor the policy names one (budget-protocol §6).
+const DEFAULT_CEILING: u64 = 4096;
+/// Tokens a chat template may add to what was counted.
+const TEMPLATE: u64 = 8;
+/// The harmony template opens with a system message of its own.
+const HARMONY_TEMPLATE: u64 = 128;
+/// A provider's hidden prompt for tools, where it is not known (budget-protocol §6).
+const TOOL_PROMPT: u64 = 512;
+
+/// The machine.
+pub struct Exchange {
+    policy: Option<Rc<Policy>>,
+    state: State,
+    span: Span,
+    trace: Trace,
+    entropy: [u64; 4],
+    needs: Vec<Need>,
+    /// Input tokens at most, for the bill of an answer that never tells.
+    input_bound: u64,
+    input_known: bool,
+}
+
+enum State {
+    /// Nothing has come.
+    Fresh,
+    /// The caller is known; the body is awaited.
+    Body(Box<Admitted>),
+    /// The ledger is asked; these effects send the request on.
+    Reserving(Box<Flight>, Vec<Effect>),
+    /// Sent on.
+    Sent(Box<Flight>),
+    /// Handed on untouched, by policy.
+    Passing,
+    /// Answered here.
+    Refused,
+    /// Over.
+    Over,
+}
+
+struct Admitted {
+    caller: Caller,
+    api: Api,
+}
+
+struct Flight {
+    plan: Plan,
+    targets: Vec<Target>,
+    /// The client asked for usage itself: the usage chunk is its own.
+    client_usage: bool,
+    vault: Option<pii::Vault>,
+    answer_set: Option<Rc<pii::Set>>,
+    vocabulary: Option<Vocabulary>,
+    answer: Answer,
+    status: u16,
+    /// The answer came from a provider, not from Envoy.
+    provider: bool,
+}
+
+impl Exchange {
+    /// A request under `policy`; without one it is refused.
+    pub fn new(policy: Option<Rc<Policy>>) -> Self {
+        Self {
+            policy,
+            state: State::Fresh,
+            span: Span::default(),
+            trace: Trace::default(),
+            entropy: [0; 4],
+            needs: Vec::new(),
+            input_bound: 0,
+            input_known: false,
+        }
+    }
+
+    /// Records what each stage decides, for `weir explain`.
+    pub fn explained(mut self) -> Self {
+        self.trace = Trace::on();
+        self
+    }
+
+    /// What each stage decided, where recorded.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What is known of the exchange so far.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// What must be held for each try.
+    pub fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    /// Takes what happened, appends what must be done.
+    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+        match input {
+            Input::RequestHeaders { headers, end, entropy } => {
+                self.entropy = entropy;
+                match self.request_headers(now, &headers, end, effects) {
+                    Ok(step) => step,
+                    Err(refusal) => self.refuse(&refusal, effects),
+                }
+            }
+            Input::RequestBody { body, size, end } => match self.request_body(body, size, end, now, effects) {
+                Ok(step) => step,
+                Err(refusal) => self.refuse(&refusal, effects),
+            },
+            Input::Reserved(answer) => self.reserved(answer, effects),
+            Input::ResponseHeaders { headers, end, origin } => {
+                self.response_headers(now, &headers, end, origin, effects)
+            }
+            Input::ResponseBody { chunk, end } => self.response_body(now, chunk, end, effects),
+            Input::ResponseTrailers => self.response_body(now, &[], true, effects),
+            Input::Done { report, details } => self.done(now, report, details, effects),
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, effects: &mut Vec<Effect>) -> Step {
+        let mut reply = refusal.reply();
+        self.show(&mut reply);
+        self.span.error = Some(refusal.code.to_owned());
+        self.span.status = refusal.status;
+        self.state = State::Refused;
+        effects.push(Effect::Reply(reply));
+        Step::Pause
+    }
+
+    fn show(&self, reply: &mut Reply) {
+        if let Some(policy) = &self.policy
+            && policy.config.headers != ShowHeaders::None
+        {
+            reply.headers.push(("x-weir-request-id", self.span.id.clone()));
+            reply.headers.push(("x-weir-policy", policy.config.version.clone()));
+        }
+    }
+
+    fn request_headers(
+        &mut self,
+        now: Now,
+        headers: &Headers<'_>,
+        end: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Step, Refusal> {
+        self.span.start = now.0;
+        self.span.context = TraceContext::continued(headers.get("traceparent"), &self.entropy);
+        self.span.tracestate = headers.get("tracestate").unwrap_or_default().to_owned();
+        let [.., tail] = self.entropy;
+        self.span.id.push_str("req_");
+        hex(&mut self.span.id, &self.span.context.span);
+        hex(&mut self.span.id, &tail.to_be_bytes());
+
+        let Some(policy) = self.policy.clone() else {
+            return Err(Refusal::server(503, "no_policy", "this gateway has received no policy yet: try again in a moment")
+                .header("retry-after", "1"));
+        };
+        self.span.policy = policy.config.version.clone();
+
+        let method = headers.get(":method").unwrap_or_default();
+        let path = headers.get(":path").unwrap_or_default();
+        let api = match paths::classify(method, path) {
+            Path::Served(api) => api,
+            Path::Unknown if policy.config.unknown_paths == UnknownPaths::Pass => {
+                strip(headers, &[], effects);
+                self.state = State::Passing;
+                return Ok(Step::Continue);
+            }
+            Path::Method(allowed) => {
+                return Err(Refusal::request(405, "method_not_allowed", format!("use {allowed} for this path"))
+                    .header("allow", allowed));
+            }
+            Path::Unserved | Path::Unknown => {
+                return Err(Refusal::request(
+                    404,
+                    "unknown_path",
+                    format!("this path is not served; served are: {}", paths::SERVED),
+                ));
+            }
+        };
+        self.span.operation = api.operation();
+        if headers.bytes("upgrade").is_some() {
+            return Err(Refusal::request(400, "upgrade_not_supported", "this path does not take protocol upgrades"));
+        }
+
+        let mut caller = identity::identify(&policy, headers, now)?;
+        self.trace.note(Stage::Identity, || format!("tenant {}, key {}", caller.name, caller.key));
+        for name in &policy.config.client_labels {
+            let mut header = String::from("x-weir-label-");
+            header.push_str(name);
+            if let Some(value) = headers.get(&header).filter(|v| v.len() <= 256) {
+                // What the policy gave a tenant or key is not the client's to change.
+                caller.labels.entry(name.clone()).or_insert_with(|| value.to_owned());
+            }
+        }
+        self.span.tenant.clone_from(&caller.name);
+        self.span.key.clone_from(&caller.key);
+        for name in &policy.config.telemetry.labels {
+            if let Some(value) = caller.labels.get(name) {
+                self.span.labels.push((name.clone(), value.clone()));
+            }
+        }
+
+        if api == Api::Models {
+            let reply = self.models(&policy, &caller, now);
+            self.span.status = reply.status;
+            self.state = State::Refused;
+            effects.push(Effect::Reply(reply));
+            return Ok(Step::Pause);
+        }
+
+        let kind = headers.get("content-type").unwrap_or_default();
+        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::request(
+                415,
+                "unsupported_media_type",
+                "send the body as `content-type: application/json`",
+            ));
+        }
+        if headers.get("content-encoding").is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Refusal::request(
+                415,
+                "unsupported_content_encoding",
+                "send the body uncompressed: it cannot be judged otherwise",
+            ));
+        }
+        let length = headers.get("content-length").and_then(|l| l.trim().parse::<u64>().ok());
+        self.fits(length.unwrap_or(0))?;
+        if end {
+            prompt::parse(b"")?;
+        }
+        strip(headers, &["accept-encoding"], effects);
+        self.state = State::Body(Box::new(Admitted { caller, api }));
+        Ok(Step::Pause)
+    }
+
+    fn fits(&self, size: u64) -> Result<(), Refusal> {
+        let max = self.policy.as_ref().map_or(0, |p| p.config.max_body);
+        if max > 0 && size > max {
+            return Err(Refusal::request(
+                413,
+                "request_too_large",
+                format!("the body has {size} bytes; the limit is {max}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// `GET /v1/models`: what this tenant may use.
+    fn models(&self, policy: &Policy, caller: &Caller, now: Now) -> Reply {
+        let mut w = Writer::new(Vec::new());
+        w.begin_object();
+        w.key("object");
+        w.str("list");
+        w.key("data");
+        w.begin_array();
+        let allowed = policy.tenant(caller).map(|t| t.models.as_slice()).unwrap_or_default();
+        for name in allowed {
+            let aliases = policy.model(name).map(|m| m.aliases.as_slice()).unwrap_or_default();
+            for name in std::iter::once(name).chain(aliases) {
+                w.begin_object();
+                w.key("id");
+                w.str(name);
+                w.key("object");
+                w.str("model");
+                w.key("created");
+                w.u64(now.seconds());
+                w.key("owned_by");
+                w.str("weir");
+                w.end_object();
+            }
+        }
+        w.end_array();
+        w.end_object();
+        let mut reply = Reply {
+            status: 200,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: w.into_inner(),
+        };
+        self.show(&mut reply);
+        reply
+    }
+
+    fn request_body(
+        &mut self,
+        body: &[u8],
+        size: usize,
+        end: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Step, Refusal> {
+        let admitted = match std::mem::replace(&mut self.state, State::Over) {
+            State::Body(admitted) => admitted,
+            // A body that ends twice, as hosts report it, or after the answer.
+            other => {
+                let step = if matches!(other, State::Passing | State::Sent(_)) { Step::Continue } else { Step::Pause };
+                self.state = other;
+                return Ok(step);
+            }
+        };
+        self.fits(size as u64)?;
+        if !end {
+            self.state = State::Body(admitted);
+            return Ok(Step::Pause);
+        }
+        let Some(policy) = self.policy.clone() else {
+            return Err(Refusal::server(503, "no_policy", "this gateway has received no policy yet"));
+        };
+        self.judge(&policy, &admitted, body, now, effects)
+    }
+
+    /// The order of decision: redaction finds, boundaries, route, allowlist, targets, tokens, limits, budgets.
+    fn judge(
+        &mut self,
+        policy: &Rc<Policy>,
+        admitted: &Admitted,
+        body: &[u8],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Step, Refusal> {
+        let Admitted { caller, api } = admitted;
+        let doc = prompt::parse(body)?;
+        let request = Request::read(*api, &doc)?;
+        self.span.request_model = request.model().to_owned();
+        self.span.stream = request.stream();
+        self.note_parameters(&request);
+
+        let redacted = match policy.redaction(caller, true) {
+            Some(set) => prompt::redact(*api, &doc, &set)?,
+            None => Redacted::default(),
+        };
+        self.trace.note(Stage::Redaction, || {
+            if redacted.counts.is_empty() { "nothing found".to_owned() } else { format!("found {:?}", redacted.counts) }
+        });
+        self.span.findings.clone_from(&redacted.counts);
+
+        let [roll, ..] = self.entropy;
+        let features = request.needs();
+        let facts = Facts { asked: request.model(), found: &redacted.found, needs: &features };
+        let choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
+        self.span.route = choice.route.unwrap_or_default().to_owned();
+
+        let budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
+        let mut edits = redacted.edits;
+        let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
+        let context = choice.targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+
+        // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
+        let edited = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
+        let counted_doc = match &edited {
+            Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
+            None => Cow::Borrowed(&doc),
+        };
+        let size = self.measure(*api, &counted_doc, &choice, &request, context);
+        drop(counted_doc);
+        drop(edited);
+        if let Some(max) = limits.max_input_tokens
+            && size.tokens > max
+        {
+            self.trace.note(Stage::Limits, || format!("{} input tokens are more than {max}", size.tokens));
+            return Err(Refusal::request(
+                400,
+                "input_too_long",
+                format!("the prompt has {} tokens; the limit of tenant `{}` is {max}", size.tokens, caller.name),
+            ));
+        }
+
+        let asked = request.ceiling();
+        let room = context.saturating_sub(size.bound).max(1);
+        let ceiling = match (asked, limits.max_output_tokens) {
+            (Some(asked), Some(max)) => Some(asked.min(max)),
+            (Some(asked), None) => Some(asked),
+            (None, Some(max)) => Some(max),
+            // A budget needs a ceiling to reserve; elsewhere the provider's own default is the client's wish.
+            (None, None) if budgets.is_empty() => None,
+            (None, None) => Some(DEFAULT_CEILING.min(room)),
+        };
+        if let Some(ceiling) = ceiling
+            && asked != Some(ceiling)
+        {
+            request.set_ceiling(ceiling, &mut edits);
+        }
+        self.trace.note(Stage::Limits, || match ceiling {
+            Some(ceiling) => format!("at most {ceiling} output tokens (asked: {asked:?})"),
+            None => "no ceiling".to_owned(),
+        });
+
+        // Without usage a hard budget would have to keep the whole reservation.
+        let hide_usage = request.stream() && !request.include_usage() && !budgets.is_empty();
+        if hide_usage {
+            request.set_include_usage(&mut edits);
+        }
+
+        let bound = Bound::over(
+            size.bound,
+            ceiling.unwrap_or(0).saturating_mul(request.answers()),
+            &choice.targets,
+        );
+        self.input_bound = size.bound;
+        self.input_known = size.exact;
+        self.needs = budget::needs(&budgets, caller, &choice.model.name, &bound);
+        if ceiling == Some(0) && !budgets.is_empty() {
+            return Err(Refusal::request(400, "invalid_value", "an output ceiling of 0 leaves nothing to answer").at("max_tokens"));
+        }
+
+        let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
+        let model_at = match &out {
+            Some(bytes) => Request::read(*api, &prompt::parse(bytes)?)?.model_at(),
+            None => request.model_at(),
+        };
+
+        let flight = self.plan(policy, &choice, caller, *api, &request, model_at, out.as_ref().map_or(body.len(), Vec::len), now, redacted.vault);
+        let send = self.send(policy, &flight, body.len(), out);
+        if self.needs.is_empty() {
+            self.trace.note(Stage::Budgets, || "none applies".to_owned());
+            effects.extend(send);
+            self.state = State::Sent(Box::new(flight));
+            return Ok(Step::Continue);
+        }
+        self.trace.note(Stage::Budgets, || {
+            self.needs
+                .iter()
+                .map(|n| format!("{} holds {} {}", n.instance.budget, n.full, n.instance.unit().name()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        });
+        self.state = State::Reserving(Box::new(flight), send);
+        effects.push(Effect::Reserve(self.needs.clone()));
+        Ok(Step::Pause)
+    }
+
+    fn note_parameters(&mut self, request: &Request<'_, '_>) {
+        if let Some(max) = request.ceiling() {
+            self.span.ints.push(("gen_ai.request.max_tokens", i64::try_from(max).unwrap_or(i64::MAX)));
+        }
+        let Request::Chat(chat) = request else { return };
+        for (name, value) in [
+            ("gen_ai.request.temperature", chat.temperature),
+            ("gen_ai.request.top_p", chat.top_p),
+            ("gen_ai.request.top_k", chat.top_k),
+            ("gen_ai.request.frequency_penalty", chat.frequency_penalty),
+            ("gen_ai.request.presence_penalty", chat.presence_penalty),
+        ] {
+            if let Some(value) = value {
+                self.span.floats.push((name, value));
+            }
+        }
+        if let Some(seed) = chat.seed {
+            self.span.ints.push(("gen_ai.request.seed", seed));
+        }
+        if chat.n != 1 {
+            self.span.ints.push(("gen_ai.request.choice.count", i64::try_from(chat.n).unwrap_or(i64::MAX)));
+        }
+        if let Some(stop) = chat.stop {
+            let one = stop.as_str().map(Cow::into_owned);
+            self.span.stop = match one {
+                Some(one) => vec![one],
+                None => stop.items().filter_map(|v| v.as_str()).map(Cow::into_owned).take(16).collect(),
+            };
+        }
+    }
+
+    /// The prompt's size by the first target's vocabulary, and what it cannot exceed at any target.
+    fn measure(
+        &mut self,
+        api: Api,
+        doc: &weir_wire::json::Doc<'_>,
+        choice: &Choice<'_>,
+        request: &Request<'_, '_>,
+        context: u64,
+    ) -> Size {
+        let vocabulary = |t: &Target| t.tokenizer.as_deref().and_then(Vocabulary::from_name);
+        let first = choice.targets.first().and_then(|(_, t)| vocabulary(t));
+        let bytes = prompt::byte_bound(api, doc) + if request.tools() { TOOL_PROMPT } else { 0 };
+        let Some(first) = first else {
+            self.trace.note(Stage::Tokens, || format!("at most {bytes}: the vocabulary is not known"));
+            let bound = if request.unbounded() { context } else { bytes.min(context) };
+            return Size { tokens: bytes, bound, exact: false };
+        };
+        let counted = prompt::count(api, doc, first);
+        self.span.input_counted = Some(counted.tokens);
+        let template =
+            if choice.targets.iter().any(|(_, t)| t.tokenizer.as_deref() == Some("o200k_harmony")) { HARMONY_TEMPLATE } else { TEMPLATE };
+        let same = choice.targets.iter().all(|(_, t)| vocabulary(t).is_some_and(|v| v == first));
+        let bound = if request.unbounded() {
+            context
+        } else if counted.exact && same {
+            (counted.tokens + template).min(context)
+        } else {
+            bytes.max(counted.tokens + template).min(context)
+        };
+        self.trace.note(Stage::Tokens, || {
+            format!("{} input tokens by {}{}, at most {bound}", counted.tokens, first.name(), if counted.exact { "" } else { " (estimated in part)" })
+        });
+        Size { tokens: counted.tokens, bound, exact: counted.exact }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one place gathers what the decision produced")]
+    fn plan(
+        &mut self,
+        policy: &Rc<Policy>,
+        choice: &Choice<'_>,
+        caller: &Caller,
+        api: Api,
+        request: &Request<'_, '_>,
+        model_at: std::ops::Range<usize>,
+        body_len: usize,
+        now: Now,
+        vault: Option<pii::Vault>,
+    ) -> Flight {
+        let tries = (policy.config.retry.tries.max(1) as usize).min(SLOTS.len());
+        let order: Vec<&(usize, &Target)> = choice.targets.iter().cycle().take(tries).collect();
+        let legs = order
+            .iter()
+            .map(|(i, t)| Leg { provider: t.provider.clone(), model: t.model.clone(), target: *i as u64 })
+            .collect();
+        let targets: Vec<Target> = order.iter().map(|(_, t)| (*t).clone()).collect();
+        if let Some(first) = targets.first() {
+            self.span.target.clone_from(&first.provider);
+            self.span.target_model.clone_from(&first.model);
+            self.span.provider = provider_name(policy, &first.provider).to_owned();
+        }
+        let client_usage = request.include_usage();
+        let plan = Plan {
+            id: self.span.id.clone(),
+            api,
+            asked: request.model().to_owned(),
+            model_at: (model_at.start as u64, model_at.end as u64),
+            stream: request.stream(),
+            include_usage: client_usage || (request.stream() && !self.needs.is_empty()),
+            created: now.seconds(),
+            traceparent: self.span.context.traceparent(),
+            body_len: body_len as u64,
+            legs,
+            needs: self.needs.clone(),
+        };
+        let vocabulary =
+            targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
+        Flight {
+            plan,
+            targets,
+            client_usage,
+            vault,
+            answer_set: policy.redaction(caller, false),
+            vocabulary,
+            answer: Answer::None,
+            status: 0,
+            provider: false,
+        }
+    }
+
+    /// The effects that send the request on.
+    fn send(&self, policy: &Policy, flight: &Flight, old_size: usize, body: Option<Vec<u8>>) -> Vec<Effect> {
+        let mut out = Vec::with_capacity(10);
+        for (slot, leg) in SLOTS.iter().zip(&flight.plan.legs) {
+            if let Some(provider) = policy.provider(&leg.provider) {
+                out.push(Effect::State(slot, provider.cluster.clone().into_bytes()));
+            }
+        }
+        out.push(Effect::State(PLAN, flight.plan.encode()));
+        // Setting any header makes Envoy choose the route anew, now that the slots are known.
+        out.push(Effect::SetRequestHeader("x-envoy-max-retries", (flight.plan.legs.len() - 1).to_string()));
+        if flight.plan.legs.len() > 1 {
+            let (on, codes) = retry_on(&policy.config.retry.on);
+            out.push(Effect::SetRequestHeader("x-envoy-retry-on", on));
+            if let Some(codes) = codes {
+                out.push(Effect::SetRequestHeader("x-envoy-retriable-status-codes", codes));
+            }
+            if flight.plan.stream && policy.config.retry.first_byte_ms > 0 {
+                out.push(Effect::SetRequestHeader(
+                    "x-envoy-upstream-rq-per-try-timeout-ms",
+                    policy.config.retry.first_byte_ms.to_string(),
+                ));
+            }
+        }
+        if policy.config.request_timeout_ms > 0 {
+            out.push(Effect::SetRequestHeader(
+                "x-envoy-upstream-rq-timeout-ms",
+                policy.config.request_timeout_ms.to_string(),
+            ));
+        }
+        if let Some(body) = body {
+            if body.len() != old_size {
+                out.push(Effect::SetRequestHeader("content-length", body.len().to_string()));
+            }
+            out.push(Effect::RequestBody(body));
+        }
+        out
+    }
+
+    fn reserved(&mut self, answer: Result<(), weir_lease::Refusal>, effects: &mut Vec<Effect>) -> Step {
+        match (std::mem::replace(&mut self.state, State::Over), answer) {
+            (State::Reserving(flight, send), Ok(())) => {
+                effects.extend(send);
+                self.state = State::Sent(flight);
+                Step::Continue
+            }
+            (State::Reserving(..), Err(refusal)) => {
+                let refusal = budget::explain(&refusal);
+                self.refuse(&refusal, effects)
+            }
+            (other, _) => {
+                self.state = other;
+                Step::Pause
+            }
+        }
+    }
+
+    fn response_headers(
+        &mut self,
+        now: Now,
+        headers: &Headers<'_>,
+        end: bool,
+        origin: Origin<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Step {
+        let status = headers.get(":status").and_then(|s| s.parse().ok()).unwrap_or(0);
+        self.span.status = status;
+        let policy = self.policy.clone();
+        let State::Sent(flight) = &mut self.state else { return Step::Continue };
+        flight.status = status;
+        flight.provider = origin.details == "via_upstream";
+        self.span.address = origin.address.to_owned();
+        let report = origin.report.and_then(Report::decode).unwrap_or_default();
+        self.span.attempts = report.attempt;
+        let index = usize::try_from(report.attempt.saturating_sub(1)).unwrap_or(0);
+        if let (Some(target), Some(policy)) = (flight.targets.get(index), &policy) {
+            self.span.target.clone_from(&target.provider);
+            self.span.target_model.clone_from(&target.model);
+            self.span.provider = provider_name(policy, &target.provider).to_owned();
+        }
+        self.span.losses = report.losses;
+        if let Some(policy) = &policy
+            && policy.config.headers != ShowHeaders::None
+        {
+            effects.push(Effect::SetResponseHeader("x-weir-request-id", self.span.id.clone()));
+            effects.push(Effect::SetResponseHeader("x-weir-policy", policy.config.version.clone()));
+            if policy.config.headers == ShowHeaders::Reasons {
+                let why = format!("{}:{} attempt {}", self.span.target, self.span.target_model, report.attempt);
+                effects.push(Effect::SetResponseHeader("x-weir-target", why));
+            }
+        }
+        if status >= 400 {
+            self.span.error = Some(status.to_string());
+        }
+        let kind = headers.get("content-type").unwrap_or_default();
+        let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
+        let hide_usage = flight.plan.include_usage && !flight.client_usage;
+        flight.answer = if !flight.provider && status >= 400 && !openai_error(kind) {
+            // Envoy's own words, put into the client's dialect.
+            effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
+            effects.push(Effect::RemoveResponseHeader("content-length"));
+            Answer::Local(local(status, origin.details))
+        } else if encoded || end {
+            Answer::Opaque(end)
+        } else {
+            let treatment = Treatment {
+                vault: flight.vault.take().map(Rc::new),
+                set: flight.answer_set.clone(),
+                hide_usage,
+                vocabulary: flight.vocabulary,
+            };
+            Answer::new(flight.plan.api, kind, treatment)
+        };
+        if end {
+            if let Answer::Local(body) = std::mem::replace(&mut flight.answer, Answer::Opaque(true)) {
+                effects.push(Effect::ResponseBody(body));
+            }
+        } else if flight.answer.changes() {
+            effects.push(Effect::RemoveResponseHeader("content-length"));
+        }
+        let _ = now;
+        Step::Continue
+    }
+
+    fn response_body(&mut self, now: Now, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
+        let State::Sent(flight) = &mut self.state else { return Step::Continue };
+        if self.span.first_chunk.is_none() && !chunk.is_empty() {
+            self.span.first_chunk = Some(now.0.saturating_sub(self.span.start));
+        }
+        match flight.answer.push(chunk, end) {
+            Ok(Some(bytes)) => effects.push(Effect::ResponseBody(bytes)),
+            Ok(None) => {}
+            Err(Cut { last }) => {
+                // The client reads why before the stream is cut at the next piece.
+                effects.push(Effect::ResponseBody(last));
+                self.span.error = Some("answer_too_large".into());
+            }
+        }
+        Step::Continue
+    }
+
+    fn done(&mut self, now: Now, report: Option<&[u8]>, details: &str, effects: &mut Vec<Effect>) -> Step {
+        self.span.end = now.0;
+        let report = report.and_then(Report::decode).unwrap_or_default();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Over => return Step::Continue,
+            State::Sent(flight) => self.settle(&flight, &report, details, effects),
+            State::Passing => {}
+            State::Fresh | State::Body(_) | State::Reserving(..) => {
+                // The client went before it was answered; nothing was sent and nothing is billed.
+                self.span.error.get_or_insert_with(|| "client_gone".into());
+            }
+            State::Refused => {}
+        }
+        if !self.span.operation.is_empty() {
+            effects.push(Effect::Emit(Box::new(std::mem::take(&mut self.span))));
+        }
+        Step::Continue
+    }
+
+    /// What the exchange cost, by the best word there is.
+    fn settle(&mut self, flight: &Flight, report: &Report, details: &str, effects: &mut Vec<Effect>) {
+        let facts = flight.answer.facts();
+        self.span.response_id.clone_from(&facts.id);
+        self.span.response_model.clone_from(&facts.model);
+        self.span.finish_reasons.clone_from(&facts.finish);
+        self.span.attempts = report.attempt;
+        let index = usize::try_from(report.attempt.saturating_sub(1)).unwrap_or(0);
+        let price = flight.targets.get(index).and_then(|t| t.price);
+
+        let complete = flight.provider && flight.answer.complete();
+        let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
+        let sent = report.attempt > 0 && report.progress != Progress::Unreached;
+        let usage = match facts.usage {
+            Some(usage) => {
+                self.span.counted = Counted::Provider;
+                Some(usage)
+            }
+            // The provider's error is not billed; neither is a try that never reached it.
+            None if refused || report.attempt == 0 => Some(Usage::default()),
+            None if complete && self.span.status < 400 && facts.counted => {
+                self.span.counted = Counted::Here;
+                let input = self.span.input_counted.unwrap_or(self.input_bound);
+                Some(Usage { input, output: facts.output, ..Usage::default() })
+            }
+            None => None,
+        };
+        if !complete && self.span.error.is_none() {
+            self.span.error = Some(if details.contains("downstream") || details.is_empty() { "client_gone" } else { "upstream_cut" }.into());
+        }
+        match usage {
+            Some(usage) => {
+                self.span.usage = usage;
+                self.span.cost_nano = budget::cost_nano(&usage, price.as_ref());
+                let settlement = budget::used(&self.needs, &usage, self.span.cost_nano, sent);
+                effects.push(Effect::Settle(settlement));
+            }
+            None => {
+                // Nobody will say what this cost: all that was reserved is presumed spent.
+                self.span.counted = Counted::Estimated;
+                let output = facts.output;
+                let input = if self.input_known { self.span.input_counted.unwrap_or(self.input_bound) } else { self.input_bound };
+                self.span.usage = Usage { input, output, ..Usage::default() };
+                self.span.cost_nano = budget::cost_nano(&self.span.usage, price.as_ref());
+                effects.push(Effect::Settle(budget::in_full(&self.needs)));
+            }
+        }
+        if report.lost > 0 {
+            self.span.ints.push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
+        }
+    }
+}
+
+struct Size {
+    /// Counted, or the bound where nothing can be.
+    tokens: u64,
+    /// What no target can exceed.
+    bound: u64,
+    exact: bool,
+}
+
+fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    edits
+        .apply(body)
+        .map_err(|e| Refusal::server(500, "edit_failed", format!("the body could not be edited ({e}): report this request's id")))
+}
+
+/// Removes what a client must not say to this gateway or to a provider.
+fn strip(headers: &Headers<'_>, also: &[&'static str], effects: &mut Vec<Effect>) {
+    for (name, _) in headers.0 {
+        if name.starts_with(b"x-weir-") || name.starts_with(b"x-envoy-") {
+            effects.push(Effect::RemoveRequestHeader(Cow::Owned(String::from_utf8_lossy(name).into_owned())));
+        }
+    }
+    for name in also {
+        if headers.bytes(name).is_some() {
+            effects.push(Effect::RemoveRequestHeader(Cow::Borrowed(name)));
+        }
+    }
+}
+
+/// The policy's words for Envoy: its `x-envoy-retry-on` conditions, and its retriable status codes.
+fn retry_on(on: &[String]) -> (String, Option<String>) {
+    let mut conditions: Vec<&str> = Vec::new();
+    let mut codes = None;
+    for word in on {
+        match word.as_str() {
+            "connect" => conditions.push("connect-failure"),
+            "reset" => conditions.push("reset"),
+            "5xx" => conditions.push("5xx"),
+            "429" => {
+                conditions.push("retriable-status-codes");
+                codes = Some("429".to_owned());
+            }
+            _ => {}
+        }
+    }
+    (conditions.join(","), codes)
+}
+
+/// `gen_ai.provider.name`. vLLM has no value of its own in the registry: its API's name stands for it.
+fn provider_name<'p>(policy: &'p Policy, name: &str) -> &'p str {
+    use weir_config::filter::ProviderKind;
+    match policy.provider(name).map(|p| p.kind) {
+        Some(ProviderKind::Bedrock) => "aws.bedrock",
+        _ => "openai",
+    }
+}
+
+fn openai_error(content_type: &str) -> bool {
+    content_type.starts_with("application/json")
+}
+
+/// Envoy's own refusal in the client's dialect.
+fn local(status: u16, details: &str) -> Vec<u8> {
+    let (code, message) = match status {
+        503 => ("provider_unavailable", "no provider could be reached: try again in a moment"),
+        504 => ("provider_timeout", "no provider answered in time: try again"),
+        408 => ("request_timeout", "the request did not arrive in time"),
+        413 => ("request_too_large", "the request is too large"),
+        _ => ("gateway_error", "the gateway could not serve the request"),
+    };
+    let message = if details.is_empty() { message.to_owned() } else { format!("{message} ({details})") };
+    openai_chat::error(status, if status < 500 { "invalid_request_error" } else { "server_error" }, Some(code), &message, None)
+}

@@ -1,0 +1,154 @@
+//! What goes into the two machines and what comes out: plain data, no host.
+//!
+//! A shell (the wasm module, a test, the playground) turns host callbacks into [`Input`]s, hands them to
+//! [`Exchange::handle`](crate::Exchange::handle) or [`Attempt::handle`](crate::Attempt::handle) and carries
+//! out the [`Effect`]s in order before it obeys the [`Step`].
+
+use std::borrow::Cow;
+
+use crate::budget::Settlement;
+use crate::span::Span;
+
+/// The host's clock at the time of the call: nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now(pub u64);
+
+impl Now {
+    /// Whole seconds since the Unix epoch.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+}
+
+/// Header fields in order, names in lower case, pseudo-headers included.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'a>(pub &'a [(&'a [u8], &'a [u8])]);
+
+impl<'a> Headers<'a> {
+    /// The first value of `name`.
+    pub fn bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|(k, _)| *k == name.as_bytes()).map(|(_, v)| *v)
+    }
+
+    /// The first value of `name`, if it is UTF-8.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.bytes(name).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    /// Every value of `name`.
+    pub fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'a [u8]> + 'b {
+        self.0.iter().filter(move |(k, _)| *k == name.as_bytes()).map(|(_, v)| *v)
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Request headers are complete. `entropy` is fresh randomness for ids and weighted choices.
+    RequestHeaders {
+        /// The fields.
+        headers: Headers<'a>,
+        /// No body follows.
+        end: bool,
+        /// 256 random bits.
+        entropy: [u64; 4],
+    },
+    /// The request body so far: the whole of it once `end` is set.
+    RequestBody {
+        /// Everything received so far. May be empty while `end` is unset: then only `size` counts.
+        body: &'a [u8],
+        /// Bytes received so far.
+        size: usize,
+        /// The body is complete.
+        end: bool,
+    },
+    /// The answer to [`Effect::Reserve`].
+    Reserved(Result<(), weir_lease::Refusal>),
+    /// Response headers are complete.
+    ResponseHeaders {
+        /// The fields.
+        headers: Headers<'a>,
+        /// No body follows.
+        end: bool,
+        /// How the response came about.
+        origin: Origin<'a>,
+    },
+    /// One piece of the response body.
+    ResponseBody {
+        /// Its bytes.
+        chunk: &'a [u8],
+        /// The body is complete.
+        end: bool,
+    },
+    /// Response trailers have come: the body is complete.
+    ResponseTrailers,
+    /// The stream is over for the host, whatever came before. Always the last input, once.
+    Done {
+        /// What the last try left in filter state under [`crate::plan::REPORT`].
+        report: Option<&'a [u8]>,
+        /// The host's reason, such as `via_upstream` or `downstream_remote_disconnect`.
+        details: &'a str,
+    },
+}
+
+/// How a response came about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'a> {
+    /// The host's reason: `via_upstream` for a provider's answer.
+    pub details: &'a str,
+    /// The upstream address, `ip:port`.
+    pub address: &'a str,
+    /// What the answering try left in filter state under [`crate::plan::REPORT`].
+    pub report: Option<&'a [u8]>,
+}
+
+/// What the shell must do, in the order given.
+#[derive(Debug)]
+pub enum Effect {
+    /// Set a request header, replacing all its values.
+    SetRequestHeader(&'static str, String),
+    /// Remove a request header.
+    RemoveRequestHeader(Cow<'static, str>),
+    /// Replace all request headers.
+    RequestHeaders(Vec<(String, String)>),
+    /// Replace the whole request body.
+    RequestBody(Vec<u8>),
+    /// Write filter state.
+    State(&'static str, Vec<u8>),
+    /// Set a response header.
+    SetResponseHeader(&'static str, String),
+    /// Remove a response header.
+    RemoveResponseHeader(&'static str),
+    /// Replace what the current response callback holds: the chunk, or the whole body where it was held.
+    ResponseBody(Vec<u8>),
+    /// Answer the client at once instead of going on.
+    Reply(Reply),
+    /// Ask for these amounts; answered by [`Input::Reserved`], which may follow at once.
+    Reserve(Vec<weir_lease::Need>),
+    /// Give back what was reserved and book what was used.
+    Settle(Settlement),
+    /// Emit the exchange's record.
+    Emit(Box<Span>),
+    /// Cut the upstream short: the client has been told why.
+    Cut,
+}
+
+/// What the host does with the stream after a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hand on what has come.
+    Continue,
+    /// Keep what has come until the machine says otherwise.
+    Pause,
+}
+
+/// A local answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields besides `content-length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, in the client's dialect.
+    pub body: Vec<u8>,
+}

@@ -1,0 +1,196 @@
+//! What Exchange decided, as Attempt reads it, and what a try reports back. Both travel in filter state.
+//!
+//! The plan carries everything that a try needs from the policy, so that a configuration update between the
+//! two cannot mix versions. Not in here: credentials and addresses, which belong to the provider's cluster.
+
+use weir_lease::Need;
+
+use crate::budget::{decode_need, encode_need};
+use crate::codec::{Reader, Writer};
+use crate::paths::Api;
+
+/// Filter state key of the [`Plan`].
+pub const PLAN: &str = "plan";
+/// Filter state key of the [`Report`].
+pub const REPORT: &str = "report";
+/// Filter state key that the route reads: how many tries have begun.
+pub const TRIED: &str = "tried";
+/// Filter state keys of the cluster slots that the route matches, first try first.
+pub const SLOTS: [&str; 3] = ["s1", "s2", "s3"];
+
+const VERSION: u8 = 1;
+
+/// Where one try goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leg {
+    /// Name of the provider.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// Index of the target in the policy's model.
+    pub target: u64,
+}
+
+/// What Exchange decided for one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Request id, also given to clients.
+    pub id: String,
+    /// The client's API.
+    pub api: Api,
+    /// The model name in the body, as the client wrote it.
+    pub asked: String,
+    /// Byte range of the model's JSON value in the body that leaves Exchange, quotes included.
+    pub model_at: (u64, u64),
+    /// Bytes of that body.
+    pub body_len: u64,
+    /// A streamed answer was asked.
+    pub stream: bool,
+    /// The stream should carry usage.
+    pub include_usage: bool,
+    /// Unix seconds of the request.
+    pub created: u64,
+    /// The W3C trace parent that a provider is handed.
+    pub traceparent: String,
+    /// Tries in order.
+    pub legs: Vec<Leg>,
+    /// What each try that reached a provider may cost.
+    pub needs: Vec<Need>,
+}
+
+impl Plan {
+    /// Bytes for filter state.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new(VERSION);
+        w.bytes(self.id.as_bytes()).int(self.api as u64).bytes(self.asked.as_bytes());
+        w.int(self.model_at.0).int(self.model_at.1).int(self.body_len);
+        w.int(u64::from(self.stream)).int(u64::from(self.include_usage)).int(self.created);
+        w.bytes(self.traceparent.as_bytes());
+        w.int(self.legs.len() as u64);
+        for leg in &self.legs {
+            w.bytes(leg.provider.as_bytes()).bytes(leg.model.as_bytes()).int(leg.target);
+        }
+        w.int(self.needs.len() as u64);
+        for need in &self.needs {
+            encode_need(need, &mut w);
+        }
+        w.finish()
+    }
+
+    /// The plan in `bytes`; `None` when they are of another version or damaged.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(bytes, VERSION)?;
+        let mut plan = Plan {
+            id: r.str()?.into(),
+            api: Api::from_code(r.int()?)?,
+            asked: r.str()?.into(),
+            model_at: (r.int()?, r.int()?),
+            body_len: r.int()?,
+            stream: r.int()? != 0,
+            include_usage: r.int()? != 0,
+            created: r.int()?,
+            traceparent: r.str()?.into(),
+            ..Plan::default()
+        };
+        for _ in 0..r.int()?.min(16) {
+            plan.legs.push(Leg { provider: r.str()?.into(), model: r.str()?.into(), target: r.int()? });
+        }
+        for _ in 0..r.int()?.min(64) {
+            plan.needs.push(decode_need(&mut r)?);
+        }
+        Some(plan)
+    }
+}
+
+/// How far a try has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Progress {
+    /// Begun; whether the provider has the request is not known.
+    #[default]
+    Begun = 0,
+    /// The provider refused it by an error status: nothing is billed.
+    Refused = 1,
+    /// The provider answers.
+    Answering = 2,
+    /// The answer is complete.
+    Complete = 3,
+    /// The connection was never made: nothing is billed.
+    Unreached = 4,
+}
+
+/// What the latest try says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Number of the try, from 1.
+    pub attempt: u64,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Tries before this one whose bill is unknown; each was presumed spent in full.
+    pub lost: u64,
+    /// HTTP status that the provider gave, 0 before it did.
+    pub status: u64,
+    /// The provider's own request id.
+    pub request_id: String,
+    /// What the provider's dialect could not carry: `path: reason` lines.
+    pub losses: String,
+}
+
+impl Report {
+    /// Bytes for filter state.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new(VERSION);
+        w.int(self.attempt).int(self.progress as u64).int(self.lost).int(self.status);
+        w.bytes(self.request_id.as_bytes()).bytes(self.losses.as_bytes());
+        w.finish()
+    }
+
+    /// The report in `bytes`; `None` when they are of another version or damaged.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(bytes, VERSION)?;
+        Some(Report {
+            attempt: r.int()?,
+            progress: match r.int()? {
+                0 => Progress::Begun,
+                1 => Progress::Refused,
+                2 => Progress::Answering,
+                3 => Progress::Complete,
+                4 => Progress::Unreached,
+                _ => return None,
+            },
+            lost: r.int()?,
+            status: r.int()?,
+            request_id: r.str()?.into(),
+            losses: r.str()?.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_and_a_report_survive_filter_state() {
+        let plan = Plan {
+            id: "req_1".into(),
+            api: Api::OpenaiChat,
+            asked: "gpt-4o-mini".into(),
+            model_at: (10, 23),
+            body_len: 99,
+            stream: true,
+            include_usage: true,
+            created: 1_700_000_000,
+            traceparent: "00-1-2-01".into(),
+            legs: vec![Leg { provider: "gpu".into(), model: "m".into(), target: 3 }, Leg::default()],
+            needs: Vec::new(),
+        };
+        let bytes = plan.encode();
+        assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
+        for cut in 0..bytes.len() {
+            assert_eq!(Plan::decode(&bytes[..cut]), None);
+        }
+        let report = Report { attempt: 2, progress: Progress::Unreached, lost: 1, status: 503, ..Report::default() };
+        assert_eq!(Report::decode(&report.encode()), Some(report));
+    }
+}

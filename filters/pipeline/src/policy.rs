@@ -1,0 +1,256 @@
+//! A filter configuration made ready to judge requests: look-up tables and compiled redaction sets.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use weir_config::filter;
+use weir_pii as pii;
+use weir_tokens::Vocabulary;
+
+use crate::io::Now;
+
+/// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
+const MAX_SETS: usize = 64;
+
+/// One version of the policy.
+#[derive(Debug)]
+pub struct Policy {
+    /// As received.
+    pub config: filter::Exchange,
+    keys: BTreeMap<[u8; 32], (usize, usize)>,
+    models: BTreeMap<String, usize>,
+    tenants: BTreeMap<String, usize>,
+    sets: RefCell<BTreeMap<(bool, u64), Rc<pii::Set>>>,
+    /// Types that boundaries ask for, found whether or not a rule redacts them.
+    found: Vec<String>,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Index of the tenant.
+    pub tenant: usize,
+    /// Its name.
+    pub name: String,
+    /// Id of the key; empty for anonymous callers.
+    pub key: String,
+    /// Labels: the tenant's, overridden by the key's.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why a configuration cannot be used; names the offending entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A key's hash is not 64 hex digits.
+    KeyHash(String),
+    /// Two keys have the same hash.
+    KeyTwice(String),
+    /// A model name or alias is given twice.
+    ModelTwice(String),
+    /// A target names a provider that does not exist.
+    Provider(String),
+    /// A route or a tenant names a model that does not exist.
+    Model(String),
+    /// A target names a vocabulary that this module was not built with.
+    Tokenizer(String),
+    /// A detector does not exist.
+    Detector(String),
+    /// Anonymous callers are given to a tenant that does not exist.
+    Tenant(String),
+    /// More of something than the filter keeps track of.
+    TooMany(&'static str),
+    /// A budget needs a ledger and none is configured.
+    NoLedger(String),
+    /// A budget's definition is not 16 hex digits.
+    Definition(String),
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::KeyHash(id) => write!(f, "key `{id}`: sha256 is not 64 hex digits"),
+            Self::KeyTwice(id) => write!(f, "key `{id}`: another key has the same sha256"),
+            Self::ModelTwice(name) => write!(f, "model name or alias `{name}` is given twice"),
+            Self::Provider(name) => write!(f, "provider `{name}` does not exist"),
+            Self::Model(name) => write!(f, "model `{name}` does not exist"),
+            Self::Tokenizer(name) => write!(f, "tokenizer `{name}` is not built into this module"),
+            Self::Detector(name) => write!(f, "detector `{name}` does not exist"),
+            Self::Tenant(name) => write!(f, "tenant `{name}` does not exist"),
+            Self::TooMany(what) => write!(f, "too many {what}"),
+            Self::NoLedger(name) => write!(f, "budget `{name}` needs `ledger`"),
+            Self::Definition(name) => write!(f, "budget `{name}`: definition is not 16 hex digits"),
+        }
+    }
+}
+
+impl Policy {
+    /// Checks every reference and builds the tables.
+    pub fn new(config: filter::Exchange) -> Result<Self, ConfigError> {
+        let mut keys = BTreeMap::new();
+        let mut tenants = BTreeMap::new();
+        for (t, tenant) in config.tenants.iter().enumerate() {
+            tenants.insert(tenant.name.clone(), t);
+            for (k, key) in tenant.keys.iter().enumerate() {
+                let hash = hex32(&key.sha256).ok_or_else(|| ConfigError::KeyHash(key.id.clone()))?;
+                if keys.insert(hash, (t, k)).is_some() {
+                    return Err(ConfigError::KeyTwice(key.id.clone()));
+                }
+            }
+        }
+        let mut models = BTreeMap::new();
+        for (m, model) in config.models.iter().enumerate() {
+            for name in std::iter::once(&model.name).chain(&model.aliases) {
+                if models.insert(name.clone(), m).is_some() {
+                    return Err(ConfigError::ModelTwice(name.clone()));
+                }
+            }
+            for target in &model.targets {
+                if !config.providers.iter().any(|p| p.name == target.provider) {
+                    return Err(ConfigError::Provider(target.provider.clone()));
+                }
+                if let Some(name) = &target.tokenizer
+                    && Vocabulary::from_name(name).is_none()
+                {
+                    return Err(ConfigError::Tokenizer(name.clone()));
+                }
+            }
+        }
+        for route in &config.routes {
+            if !models.contains_key(&route.model) {
+                return Err(ConfigError::Model(route.model.clone()));
+            }
+        }
+        if let Some(name) = &config.identity.anonymous
+            && !tenants.contains_key(name)
+        {
+            return Err(ConfigError::Tenant(name.clone()));
+        }
+        if config.redaction.len() > 64 {
+            return Err(ConfigError::TooMany("redaction rules (at most 64)"));
+        }
+        for budget in &config.budgets {
+            if config.ledger.is_none() {
+                return Err(ConfigError::NoLedger(budget.name.clone()));
+            }
+            if u64::from_str_radix(&budget.definition, 16).is_err() {
+                return Err(ConfigError::Definition(budget.name.clone()));
+            }
+        }
+        let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
+        found.sort();
+        found.dedup();
+        let policy = Self { config, keys, models, tenants, sets: RefCell::default(), found };
+        // Built once here so that an unknown detector is an error of the configuration, not of a request.
+        policy.build_set(true, u64::MAX)?;
+        policy.build_set(false, u64::MAX)?;
+        Ok(policy)
+    }
+
+    /// The caller whose key has this hash; `Err` names a key that has expired.
+    pub fn caller(&self, hash: &[u8; 32], now: Now) -> Option<Result<Caller, &str>> {
+        let (t, k) = *self.keys.get(hash)?;
+        let tenant = self.config.tenants.get(t)?;
+        let key = tenant.keys.get(k)?;
+        if key.expires.is_some_and(|at| now.seconds() >= at) {
+            return Some(Err(&key.id));
+        }
+        let mut labels = tenant.labels.clone();
+        labels.extend(key.labels.clone());
+        Some(Ok(Caller { tenant: t, name: tenant.name.clone(), key: key.id.clone(), labels }))
+    }
+
+    /// The caller without a credential, if the policy admits one.
+    pub fn anonymous(&self) -> Option<Caller> {
+        let name = self.config.identity.anonymous.as_ref()?;
+        let t = *self.tenants.get(name)?;
+        let labels = self.config.tenants.get(t)?.labels.clone();
+        Some(Caller { tenant: t, name: name.clone(), key: String::new(), labels })
+    }
+
+    /// The caller's tenant.
+    pub fn tenant(&self, caller: &Caller) -> Option<&filter::Tenant> {
+        self.config.tenants.get(caller.tenant)
+    }
+
+    /// The model of a name or alias.
+    pub fn model(&self, name: &str) -> Option<&filter::Model> {
+        self.config.models.get(*self.models.get(name)?)
+    }
+
+    /// The provider of a name.
+    pub fn provider(&self, name: &str) -> Option<&filter::Provider> {
+        self.config.providers.iter().find(|p| p.name == name)
+    }
+
+    /// What is looked for in the requests (or answers) of a caller; `None` when nothing is.
+    pub fn redaction(&self, caller: &Caller, request: bool) -> Option<Rc<pii::Set>> {
+        let mut mask = 0u64;
+        for (i, rule) in self.config.redaction.iter().enumerate() {
+            let side = if request { rule.request } else { rule.response };
+            if side && who(&rule.when, caller) {
+                mask |= 1 << i;
+            }
+        }
+        if mask == 0 && !(request && !self.found.is_empty()) {
+            return None;
+        }
+        if let Some(set) = self.sets.borrow().get(&(request, mask)) {
+            return Some(set.clone());
+        }
+        let set = Rc::new(self.build_set(request, mask).ok()?);
+        let mut sets = self.sets.borrow_mut();
+        if sets.len() < MAX_SETS {
+            sets.insert((request, mask), set.clone());
+        }
+        Some(set)
+    }
+
+    fn build_set(&self, request: bool, mask: u64) -> Result<pii::Set, ConfigError> {
+        let mut rules = Vec::new();
+        if request && !self.found.is_empty() {
+            rules.push(pii::Rule { find: self.found.clone(), words: Vec::new(), action: pii::Action::Report });
+        }
+        for (i, rule) in self.config.redaction.iter().enumerate() {
+            let side = if request { rule.request } else { rule.response };
+            if side && mask & (1 << i) != 0 {
+                rules.push(pii::Rule {
+                    find: rule.find.clone(),
+                    words: rule.words.clone(),
+                    action: match rule.action {
+                        filter::Action::Report => pii::Action::Report,
+                        filter::Action::Tokenize => pii::Action::Tokenize,
+                        filter::Action::Mask => pii::Action::Mask,
+                        filter::Action::Block => pii::Action::Block,
+                    },
+                });
+            }
+        }
+        pii::Set::new(&rules).map_err(|e| ConfigError::Detector(e.to_string()))
+    }
+}
+
+/// Whether the caller's part of a condition holds: tenant, key and labels.
+pub fn who(when: &filter::When, caller: &Caller) -> bool {
+    any(&when.tenant, &caller.name)
+        && any(&when.key, &caller.key)
+        && when.labels.iter().all(|(name, values)| caller.labels.get(name).is_some_and(|v| values.contains(v)))
+}
+
+/// Whether a list allows a value: an empty one allows every value.
+pub fn any(list: &[String], value: &str) -> bool {
+    list.is_empty() || list.iter().any(|v| v == value)
+}
+
+fn hex32(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0u8; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        let digit = |c: u8| (c as char).to_digit(16);
+        *byte = (digit(*high)? * 16 + digit(*low)?) as u8;
+    }
+    Some(out)
+}

@@ -1,0 +1,250 @@
+//! A request's body as Exchange judges it: read, searched for what must be hidden, counted, edited in place.
+//!
+//! The bytes that leave differ from the client's only by splices: redaction, the output ceiling, `include_usage`.
+//! (The model's name is the attempt's, since each target has its own.)
+
+use std::ops::Range;
+
+use weir_dialects::{openai_chat, openai_completions};
+use weir_pii as pii;
+use weir_tokens::Vocabulary;
+use weir_wire::json::{self, Doc, Limits, Value};
+use weir_wire::splice::Splices;
+
+use crate::paths::Api;
+use crate::refusal::Refusal;
+
+/// A request of one of the client APIs.
+pub enum Request<'d, 'a> {
+    /// Chat completions.
+    Chat(openai_chat::Request<'d, 'a>),
+    /// Text completions.
+    Text(openai_completions::Request<'d, 'a>),
+}
+
+/// What counting a prompt gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Tokens by the vocabulary and the dialect's rule.
+    pub tokens: u64,
+    /// Nothing in the prompt had to be estimated.
+    pub exact: bool,
+}
+
+/// What redaction found and wants changed.
+#[derive(Default)]
+pub struct Redacted {
+    /// Edits of the body.
+    pub edits: Splices,
+    /// Placeholders to be restored in the answer.
+    pub vault: Option<pii::Vault>,
+    /// Types found, sorted, each once.
+    pub found: Vec<String>,
+    /// Findings by type.
+    pub counts: Vec<(String, u64)>,
+}
+
+/// Parses a body; a fault is named with its byte.
+pub fn parse(body: &[u8]) -> Result<Doc<'_>, Refusal> {
+    if body.is_empty() {
+        return Err(Refusal::request(400, "empty_body", "the request has no body: send a JSON object"));
+    }
+    json::parse(body, &Limits::default())
+        .map_err(|e| Refusal::request(400, "invalid_json", format!("the body is not valid JSON: {e}")))
+}
+
+impl<'d, 'a> Request<'d, 'a> {
+    /// Reads the request of an API.
+    pub fn read(api: Api, doc: &'d Doc<'a>) -> Result<Self, Refusal> {
+        let read = match api {
+            Api::OpenaiCompletions => openai_completions::read(doc).map(Self::Text),
+            Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(Self::Chat),
+        };
+        read.map_err(|e| {
+            let param = e.param.clone();
+            let out = Refusal::request(400, e.code, e.message);
+            if param.is_empty() { out } else { out.at(&param) }
+        })
+    }
+
+    /// The model's name as the client sent it.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Chat(r) => &r.model_name,
+            Self::Text(r) => &r.model_name,
+        }
+    }
+
+    /// Byte range of the model's JSON value.
+    pub fn model_at(&self) -> Range<usize> {
+        match self {
+            Self::Chat(r) => r.model.range(),
+            Self::Text(r) => r.model.range(),
+        }
+    }
+
+    /// A streamed answer is asked.
+    pub fn stream(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.stream,
+            Self::Text(r) => r.stream,
+        }
+    }
+
+    /// The client wants usage in the stream.
+    pub fn include_usage(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.include_usage,
+            Self::Text(r) => r.include_usage,
+        }
+    }
+
+    /// The client's own output ceiling.
+    pub fn ceiling(&self) -> Option<u64> {
+        match self {
+            Self::Chat(r) => r.ceiling(),
+            Self::Text(r) => r.ceiling(),
+        }
+    }
+
+    /// Number of answers billed, at least 1.
+    pub fn answers(&self) -> u64 {
+        match self {
+            Self::Chat(r) => r.n,
+            Self::Text(r) => r.form.count().saturating_mul(r.n.max(r.best_of)),
+        }
+        .max(1)
+    }
+
+    /// Features that a target must support.
+    pub fn needs(&self) -> Vec<&'static str> {
+        let Self::Chat(r) = self else { return Vec::new() };
+        let mut out = Vec::new();
+        for (has, feature) in [
+            (r.has.tools || r.has.tool_history, "tools"),
+            (r.has.json_schema, "json_schema"),
+            (r.has.images, "images"),
+            (r.has.audio, "audio"),
+            (r.has.documents, "documents"),
+        ] {
+            if has {
+                out.push(feature);
+            }
+        }
+        out
+    }
+
+    /// Content whose tokens cannot be seen from here: the context window is its bound.
+    pub fn unbounded(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.has.remote || r.has.images || r.has.audio || r.has.video || r.has.documents || r.has.prediction,
+            Self::Text(_) => false,
+        }
+    }
+
+    /// Tools are offered or were used.
+    pub fn tools(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.has.tools || r.has.tool_history,
+            Self::Text(_) => false,
+        }
+    }
+
+    /// Sets the output ceiling.
+    pub fn set_ceiling(&self, tokens: u64, edits: &mut Splices) {
+        match self {
+            Self::Chat(r) => r.set_ceiling(tokens, edits),
+            Self::Text(r) => r.set_ceiling(tokens, edits),
+        }
+    }
+
+    /// Asks the provider for usage in the stream.
+    pub fn set_include_usage(&self, edits: &mut Splices) {
+        match self {
+            Self::Chat(r) => r.set_include_usage(edits),
+            Self::Text(r) => r.set_include_usage(edits),
+        }
+    }
+}
+
+fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)) {
+    match api {
+        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value)),
+        Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut |text| each(text.value)),
+    }
+}
+
+/// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
+pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refusal> {
+    let mut out = Redacted::default();
+    let mut values = Vec::new();
+    texts(api, doc, &mut |value| values.push(value));
+    let mut vault = pii::Vault::new();
+    let mut findings = Vec::new();
+    let mut hits = Vec::new();
+    for (i, value) in values.iter().enumerate() {
+        let Some(text) = value.as_str() else { continue };
+        findings.clear();
+        pii::find(set, &text, &mut findings);
+        if !findings.is_empty() {
+            hits.push((i, std::mem::take(&mut findings)));
+        }
+    }
+    if hits.is_empty() {
+        return Ok(out);
+    }
+    // What a client typed that looks like a placeholder must not be restored to somebody's value.
+    for value in &values {
+        if let Some(text) = value.as_str() {
+            vault.reserve(&text);
+        }
+    }
+    for (i, findings) in hits {
+        for finding in &findings {
+            let name = finding.kind.name();
+            if finding.action == pii::Action::Block {
+                return Err(Refusal::policy(
+                    "content_blocked",
+                    format!("the request holds a value of type `{name}`, which the policy does not let through: remove it"),
+                ));
+            }
+            match out.counts.iter_mut().find(|(n, _)| n == name) {
+                Some((_, n)) => *n += 1,
+                None => out.counts.push((name.to_owned(), 1)),
+            }
+        }
+        let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
+        for (range, with) in pii::redact(&text.text, &findings, &mut vault) {
+            let mut escaped = Vec::with_capacity(with.len());
+            json::escape_into(&mut escaped, &with);
+            out.edits.replace(text.raw_range(range), escaped);
+        }
+    }
+    out.counts.sort();
+    out.found = out.counts.iter().map(|(name, _)| name.clone()).collect();
+    out.vault = (!vault.is_empty()).then_some(vault);
+    Ok(out)
+}
+
+/// Counts a prompt.
+pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary) -> Counted {
+    let mut tokens = |text: &str| weir_tokens::count(vocabulary, text);
+    match api {
+        Api::OpenaiCompletions => {
+            let Ok(request) = openai_completions::read(doc) else { return Counted::default() };
+            Counted { tokens: openai_completions::prompt_tokens(&request, &mut tokens), exact: true }
+        }
+        Api::OpenaiChat | Api::Models => {
+            let count = openai_chat::prompt_tokens(doc, &mut tokens);
+            Counted { tokens: count.tokens, exact: count.exact }
+        }
+    }
+}
+
+/// What a prompt cannot exceed, whatever the vocabulary.
+pub fn byte_bound(api: Api, doc: &Doc<'_>) -> u64 {
+    match api {
+        Api::OpenaiCompletions => openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r)),
+        Api::OpenaiChat | Api::Models => openai_chat::byte_bound(doc),
+    }
+}

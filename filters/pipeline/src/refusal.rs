@@ -1,0 +1,60 @@
+//! Why a request is refused, and the answer that says so in the client's dialect.
+
+use weir_dialects::openai_chat;
+
+use crate::io::Reply;
+
+/// A refusal, before it is put into a dialect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// The SDK's word: `invalid_request_error`, `insufficient_quota`, `server_error`.
+    pub kind: &'static str,
+    /// Ours: `invalid_api_key`, `budget_exhausted`; stable, for programs.
+    pub code: &'static str,
+    /// For people: what is wrong and what to do next.
+    pub message: String,
+    /// The request's field that is at fault.
+    pub param: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Refusal {
+    /// A fault of the request.
+    pub fn request(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind: "invalid_request_error", code, message: message.into(), ..Self::default() }
+    }
+
+    /// A refusal by policy.
+    pub fn policy(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 403, kind: "permission_error", code, message: message.into(), ..Self::default() }
+    }
+
+    /// A fault of ours or of the providers.
+    pub fn server(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind: "server_error", code, message: message.into(), ..Self::default() }
+    }
+
+    /// Names the field at fault.
+    pub fn at(mut self, param: &str) -> Self {
+        self.param = Some(param.to_owned());
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The answer in OpenAI's shape.
+    pub fn reply(&self) -> Reply {
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        headers.extend(self.headers.iter().cloned());
+        let body =
+            openai_chat::error(self.status, self.kind, Some(self.code), &self.message, self.param.as_deref());
+        Reply { status: self.status, headers, body }
+    }
+}

@@ -1,0 +1,274 @@
+//! A host in miniature: Envoy's buffering, filter state, slots and retries around the two machines, so that vectors
+//! run natively, with every body cut where a test wants it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use weir_config::filter;
+use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
+use weir_pipeline::plan::{PLAN, REPORT};
+use weir_pipeline::span::Span;
+use weir_pipeline::{Attempt, Exchange, Policy};
+
+/// What a provider answers to one try.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What one request left behind.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+    /// What each try sent: provider, headers, body.
+    pub sent: Vec<(String, Vec<(String, String)>, Vec<u8>)>,
+    pub span: Option<Span>,
+    pub reserved: usize,
+    pub settled: Vec<Vec<u64>>,
+}
+
+/// How bodies are cut.
+#[derive(Clone, Copy, Debug)]
+pub enum Cuts {
+    Whole,
+    /// In two, here.
+    At(usize),
+    /// In pieces of this size.
+    Every(usize),
+}
+
+impl Cuts {
+    pub fn pieces(self, body: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Cuts::Whole => vec![body],
+            Cuts::At(at) => {
+                let (a, b) = body.split_at(at.min(body.len()));
+                vec![a, b]
+            }
+            Cuts::Every(n) => body.chunks(n.max(1)).collect(),
+        }
+    }
+}
+
+pub struct Gateway {
+    pub policy: Option<Rc<Policy>>,
+    pub attempts: BTreeMap<String, Rc<filter::Attempt>>,
+}
+
+type Fields = Vec<(String, String)>;
+
+fn borrowed(fields: &Fields) -> Vec<(&[u8], &[u8])> {
+    fields.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect()
+}
+
+fn set(fields: &mut Fields, name: &str, value: String) {
+    fields.retain(|(k, _)| k != name);
+    fields.push((name.to_owned(), value));
+}
+
+fn get<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    fields.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+}
+
+#[derive(Default)]
+struct Side {
+    state: BTreeMap<String, Vec<u8>>,
+    request: Fields,
+    request_body: Vec<u8>,
+    response: Fields,
+    /// What the current response callback holds.
+    piece: Option<Vec<u8>>,
+    reply: Option<Reply>,
+    span: Option<Span>,
+    reserved: usize,
+    settled: Vec<Vec<u64>>,
+}
+
+impl Side {
+    /// Carries out effects; true if a reservation was asked, which is granted at once.
+    fn run(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let mut asked = false;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::SetRequestHeader(k, v) => set(&mut self.request, k, v),
+                Effect::RemoveRequestHeader(k) => self.request.retain(|(n, _)| *n != k),
+                Effect::RequestHeaders(all) => self.request = all,
+                Effect::RequestBody(b) => self.request_body = b,
+                Effect::State(k, v) => {
+                    self.state.insert(k.to_owned(), v);
+                }
+                Effect::SetResponseHeader(k, v) => set(&mut self.response, k, v),
+                Effect::RemoveResponseHeader(k) => self.response.retain(|(n, _)| n != k),
+                Effect::ResponseBody(b) => self.piece = Some(b),
+                Effect::Reply(r) => self.reply = Some(r),
+                Effect::Reserve(_) => {
+                    self.reserved += 1;
+                    asked = true;
+                }
+                Effect::Settle(s) => self.settled.push(s.used),
+                Effect::Emit(s) => self.span = Some(*s),
+                Effect::Cut => {}
+            }
+        }
+        asked
+    }
+}
+
+const NOW: Now = Now(1_700_000_000_000_000_000);
+
+impl Gateway {
+    /// Runs one request; `answers` are given to the tries in turn.
+    pub fn run(&self, headers: &[(&str, &str)], body: &[u8], answers: &[Answer], up: Cuts, down: Cuts) -> Outcome {
+        let mut side = Side { request: headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(), ..Side::default() };
+        side.request_body = body.to_vec();
+        let mut exchange = Exchange::new(self.policy.clone());
+        let mut effects = Vec::new();
+        let fields = side.request.clone();
+        let pairs = borrowed(&fields);
+        let entropy = [11, 22, 33, 44];
+        let mut step = exchange.handle(NOW, Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy }, &mut effects);
+        side.run(&mut effects);
+        let mut size = 0;
+        for piece in up.pieces(body) {
+            if side.reply.is_some() {
+                break;
+            }
+            size += piece.len();
+            step = exchange.handle(NOW, Input::RequestBody { body: &[], size, end: false }, &mut effects);
+            side.run(&mut effects);
+        }
+        if side.reply.is_none() {
+            step = exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
+            if side.run(&mut effects) {
+                step = exchange.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+                side.run(&mut effects);
+            }
+        }
+        let mut out = Outcome::default();
+        if side.reply.is_none() {
+            assert_eq!(step, Step::Continue, "a request that is not refused goes on");
+            self.upstream(&mut exchange, &mut side, answers, down, &mut out);
+        }
+        let report = side.state.get(REPORT).cloned();
+        exchange.handle(NOW, Input::Done { report: report.as_deref(), details: "via_upstream" }, &mut effects);
+        side.run(&mut effects);
+        if let Some(reply) = side.reply {
+            out.status = reply.status;
+            out.body = reply.body;
+            out.headers = reply.headers.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        }
+        out.span = side.span;
+        out.reserved = side.reserved;
+        out.settled = side.settled;
+        out
+    }
+
+    fn upstream(&self, exchange: &mut Exchange, side: &mut Side, answers: &[Answer], down: Cuts, out: &mut Outcome) {
+        let retries: usize = get(&side.request, "x-envoy-max-retries").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let original = side.request_body.clone();
+        for (n, answer) in answers.iter().enumerate() {
+            side.request_body = original.clone();
+            let slot = side.state.get(["s1", "s2", "s3"][n]).cloned().unwrap_or_default();
+            let cluster = String::from_utf8(slot).unwrap();
+            let config = self.attempts.get(&cluster).unwrap_or_else(|| panic!("no cluster `{cluster}`")).clone();
+            let plan = side.state.get(PLAN).cloned();
+            let report = side.state.get(REPORT).cloned();
+            let mut attempt = Attempt::new(config, n as u64 + 1, plan.as_deref(), report.as_deref());
+            if !self.request(&mut attempt, side) {
+                return;
+            }
+            out.sent.push((cluster, side.request.clone(), side.request_body.clone()));
+            let last = n == retries;
+            if self.response(exchange, &mut attempt, side, answer, down, last, out) {
+                return;
+            }
+        }
+    }
+
+    fn request(&self, attempt: &mut Attempt, side: &mut Side) -> bool {
+        let mut effects = Vec::new();
+        let fields = side.request.clone();
+        let pairs = borrowed(&fields);
+        attempt.handle(NOW, Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy: [0; 4] }, &mut effects);
+        if side.run(&mut effects) {
+            attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+            side.run(&mut effects);
+        }
+        if attempt.wants_request_body() {
+            let body = side.request_body.clone();
+            attempt.handle(NOW, Input::RequestBody { body: &body, size: body.len(), end: true }, &mut effects);
+            if side.run(&mut effects) {
+                attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+                side.run(&mut effects);
+            }
+        }
+        side.reply.is_none()
+    }
+
+    /// False when the router would try again.
+    #[allow(clippy::too_many_arguments)]
+    fn response(
+        &self,
+        exchange: &mut Exchange,
+        attempt: &mut Attempt,
+        side: &mut Side,
+        answer: &Answer,
+        down: Cuts,
+        last: bool,
+        out: &mut Outcome,
+    ) -> bool {
+        let mut effects = Vec::new();
+        side.response = answer.headers.clone();
+        set(&mut side.response, ":status", answer.status.to_string());
+        let fields = side.response.clone();
+        let pairs = borrowed(&fields);
+        let mut held = attempt.handle(NOW, Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin: Origin::default() }, &mut effects)
+            == Step::Pause;
+        side.run(&mut effects);
+        let mut released = Vec::new();
+        let mut buffer = Vec::new();
+        let mut pieces: Vec<(&[u8], bool)> = down.pieces(&answer.body).into_iter().map(|p| (p, false)).collect();
+        pieces.push((&[], true));
+        for (piece, end) in pieces {
+            buffer.extend_from_slice(piece);
+            if attempt.wants_response_body(end) {
+                side.piece = None;
+                let step = attempt.handle(NOW, Input::ResponseBody { chunk: &buffer, end }, &mut effects);
+                side.run(&mut effects);
+                if let Some(replaced) = side.piece.take() {
+                    buffer = replaced;
+                }
+                if step == Step::Pause {
+                    continue;
+                }
+            }
+            if held || released.is_empty() {
+                held = false;
+                let status: u16 = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
+                if !last && (status >= 500 || status == 429) {
+                    return false;
+                }
+            }
+            released.push((std::mem::take(&mut buffer), end));
+        }
+        let fields = side.response.clone();
+        let pairs = borrowed(&fields);
+        let report = side.state.get(REPORT).cloned();
+        let origin = Origin { details: "via_upstream", address: "127.0.0.1:9101", report: report.as_deref() };
+        exchange.handle(NOW, Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin }, &mut effects);
+        side.run(&mut effects);
+        for (piece, end) in released {
+            side.piece = None;
+            exchange.handle(NOW, Input::ResponseBody { chunk: &piece, end }, &mut effects);
+            side.run(&mut effects);
+            out.body.extend_from_slice(side.piece.as_ref().unwrap_or(&piece));
+        }
+        out.status = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
+        out.headers = side.response.iter().cloned().collect();
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! One try at a provider: host callbacks of an upstream filter for the [`Attempt`] machine.
+
+use std::rc::Rc;
+
+use weir_config::filter;
+use weir_pipeline::Attempt;
+use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
+use weir_pipeline::plan::{PLAN, REPORT};
+
+use crate::effects;
+use crate::host::{self, Buffer, Direction, Map};
+use crate::lease::{Asked, Decided, Holds};
+use crate::vm::Shared;
+
+/// The try.
+pub struct AttemptStream {
+    context: u32,
+    config: Rc<filter::Attempt>,
+    machine: Option<Attempt>,
+    effects: Vec<Effect>,
+    holds: Holds,
+    replied: bool,
+    size: usize,
+}
+
+impl AttemptStream {
+    /// A try under a provider's configuration.
+    pub fn new(context: u32, _root: u32, config: Rc<filter::Attempt>) -> Self {
+        Self { context, config, machine: None, effects: Vec::new(), holds: Holds::default(), replied: false, size: 0 }
+    }
+
+    fn feed(&mut self, now: Now, input: Input<'_>, shared: &mut Shared) -> Step {
+        let Some(machine) = &mut self.machine else { return Step::Continue };
+        let mut step = machine.handle(now, input, &mut self.effects);
+        for _ in 0..4 {
+            let outcome = effects::run(&mut self.effects, now, self.context, &mut self.holds, shared);
+            self.replied |= outcome.replied;
+            match outcome.reserved {
+                Some(Asked::Now(answer)) => {
+                    step = machine.handle(now, Input::Reserved(answer), &mut self.effects);
+                }
+                Some(Asked::Later) => return Step::Pause,
+                None => break,
+            }
+        }
+        if self.replied { Step::Pause } else { step }
+    }
+
+    /// Request headers have come.
+    pub fn request_headers(&mut self, end: bool, shared: &mut Shared) -> Step {
+        let now = Now(host::now());
+        let plan = host::property(PLAN);
+        let report = host::property(REPORT);
+        let attempt = host::property("upstream\0request_attempt_count")
+            .and_then(|b| b.try_into().ok())
+            .map_or(1, u64::from_le_bytes);
+        self.machine = Some(Attempt::new(self.config.clone(), attempt, plan.as_deref(), report.as_deref()));
+        let map = host::map(Map::RequestHeaders).unwrap_or_default();
+        let fields = host::pairs(&map);
+        self.feed(now, Input::RequestHeaders { headers: Headers(&fields), end, entropy: [0; 4] }, shared)
+    }
+
+    /// Part of the request body has come.
+    pub fn request_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Pause;
+        }
+        self.size = size;
+        let Some(machine) = &self.machine else { return Step::Continue };
+        if !machine.wants_request_body() {
+            return machine.pass();
+        }
+        let body = if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
+        self.feed(Now(host::now()), Input::RequestBody { body: &body, size, end }, shared)
+    }
+
+    /// Request trailers have come, and with them the end of the body.
+    pub fn request_trailers(&mut self, shared: &mut Shared) -> Step {
+        self.request_body(self.size, true, shared)
+    }
+
+    /// The ledger has answered.
+    pub fn reserved(&mut self, now: Now, decided: Decided, shared: &mut Shared) {
+        let answer = self.holds.take(decided);
+        let step = self.feed(now, Input::Reserved(answer), shared);
+        if step == Step::Continue && !self.replied {
+            let _ = host::resume(Direction::Request);
+        }
+    }
+
+    /// Response headers have come.
+    pub fn response_headers(&mut self, end: bool, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Continue;
+        }
+        let map = host::map(Map::ResponseHeaders).unwrap_or_default();
+        let fields = host::pairs(&map);
+        self.feed(
+            Now(host::now()),
+            Input::ResponseHeaders { headers: Headers(&fields), end, origin: Origin::default() },
+            shared,
+        )
+    }
+
+    /// Part of the response body has come.
+    pub fn response_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
+        let Some(machine) = &self.machine else { return Step::Continue };
+        if self.replied || !machine.wants_response_body(end) {
+            return Step::Continue;
+        }
+        let chunk = if size == 0 { Vec::new() } else { host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default() };
+        self.feed(Now(host::now()), Input::ResponseBody { chunk: &chunk, end }, shared)
+    }
+
+    /// Response trailers have come.
+    pub fn response_trailers(&mut self, shared: &mut Shared) -> Step {
+        self.feed(Now(host::now()), Input::ResponseTrailers, shared)
+    }
+
+    /// The try is over.
+    pub fn done(&mut self, shared: &mut Shared) {
+        let now = Now(host::now());
+        self.feed(now, Input::Done { report: None, details: "" }, shared);
+        shared.lease.settle_rest(now, &mut self.holds);
+    }
+}

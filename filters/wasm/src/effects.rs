@@ -1,0 +1,55 @@
+//! Carries out what a machine asks for, on the effective context.
+
+use weir_pipeline::io::{Effect, Now};
+use weir_pipeline::otlp;
+
+use crate::host::{self, Buffer, Direction, Map};
+use crate::lease::{Asked, Holds};
+use crate::vm::Shared;
+
+/// What became of the effects of one callback.
+#[derive(Default)]
+pub struct Outcome {
+    /// The client has been answered here: nothing goes further.
+    pub replied: bool,
+    /// The ledger's answer, where it came at once.
+    pub reserved: Option<Asked>,
+}
+
+/// Carries out `effects` in order and empties the list.
+pub fn run(effects: &mut Vec<Effect>, now: Now, context: u32, holds: &mut Holds, shared: &mut Shared) -> Outcome {
+    let mut outcome = Outcome::default();
+    for effect in effects.drain(..) {
+        let done = match effect {
+            Effect::SetRequestHeader(name, value) => host::set_header(Map::RequestHeaders, name, &value),
+            Effect::RemoveRequestHeader(name) => host::remove_header(Map::RequestHeaders, &name),
+            Effect::RequestHeaders(fields) => host::set_map(Map::RequestHeaders, &fields),
+            Effect::RequestBody(bytes) => host::replace_buffer(Buffer::RequestBody, &bytes),
+            Effect::State(key, value) => host::set_state(key, &value),
+            Effect::SetResponseHeader(name, value) => host::set_header(Map::ResponseHeaders, name, &value),
+            Effect::RemoveResponseHeader(name) => host::remove_header(Map::ResponseHeaders, name),
+            Effect::ResponseBody(bytes) => host::replace_buffer(Buffer::ResponseBody, &bytes),
+            Effect::Reply(reply) => {
+                outcome.replied = true;
+                host::reply(reply.status, &reply.headers, &reply.body)
+            }
+            Effect::Reserve(needs) => {
+                outcome.reserved = Some(shared.lease.reserve(now, context, &needs, holds));
+                Ok(())
+            }
+            Effect::Settle(settlement) => {
+                shared.lease.settle(now, holds, &settlement);
+                Ok(())
+            }
+            Effect::Emit(span) => {
+                shared.spans.push(otlp::encode(&span));
+                Ok(())
+            }
+            Effect::Cut => host::close(Direction::Response),
+        };
+        if let Err(status) = done {
+            host::log(host::Level::Error, &format!("weir: the host refused an effect with status {}", status.0));
+        }
+    }
+    outcome
+}

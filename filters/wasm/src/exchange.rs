@@ -1,0 +1,149 @@
+//! One downstream stream: host callbacks for the [`Exchange`] machine.
+
+use std::rc::Rc;
+
+use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
+use weir_pipeline::plan::REPORT;
+use weir_pipeline::{Exchange, Policy};
+
+use crate::effects;
+use crate::host::{self, Buffer, Direction, Map};
+use crate::lease::{Asked, Decided, Holds};
+use crate::vm::Shared;
+
+/// The stream.
+pub struct ExchangeStream {
+    context: u32,
+    machine: Exchange,
+    effects: Vec<Effect>,
+    holds: Holds,
+    /// The client has been answered here; callbacks for that answer are not the provider's.
+    replied: bool,
+    /// Request bytes received, where the host hands them on piece by piece.
+    size: usize,
+}
+
+impl ExchangeStream {
+    /// A stream under `policy`.
+    pub fn new(context: u32, _root: u32, policy: Option<Rc<Policy>>) -> Self {
+        Self {
+            context,
+            machine: Exchange::new(policy),
+            effects: Vec::new(),
+            holds: Holds::default(),
+            replied: false,
+            size: 0,
+        }
+    }
+
+    fn feed(&mut self, now: Now, input: Input<'_>, shared: &mut Shared) -> Step {
+        let mut step = self.machine.handle(now, input, &mut self.effects);
+        // A reservation that is granted at once is an input of its own; there is at most one a request.
+        for _ in 0..4 {
+            let outcome = effects::run(&mut self.effects, now, self.context, &mut self.holds, shared);
+            self.replied |= outcome.replied;
+            match outcome.reserved {
+                Some(Asked::Now(answer)) => {
+                    step = self.machine.handle(now, Input::Reserved(answer), &mut self.effects);
+                }
+                Some(Asked::Later) => return Step::Pause,
+                None => break,
+            }
+        }
+        if self.replied { Step::Pause } else { step }
+    }
+
+    /// Request headers have come.
+    pub fn request_headers(&mut self, end: bool, shared: &mut Shared) -> Step {
+        let now = Now(host::now());
+        let map = host::map(Map::RequestHeaders).unwrap_or_default();
+        let fields = host::pairs(&map);
+        let headers = Headers(&fields);
+        #[cfg(feature = "planted-faults")]
+        plant(&headers, "panic");
+        let entropy = shared.entropy();
+        self.feed(now, Input::RequestHeaders { headers, end, entropy }, shared)
+    }
+
+    /// Part of the request body has come. While it is held, `size` is all of it so far.
+    pub fn request_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Pause;
+        }
+        self.size = size;
+        let now = Now(host::now());
+        // Only the whole is looked at; until then its size is enough.
+        let body = if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
+        self.feed(now, Input::RequestBody { body: &body, size, end }, shared)
+    }
+
+    /// Request trailers have come, and with them the end of the body.
+    pub fn request_trailers(&mut self, shared: &mut Shared) -> Step {
+        self.request_body(self.size, true, shared)
+    }
+
+    /// The ledger has answered.
+    pub fn reserved(&mut self, now: Now, decided: Decided, shared: &mut Shared) {
+        let answer = self.holds.take(decided);
+        let step = self.feed(now, Input::Reserved(answer), shared);
+        if step == Step::Continue && !self.replied {
+            let _ = host::resume(Direction::Request);
+        }
+    }
+
+    /// Response headers have come: the provider's, Envoy's own, or those of our own reply.
+    pub fn response_headers(&mut self, end: bool, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Continue;
+        }
+        let now = Now(host::now());
+        let map = host::map(Map::ResponseHeaders).unwrap_or_default();
+        let fields = host::pairs(&map);
+        let details = text(host::property("response\0code_details"));
+        let address = text(host::property("upstream\0address"));
+        let report = host::property(REPORT);
+        let origin = Origin { details: &details, address: &address, report: report.as_deref() };
+        self.feed(now, Input::ResponseHeaders { headers: Headers(&fields), end, origin }, shared)
+    }
+
+    /// Part of the response body has come.
+    pub fn response_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Continue;
+        }
+        let now = Now(host::now());
+        let chunk = if size == 0 { Vec::new() } else { host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default() };
+        self.feed(now, Input::ResponseBody { chunk: &chunk, end }, shared)
+    }
+
+    /// Response trailers have come.
+    pub fn response_trailers(&mut self, shared: &mut Shared) -> Step {
+        if self.replied {
+            return Step::Continue;
+        }
+        self.feed(Now(host::now()), Input::ResponseTrailers, shared)
+    }
+
+    /// The stream is over.
+    pub fn done(&mut self, shared: &mut Shared) {
+        let now = Now(host::now());
+        let report = host::property(REPORT);
+        let details = text(host::property("response\0code_details"));
+        self.feed(now, Input::Done { report: report.as_deref(), details: &details }, shared);
+        // Whatever the machine did not settle is not known to have been spent by nobody.
+        shared.lease.settle_rest(now, &mut self.holds);
+    }
+}
+
+fn text(bytes: Option<Vec<u8>>) -> String {
+    bytes.and_then(|b| String::from_utf8(b).ok()).unwrap_or_default()
+}
+
+/// Tests only: traps the VM where a request asks for it.
+#[cfg(feature = "planted-faults")]
+#[allow(clippy::panic, reason = "a planted fault is meant to trap")]
+fn plant(headers: &Headers<'_>, fault: &str) {
+    if headers.get("x-weir-plant") == Some(fault) {
+        panic!("planted");
+    }
+}

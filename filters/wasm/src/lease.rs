@@ -1,0 +1,180 @@
+//! The VM's lease client between the streams that need budget and the ledger's gRPC service.
+
+use std::collections::BTreeMap;
+
+use weir_config::filter;
+use weir_lease::{Hold, Lessee, Mismatch, Need, Refusal, Reserve, SERVICE, Setup, SharedData};
+use weir_pipeline::budget::Settlement;
+use weir_pipeline::io::Now;
+
+use crate::host;
+
+const UNAVAILABLE: u32 = 14;
+
+/// The lease client of a VM.
+pub struct Lease {
+    client: Option<Lessee>,
+    cluster: String,
+    root: u32,
+    /// Calls in flight: Envoy's token by the client's id.
+    calls: BTreeMap<u32, u32>,
+}
+
+/// What a stream holds until it settles.
+#[derive(Default)]
+pub struct Holds {
+    held: Option<Hold>,
+    /// The stream waits for the ledger under its context's number.
+    waiting: Option<u64>,
+}
+
+/// An answer to a reservation.
+pub enum Asked {
+    /// Decided.
+    Now(Result<(), Refusal>),
+    /// The ledger is asked.
+    Later,
+}
+
+/// What the ledger decided for a stream that waited.
+pub type Decided = Result<Hold, Refusal>;
+
+impl Holds {
+    /// Takes what the ledger granted.
+    pub fn take(&mut self, decided: Decided) -> Result<(), Refusal> {
+        self.waiting = None;
+        self.held = Some(decided?);
+        Ok(())
+    }
+}
+
+struct HostData;
+
+impl SharedData for HostData {
+    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+        host::shared(key).ok().flatten()
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
+        // To the host version 0 means "in any case"; CREATE never equals a present version.
+        host::set_shared(key, value, cas.unwrap_or(0)).map_err(|_| Mismatch)
+    }
+}
+
+impl Lease {
+    /// A client that is not configured.
+    pub fn new() -> Self {
+        Self { client: None, cluster: String::new(), root: 0, calls: BTreeMap::new() }
+    }
+
+    /// Takes the ledger's address. The client itself, and what it holds, outlives configurations.
+    pub fn configure(&mut self, ledger: Option<&filter::Ledger>, root: u32) {
+        self.root = root;
+        self.cluster = ledger.map(|l| l.cluster.clone()).unwrap_or_default();
+    }
+
+    fn client(&mut self) -> &mut Lessee {
+        self.client.get_or_insert_with(|| {
+            let node = host::property("xds\0node\0id").and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
+            let [a, b, ..] = host::entropy();
+            Lessee::new(Setup { node, random: [a, b] })
+        })
+    }
+
+    /// Reserves for the stream `context`.
+    pub fn reserve(&mut self, now: Now, context: u32, needs: &[Need], holds: &mut Holds) -> Asked {
+        let waiter = u64::from(context);
+        let outcome = self.client().reserve(now.0, &mut HostData, waiter, needs.to_vec());
+        let asked = match outcome {
+            Reserve::Held(hold) => Asked::Now(holds.take(Ok(hold))),
+            Reserve::Refused(refusal) => Asked::Now(Err(refusal)),
+            Reserve::Wait => {
+                holds.waiting = Some(waiter);
+                Asked::Later
+            }
+        };
+        self.dispatch(now);
+        // The calls belong to the plugin; what follows belongs to the stream again.
+        let _ = host::act_on(context);
+        asked
+    }
+
+    /// Books what was used and gives back the rest.
+    pub fn settle(&mut self, now: Now, holds: &mut Holds, settlement: &Settlement) {
+        if let Some(hold) = holds.held.take() {
+            self.client().settle(now.0, &mut HostData, hold, &settlement.used);
+        }
+    }
+
+    /// The stream is over: a wait is given up, and a hold that nobody settled is presumed spent in full.
+    pub fn settle_rest(&mut self, now: Now, holds: &mut Holds) {
+        if let Some(waiter) = holds.waiting.take() {
+            self.client().cancel(now.0, &mut HostData, waiter);
+        }
+        if let Some(hold) = holds.held.take() {
+            self.client().settle(now.0, &mut HostData, hold, &[]);
+        }
+    }
+
+    /// A reservation was granted to a stream that is gone: nothing of it was used.
+    pub fn abandon(&mut self, now: Now, decided: Decided) {
+        if let Ok(hold) = decided {
+            let none = vec![0; hold.amounts().count()];
+            self.client().settle(now.0, &mut HostData, hold, &none);
+        }
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now: Now, root: u32, _random: &mut [u64; 4]) {
+        if self.cluster.is_empty() || root != self.root {
+            return;
+        }
+        self.client().tick(now.0, &mut HostData);
+        self.dispatch(now);
+    }
+
+    /// A call ended.
+    pub fn answer(&mut self, now: Now, token: u32, answer: Result<Vec<u8>, u32>) {
+        let Some(id) = self.calls.remove(&token) else { return };
+        let result = match &answer {
+            Ok(message) => Ok(message.as_slice()),
+            Err(status) => Err(*status),
+        };
+        self.client().reply(now.0, &mut HostData, id, result);
+        self.dispatch(now);
+    }
+
+    /// Streams whose reservation is decided, by context.
+    pub fn woken(&mut self) -> Vec<(u64, Decided)> {
+        let Some(client) = &mut self.client else { return Vec::new() };
+        let woken = client.woken().into_iter();
+        woken
+            .filter_map(|(waiter, outcome)| match outcome {
+                Reserve::Held(hold) => Some((waiter, Ok(hold))),
+                Reserve::Refused(refusal) => Some((waiter, Err(refusal))),
+                Reserve::Wait => None,
+            })
+            .collect()
+    }
+
+    /// Sends what the client wants sent, on the plugin's context so that no stream's end cancels it.
+    fn dispatch(&mut self, now: Now) {
+        for _ in 0..64 {
+            let calls = self.client().calls(now.0, &mut HostData);
+            if calls.is_empty() {
+                return;
+            }
+            for call in calls {
+                let sent = host::act_on(self.root).and_then(|()| {
+                    host::grpc(&self.cluster, SERVICE, call.method.name(), &call.body, call.timeout_ms)
+                });
+                match sent {
+                    Ok(token) => {
+                        self.calls.insert(token, call.id);
+                    }
+                    Err(_) => self.client().reply(now.0, &mut HostData, call.id, Err(UNAVAILABLE)),
+                }
+            }
+        }
+    }
+}

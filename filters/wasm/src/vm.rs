@@ -1,0 +1,261 @@
+//! One VM: its plugins (root contexts), its streams, and what they share.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use weir_config::filter;
+use weir_pipeline::Policy;
+use weir_pipeline::io::{Now, Step};
+
+use crate::attempt::AttemptStream;
+use crate::exchange::ExchangeStream;
+use crate::host;
+use crate::lease::Lease;
+use crate::spans::Spans;
+
+/// A plugin instance.
+enum Root {
+    /// Not configured yet, or for a role that does not exist.
+    None,
+    /// The client's side. Without a policy every request is refused.
+    Exchange(Option<Rc<Policy>>),
+    /// One provider's side.
+    Attempt(Rc<filter::Attempt>),
+}
+
+/// A stream of one of the two machines.
+enum Stream {
+    Exchange(Box<ExchangeStream>),
+    Attempt(Box<AttemptStream>),
+}
+
+/// What the streams of a VM share.
+pub struct Shared {
+    /// Client of the budget ledger.
+    pub lease: Lease,
+    /// Spans that wait to be sent.
+    pub spans: Spans,
+    random: [u64; 4],
+}
+
+/// The VM.
+pub struct Vm {
+    roots: BTreeMap<u32, Root>,
+    streams: BTreeMap<u32, Stream>,
+    shared: Shared,
+}
+
+thread_local! {
+    static VM: RefCell<Vm> = RefCell::new(Vm::new());
+}
+
+/// Runs a callback on the VM. Should the host ever call in from inside a host call, `otherwise` is the answer.
+pub fn with<R>(otherwise: R, callback: impl FnOnce(&mut Vm) -> R) -> R {
+    VM.with(|vm| match vm.try_borrow_mut() {
+        Ok(mut vm) => callback(&mut vm),
+        Err(_) => {
+            host::log(host::Level::Error, "weir: a callback inside a host call was not served");
+            otherwise
+        }
+    })
+}
+
+impl Shared {
+    /// 256 fresh random bits: xoshiro256++, seeded once from the host.
+    pub fn entropy(&mut self) -> [u64; 4] {
+        if self.random == [0; 4] {
+            self.random = host::entropy();
+        }
+        std::array::from_fn(|_| self.next())
+    }
+
+    fn next(&mut self) -> u64 {
+        let [a, b, c, d] = self.random;
+        let out = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
+        let (c2, d2) = (c ^ a, d ^ b);
+        self.random = [a ^ d2, b ^ c2, c2 ^ (b << 17), d2.rotate_left(45)];
+        out
+    }
+}
+
+impl Vm {
+    fn new() -> Self {
+        let shared = Shared { lease: Lease::new(), spans: Spans::default(), random: [0; 4] };
+        Self { roots: BTreeMap::new(), streams: BTreeMap::new(), shared }
+    }
+
+    /// A context begins: a plugin (`root` 0) or a stream of one.
+    pub fn create(&mut self, context: u32, root: u32) {
+        if root == 0 {
+            self.roots.insert(context, Root::None);
+            return;
+        }
+        let stream = match self.roots.get(&root) {
+            Some(Root::Attempt(config)) => Stream::Attempt(Box::new(AttemptStream::new(context, root, config.clone()))),
+            Some(Root::Exchange(policy)) => {
+                Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy.clone())))
+            }
+            // Without a role every request is refused: never a pass.
+            _ => Stream::Exchange(Box::new(ExchangeStream::new(context, root, None))),
+        };
+        self.streams.insert(context, stream);
+    }
+
+    /// A plugin receives its configuration; `false` refuses it and Envoy keeps the last good one.
+    pub fn configure(&mut self, root: u32, size: usize) -> bool {
+        let role = host::property("plugin_root_id").unwrap_or_default();
+        let bytes = if size == 0 { Vec::new() } else { host::buffer(host::Buffer::Configuration, 0, size).unwrap_or_default() };
+        match self.configured(&role, &bytes, root) {
+            Ok(configured) => {
+                self.roots.insert(root, configured);
+                true
+            }
+            Err(why) => {
+                let role = String::from_utf8_lossy(&role);
+                host::log(host::Level::Error, &format!("weir: configuration of `{role}` refused: {why}"));
+                false
+            }
+        }
+    }
+
+    fn configured(&mut self, role: &[u8], bytes: &[u8], root: u32) -> Result<Root, String> {
+        match role {
+            b"exchange" if bytes.is_empty() => Ok(Root::Exchange(None)),
+            b"exchange" => {
+                let config: filter::Exchange = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+                let policy = Policy::new(config).map_err(|e| e.to_string())?;
+                self.shared.spans.configure(policy.config.telemetry.otlp_cluster.as_deref());
+                self.shared.lease.configure(policy.config.ledger.as_ref(), root);
+                let tick = if policy.config.ledger.is_some() { 20 } else { 500 };
+                host::tick_every(tick).map_err(|e| format!("no tick: status {}", e.0))?;
+                Ok(Root::Exchange(Some(Rc::new(policy))))
+            }
+            b"attempt" if bytes.is_empty() => Err("an attempt filter needs its provider's configuration".into()),
+            b"attempt" => {
+                let config: filter::Attempt = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+                Ok(Root::Attempt(Rc::new(config)))
+            }
+            other => Err(format!(
+                "root_id `{}` is neither `exchange` nor `attempt`",
+                String::from_utf8_lossy(other)
+            )),
+        }
+    }
+
+    /// Time passes on a plugin.
+    pub fn tick(&mut self, root: u32) {
+        let now = Now(host::now());
+        self.shared.spans.flush(now, root);
+        self.shared.lease.tick(now, root, &mut self.shared.random);
+        self.wake(now);
+    }
+
+    /// A gRPC call ended: a message of `size` bytes, or a status.
+    pub fn grpc_answer(&mut self, token: u32, answer: Result<usize, u32>) {
+        let now = Now(host::now());
+        let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
+        if self.shared.spans.answer(token, &message) {
+            return;
+        }
+        self.shared.lease.answer(now, token, message);
+        self.wake(now);
+    }
+
+    /// Tells streams that waited for the ledger what it said.
+    fn wake(&mut self, now: Now) {
+        // Each outcome may let another request finish and free what a third waits for, hence the bounded loop.
+        for _ in 0..16 {
+            let woken = self.shared.lease.woken();
+            if woken.is_empty() {
+                return;
+            }
+            for (waiter, outcome) in woken {
+                let Ok(context) = u32::try_from(waiter) else { continue };
+                if host::act_on(context).is_err() {
+                    continue;
+                }
+                match self.streams.get_mut(&context) {
+                    Some(Stream::Exchange(s)) => s.reserved(now, outcome, &mut self.shared),
+                    Some(Stream::Attempt(s)) => s.reserved(now, outcome, &mut self.shared),
+                    // The stream is gone: what was held for it goes back.
+                    None => self.shared.lease.abandon(now, outcome),
+                }
+            }
+        }
+    }
+
+    /// Request headers have come.
+    pub fn request_headers(&mut self, context: u32, end: bool) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.request_headers(end, &mut self.shared),
+            Some(Stream::Attempt(s)) => s.request_headers(end, &mut self.shared),
+            None => Step::Pause,
+        }
+    }
+
+    /// Part of the request body has come.
+    pub fn request_body(&mut self, context: u32, size: usize, end: bool) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.request_body(size, end, &mut self.shared),
+            Some(Stream::Attempt(s)) => s.request_body(size, end, &mut self.shared),
+            None => Step::Pause,
+        }
+    }
+
+    /// Request trailers have come: the body is complete.
+    pub fn request_trailers(&mut self, context: u32) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.request_trailers(&mut self.shared),
+            Some(Stream::Attempt(s)) => s.request_trailers(&mut self.shared),
+            None => Step::Pause,
+        }
+    }
+
+    /// Response headers have come.
+    pub fn response_headers(&mut self, context: u32, end: bool) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.response_headers(end, &mut self.shared),
+            Some(Stream::Attempt(s)) => s.response_headers(end, &mut self.shared),
+            None => Step::Continue,
+        }
+    }
+
+    /// Part of the response body has come.
+    pub fn response_body(&mut self, context: u32, size: usize, end: bool) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.response_body(size, end, &mut self.shared),
+            Some(Stream::Attempt(s)) => s.response_body(size, end, &mut self.shared),
+            None => Step::Continue,
+        }
+    }
+
+    /// Response trailers have come: the body is complete.
+    pub fn response_trailers(&mut self, context: u32) -> Step {
+        match self.streams.get_mut(&context) {
+            Some(Stream::Exchange(s)) => s.response_trailers(&mut self.shared),
+            Some(Stream::Attempt(s)) => s.response_trailers(&mut self.shared),
+            None => Step::Continue,
+        }
+    }
+
+    /// A stream is over; for upstream filters the last callback before deletion.
+    pub fn done(&mut self, context: u32) {
+        if let Some(Stream::Attempt(s)) = self.streams.get_mut(&context) {
+            s.done(&mut self.shared);
+        }
+    }
+
+    /// A downstream stream is over and its access log line is about to be written.
+    pub fn log(&mut self, context: u32) {
+        if let Some(Stream::Exchange(s)) = self.streams.get_mut(&context) {
+            s.done(&mut self.shared);
+        }
+    }
+
+    /// A context ends.
+    pub fn delete(&mut self, context: u32) {
+        self.streams.remove(&context);
+        self.roots.remove(&context);
+    }
+}
