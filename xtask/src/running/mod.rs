@@ -1,0 +1,113 @@
+//! `up`, `down`, `demo`: the gateway on this machine, with simulated providers.
+
+mod demo;
+mod http;
+mod process;
+mod story;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::process::{Error, Result, cargo, run, say};
+use crate::{build, paths, setup};
+pub use demo::demo;
+use process::Running;
+
+/// Where clients connect.
+pub const GATEWAY: u16 = 8080;
+/// The simulated vLLM.
+pub const VLLM: u16 = 9101;
+/// The simulated Bedrock.
+pub const BEDROCK: u16 = 9103;
+
+/// Options of `up`.
+#[derive(Args)]
+pub struct Up {
+    /// A policy file; without one `envoy/first.yaml`.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Start no simulated providers.
+    #[arg(long)]
+    pub no_sim: bool,
+    /// Return at once and keep running.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Sets up, builds, starts, sends one request and tells what happened.
+pub fn up(options: &Up) -> Result {
+    setup::for_run()?;
+    build::all()?;
+    if !options.no_sim {
+        say("building the simulated providers");
+        run(cargo().args(["build", "--quiet", "-p", "weir-tests", "--bin", "weir-sim"]))?;
+    }
+    down()?;
+    let began = Instant::now();
+    let providers = match options.no_sim {
+        true => None,
+        false => Some(start_providers()?),
+    };
+    let mut gateway = start_gateway(options)?;
+    say(format!(
+        "started in {:.1} s; listening on http://127.0.0.1:{GATEWAY}/v1",
+        began.elapsed().as_secs_f64()
+    ));
+    story::tell(providers.is_some())?;
+    if options.detach {
+        say("running on; stop it with: cargo xtask down");
+        return Ok(());
+    }
+    say("Ctrl-C stops it");
+    let ended = gateway.wait();
+    down()?;
+    ended
+}
+
+/// Stops what `up` started.
+pub fn down() -> Result {
+    process::stop_all()
+}
+
+fn start_providers() -> Result<Running> {
+    process::free(VLLM)?;
+    process::free(BEDROCK)?;
+    let program = paths::target().join("debug/weir-sim");
+    let arguments = [format!("--vllm={VLLM}"), format!("--bedrock={BEDROCK}")];
+    let mut sim = Running::start("weir-sim", &program, &arguments, &[])?;
+    sim.until(Duration::from_secs(20), || {
+        http::get(VLLM, "/sim/health").is_ok() && http::get(BEDROCK, "/sim/health").is_ok()
+    })?;
+    Ok(sim)
+}
+
+fn start_gateway(options: &Up) -> Result<Running> {
+    process::free(GATEWAY)?;
+    let policy = options.config.clone().unwrap_or_else(|| paths::root().join("envoy/first.yaml"));
+    let program = paths::target().join("release/weir");
+    let arguments = ["up".to_owned(), "--config".to_owned(), policy.to_string_lossy().into_owned()];
+    let envoy = setup::envoy::install(paths::ENVOY)?.to_string_lossy().into_owned();
+    let module = paths::module().to_string_lossy().into_owned();
+    // The simulated Bedrock takes any signature; real ones come from the caller's environment.
+    let mut environment = vec![("ENVOY_BIN", envoy), ("WEIR_WASM", module)];
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        if std::env::var_os(name).is_none() && !options.no_sim {
+            environment.push((name, "simulated".to_owned()));
+        }
+    }
+    let mut gateway = Running::start("weir", &program, &arguments, &environment)?;
+    gateway.until(Duration::from_secs(30), || {
+        http::get(GATEWAY, "/v1/models").is_ok_and(|answer| answer.status != 503)
+    })?;
+    Ok(gateway)
+}
+
+/// Answers an error that names what is missing.
+fn must_run() -> Result {
+    match http::get(GATEWAY, "/v1/models") {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::new("nothing is running: start it with cargo xtask up --detach")),
+    }
+}
