@@ -26,7 +26,10 @@ mod unbuilt;
 mod validate;
 mod yaml;
 
-pub use compile::{BudgetDef, Cluster, CompileOptions, Compiled, Signing, Unit, compile};
+pub use compile::{
+    BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER, OTLP_CLUSTER, Signing,
+    Unit, compile,
+};
 pub use diff::{Change, diff};
 pub use document::{Document, parse, read};
 pub use problem::{Problem, Severity};
