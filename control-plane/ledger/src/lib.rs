@@ -1,1 +1,67 @@
-//! weir-ledger.
+//! The budget ledger: it alone knows limits, windows and who holds what, and it grants leases so that all processes
+//! together never spend more than a limit.
+//!
+//! * [`core`](Core): every decision, sans-IO: requests, times and budgets in; replies and log entries out.
+//! * `log`: the entries' bytes, their frames, and what is trusted of a file after a crash.
+//! * [`Embedded`]: the core on a thread of its own with a log on disk; a grant is on the disk before it is told.
+//! * [`service`]: the gRPC face, over any [`Engine`].
+//!
+//! What it is not: it neither knows requests nor prices; processes report sums (see `weir-lease`).
+
+mod book;
+mod budget;
+mod core;
+mod decide;
+mod disk;
+mod embedded;
+mod engine;
+mod log;
+mod service;
+mod window;
+
+pub use budget::{BudgetDef, Spend};
+pub use core::{Core, Counters, Effect, Params, Reply, Request, Status, Time};
+pub use disk::Disk;
+pub use embedded::Embedded;
+pub use engine::Engine;
+pub use log::{Entry, Frames, recover};
+pub use service::{LedgerServer, service};
+pub use window::{Window, WindowKind};
+
+/// What can go wrong with a ledger's store or its configuration.
+#[derive(Debug)]
+pub enum Error {
+    /// The file cannot be used.
+    Io(std::io::Error),
+    /// Another process has the ledger open.
+    Locked(std::path::PathBuf),
+    /// A part of the log that had been made durable cannot be read; the position in bytes.
+    Damaged(u64),
+    /// No such IANA time zone.
+    Timezone(String),
+    /// No such window keyword.
+    Window(String),
+    /// The ledger's thread has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "ledger store: {error}"),
+            Error::Locked(path) => write!(f, "ledger store {} is in use by another process", path.display()),
+            Error::Damaged(at) => write!(f, "ledger log is damaged at byte {at}, before its end"),
+            Error::Timezone(name) => write!(f, "unknown time zone {name:?}"),
+            Error::Window(name) => write!(f, "unknown window {name:?}"),
+            Error::Stopped => write!(f, "the ledger has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::Io(error)
+    }
+}

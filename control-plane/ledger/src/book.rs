@@ -1,0 +1,174 @@
+//! One counter: its windows, and in each window one vector per session and lane. `committed <= limit` after every
+//! grant, where a vector commits what was granted and not returned, or what was used if that is more.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weir_lease::Instance;
+
+use crate::window::Window;
+
+/// A session and a lane of it.
+pub(crate) type Key = (u64, u32);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vector {
+    pub g: u64,
+    pub r: u64,
+    pub u: u64,
+    /// Gauges of report `rev`: held, requests that hold, demand per second, mean reservation.
+    pub h: u64,
+    pub n: u32,
+    pub d: u64,
+    pub mean: u64,
+    pub rev: u64,
+}
+
+impl Vector {
+    pub fn committed(&self) -> u64 {
+        self.g.saturating_sub(self.r).max(self.u)
+    }
+
+    pub fn outstanding(&self) -> u64 {
+        self.g.saturating_sub(self.r).saturating_sub(self.u)
+    }
+
+    pub fn free(&self) -> u64 {
+        self.outstanding().saturating_sub(self.h)
+    }
+
+    pub fn active(&self) -> bool {
+        self.d > 0 || self.h > 0
+    }
+}
+
+/// One window's books.
+#[derive(Clone, Debug)]
+pub(crate) struct Period {
+    pub window: Window,
+    pub vectors: BTreeMap<Key, Vector>,
+    /// Sum of what the vectors commit.
+    pub committed: u128,
+    /// Sum of what they used.
+    pub used: u128,
+}
+
+impl Period {
+    pub fn new(window: Window) -> Period {
+        Period { window, vectors: BTreeMap::new(), committed: 0, used: 0 }
+    }
+
+    /// Changes a vector and keeps the sums. Whether one of its growing numbers changed.
+    pub fn change(&mut self, key: Key, change: impl FnOnce(&mut Vector)) -> bool {
+        let vector = self.vectors.entry(key).or_default();
+        let before = *vector;
+        change(vector);
+        self.committed = self.committed - u128::from(before.committed()) + u128::from(vector.committed());
+        self.used = self.used - u128::from(before.u) + u128::from(vector.u);
+        (before.g, before.r, before.u) != (vector.g, vector.r, vector.u)
+    }
+}
+
+/// A request that waits for others' returns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parked {
+    pub call: u64,
+    /// Its item in the call.
+    pub item: usize,
+    pub key: Key,
+    pub rev: u64,
+    /// Still wanted, beyond what the process has free.
+    pub full: u64,
+    pub floor: u64,
+    pub min: u64,
+    pub one: u64,
+    pub until: u64,
+}
+
+/// Sums over the current window's vectors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    pub at: u64,
+    /// Vectors with demand or holds, of sessions heard of lately.
+    pub active: u64,
+    /// Their demand.
+    pub demand: u128,
+    /// Free in sessions heard of lately.
+    pub free: u128,
+    /// Free in those of them without demand.
+    pub idle: u128,
+    /// Held in living sessions.
+    pub held: u128,
+    /// Requests that hold it.
+    pub running: u32,
+    /// Free in living sessions.
+    pub leased: u128,
+    /// Outstanding in sessions not heard of.
+    pub stranded: u128,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    pub index: u32,
+    pub id: u128,
+    pub instance: Instance,
+    /// Oldest first: the previous window, the current one, and the next once something was granted in it.
+    pub periods: Vec<Period>,
+    /// The current window; 0 before the first.
+    pub wid: u64,
+    pub parked: VecDeque<Parked>,
+    /// Sessions that were told to wait, and the least that is of use to them, in the order of being told.
+    pub told: VecDeque<(u64, u64)>,
+    /// When each session was last recalled.
+    pub recalled: BTreeMap<u64, u64>,
+    pub sums: Option<Sums>,
+}
+
+impl Book {
+    pub fn new(index: u32, instance: Instance) -> Book {
+        Book {
+            index,
+            id: instance.id(),
+            instance,
+            periods: Vec::new(),
+            wid: 0,
+            parked: VecDeque::new(),
+            told: VecDeque::new(),
+            recalled: BTreeMap::new(),
+            sums: None,
+        }
+    }
+
+    pub fn period(&self, wid: u64) -> Option<&Period> {
+        self.periods.iter().find(|period| period.window.wid() == wid)
+    }
+
+    pub fn period_mut(&mut self, wid: u64) -> Option<&mut Period> {
+        self.periods.iter_mut().find(|period| period.window.wid() == wid)
+    }
+
+    /// Adds a window, unless it is there. Whether it was added.
+    pub fn add(&mut self, window: Window) -> bool {
+        if self.period(window.wid()).is_some() {
+            return false;
+        }
+        self.periods.push(Period::new(window));
+        self.periods.sort_by_key(|period| period.window.start);
+        true
+    }
+
+    pub fn current(&self) -> Option<&Period> {
+        self.period(self.wid)
+    }
+
+    pub fn vector(&self, wid: u64, key: Key) -> Vector {
+        self.period(wid).and_then(|period| period.vectors.get(&key)).copied().unwrap_or_default()
+    }
+
+    pub fn committed(&self, wid: u64) -> u128 {
+        self.period(wid).map_or(0, |period| period.committed)
+    }
+
+    pub fn used(&self, wid: u64) -> u128 {
+        self.period(wid).map_or(0, |period| period.used)
+    }
+}

@@ -1,0 +1,576 @@
+//! The ledger's decisions, sans-IO: [`Core::handle`] takes one request with the time, [`Core::take`] gives the replies
+//! that are due and the log entries that must be on the disk before them. Grants themselves are in `decide`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use weir_lease::message::{
+    CloseReply, CloseRequest, DrainReply, DrainRequest, Item, ItemReply, OpenReply, OpenRequest, SyncReply,
+    SyncRequest, WatchReply, WatchRequest,
+};
+use weir_lease::mutant::{self, Mutant};
+use weir_lease::{Instance, mix};
+
+use crate::Error;
+use crate::book::{Book, Key, Parked};
+use crate::budget::{Budget, BudgetDef, Spend};
+use crate::log::Entry;
+use crate::window::Window;
+
+/// The time, twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Unix milliseconds: decides windows.
+    pub wall: u64,
+    /// Milliseconds of a clock that never jumps: decides waits and who is alive.
+    pub mono: u64,
+}
+
+/// Times in milliseconds and shares of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Params {
+    /// Between two reports of a process.
+    pub sync: u64,
+    /// A process not heard of for longer is presumed lost; what it has is shown as stranded.
+    pub session_ttl: u64,
+    /// How long a request waits for others' returns.
+    pub recall_wait: u64,
+    /// Between two recalls of the same session.
+    pub recall_every: u64,
+    /// Sessions recalled at once.
+    pub recall_width: usize,
+    /// How long grants pause after the ledger found that it had forgotten some.
+    pub quarantine: u64,
+    /// One part in `k` of the room may be free inside processes.
+    pub k: u128,
+    /// Reservations granted ahead.
+    pub z: u64,
+    /// Next window's grants are given this long before it begins.
+    pub ahead: u64,
+    /// Sums over a large counter's vectors are kept this long.
+    pub cache: u64,
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params {
+            sync: 1_000,
+            session_ttl: 15_000,
+            recall_wait: 250,
+            recall_every: 30,
+            recall_width: 16,
+            quarantine: 3_000,
+            k: 4,
+            z: weir_lease::KEEP,
+            ahead: 5_000,
+            cache: 20,
+        }
+    }
+}
+
+/// A gRPC status that is not OK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// gRPC code.
+    pub code: u32,
+    /// What is wrong.
+    pub message: &'static str,
+}
+
+impl Status {
+    pub(crate) const NOT_FOUND: Status = Status { code: 5, message: "unknown session" };
+    pub(crate) const CLOSED: Status = Status { code: 9, message: "the session is closed" };
+    pub(crate) const OUTSTANDING: Status = Status { code: 9, message: "units are outstanding" };
+    pub(crate) const REPLACED: Status = Status { code: 10, message: "another watch took over" };
+    pub(crate) const STOPPED: Status = Status { code: 14, message: "the ledger has stopped" };
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// See [`OpenRequest`].
+    Open(OpenRequest),
+    /// See [`SyncRequest`].
+    Sync(SyncRequest),
+    /// See [`WatchRequest`].
+    Watch(WatchRequest),
+    /// See [`DrainRequest`].
+    Drain(DrainRequest),
+    /// See [`CloseRequest`].
+    Close(CloseRequest),
+}
+
+/// Its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// See [`OpenReply`].
+    Open(OpenReply),
+    /// See [`SyncReply`].
+    Sync(SyncReply),
+    /// See [`WatchReply`].
+    Watch(WatchReply),
+    /// See [`DrainReply`].
+    Drain(DrainReply),
+    /// See [`CloseReply`].
+    Close(CloseReply),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct Effect {
+    /// To append to the log, before anything else.
+    pub entries: Vec<Entry>,
+    /// Whether the log must be durable before the replies leave.
+    pub durable: bool,
+    /// Replies by call.
+    pub replies: Vec<(u64, Result<Reply, Status>)>,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls of Sync.
+    pub syncs: u64,
+    /// Of these, with an ask.
+    pub acquires: u64,
+    /// Asks that waited for returns.
+    pub parked: u64,
+    /// Asks not met in full.
+    pub short: u64,
+    /// Recalls sent.
+    pub recalls: u64,
+    /// Wakes sent.
+    pub wakes: u64,
+    /// Vectors that showed more granted than the ledger remembered.
+    pub healed: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub node: String,
+    pub seen: u64,
+    pub closed: bool,
+    pub draining: bool,
+    /// The long poll that waits: call and its end.
+    pub watch: Option<(u64, u64)>,
+    pub recall: BTreeSet<u128>,
+    pub wake: BTreeSet<u128>,
+    pub limits: bool,
+    pub drain: bool,
+}
+
+/// A call of which some items are parked.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub replies: Vec<Option<ItemReply>>,
+    pub left: usize,
+}
+
+/// All but the books.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub params: Params,
+    pub epoch: u64,
+    pub sessions: BTreeMap<u64, Session>,
+    pub budgets: BTreeMap<(String, i32), Budget>,
+    pub pending: HashMap<u64, Pending>,
+    pub quarantine_until: u64,
+    /// Sessions with something to be told.
+    pub ring: BTreeSet<u64>,
+    /// Ends of long polls.
+    pub watches: BTreeSet<(u64, u64)>,
+    /// Books with parked asks or with sessions that were told to wait.
+    pub busy: BTreeSet<u32>,
+    pub out: Effect,
+    pub counters: Counters,
+}
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub struct Core {
+    pub(crate) books: BTreeMap<u32, Book>,
+    index: HashMap<Instance, u32>,
+    next_index: u32,
+    pub(crate) rest: Rest,
+}
+
+impl Core {
+    /// An empty ledger with the protocol's parameters.
+    pub fn new(params: Params) -> Core {
+        Core { rest: Rest { params, ..Rest::default() }, ..Core::default() }
+    }
+
+    /// Takes in one entry of the log; in any order and any number of times.
+    pub fn restore(&mut self, entry: Entry) {
+        match entry {
+            Entry::Epoch(epoch) => self.rest.epoch = self.rest.epoch.max(epoch),
+            Entry::Session { sid, node, closed } => {
+                let session = self.rest.sessions.entry(sid).or_default();
+                session.node = node;
+                session.closed |= closed;
+            }
+            Entry::Book { index, instance } => {
+                self.next_index = self.next_index.max(index + 1);
+                self.index.insert(instance.clone(), index);
+                self.books.entry(index).or_insert_with(|| Book::new(index, instance));
+            }
+            Entry::Window { index, start, end } => {
+                if let Some(book) = self.books.get_mut(&index) {
+                    book.add(Window { start, end });
+                    if book.periods.len() > 4 {
+                        book.periods.remove(0);
+                    }
+                }
+            }
+            Entry::Vector { index, wid, sid, lane, g, r, u } => {
+                let period = self.books.get_mut(&index).and_then(|book| book.period_mut(wid));
+                if let Some(period) = period {
+                    period.change((sid, lane), |vector| {
+                        vector.g = vector.g.max(g);
+                        vector.r = vector.r.max(r);
+                        vector.u = vector.u.max(u);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Begins to serve after a restart: a new epoch makes every process report all it has, for reports (never grants)
+    /// may be missing from the log. Everybody counts as heard of now.
+    pub fn start(&mut self, now: Time) {
+        self.rest.epoch += 1;
+        self.rest.out.entries.push(Entry::Epoch(self.rest.epoch));
+        self.rest.out.durable = true;
+        for session in self.rest.sessions.values_mut() {
+            session.seen = now.mono;
+        }
+        for book in self.books.values_mut() {
+            let begun = book.periods.iter().rev().find(|period| period.window.start <= now.wall);
+            book.wid = begun.or(book.periods.first()).map_or(0, |period| period.window.wid());
+        }
+    }
+
+    /// All that a new log must say to mean the same, without what nobody can ask for any more.
+    pub fn snapshot(&mut self, now: Time) -> Vec<Entry> {
+        let day = 86_400_000;
+        self.books.retain(|_, book| {
+            let last = book.periods.last().map_or(0, |period| period.window.end);
+            !book.parked.is_empty() || last.saturating_add(day) > now.wall
+        });
+        self.index.retain(|_, index| self.books.contains_key(index));
+        let mut named = BTreeSet::new();
+        for vectors in self.books.values().flat_map(|book| &book.periods).map(|period| &period.vectors) {
+            named.extend(vectors.keys().map(|(sid, _)| *sid));
+        }
+        self.rest.sessions.retain(|sid, session| {
+            named.contains(sid) || session.watch.is_some() || now.mono.saturating_sub(session.seen) < day
+        });
+        let mut all = vec![Entry::Epoch(self.rest.epoch)];
+        for (sid, session) in &self.rest.sessions {
+            all.push(Entry::Session { sid: *sid, node: session.node.clone(), closed: session.closed });
+        }
+        for (index, book) in &self.books {
+            let index = *index;
+            all.push(Entry::Book { index, instance: book.instance.clone() });
+            for period in &book.periods {
+                let Window { start, end } = period.window;
+                all.push(Entry::Window { index, start, end });
+                for ((sid, lane), vector) in &period.vectors {
+                    let (sid, lane, wid) = (*sid, *lane, period.window.wid());
+                    all.push(Entry::Vector { index, wid, sid, lane, g: vector.g, r: vector.r, u: vector.u });
+                }
+            }
+        }
+        all
+    }
+
+    /// Handles one call. `call` names it among those not answered yet.
+    pub fn handle(&mut self, now: Time, call: u64, request: Request) {
+        let answer = match request {
+            Request::Open(request) => Some(self.open(now, request)),
+            Request::Sync(request) => self.sync(now, call, request),
+            Request::Watch(request) => self.watch(now, call, request),
+            Request::Drain(DrainRequest { sid }) => Some(self.session(now, sid).map(|session| {
+                session.draining = true;
+                Reply::Drain(DrainReply {})
+            })),
+            Request::Close(CloseRequest { sid }) => Some(self.close(now, sid)),
+        };
+        if let Some(answer) = answer {
+            self.rest.out.replies.push((call, answer));
+        }
+        self.rest.tell();
+    }
+
+    /// What is due by now. Call it when [`Core::due`] says so, or more often.
+    pub fn tick(&mut self, now: Time) {
+        while let Some((until, sid)) = self.rest.watches.first().copied()
+            && until <= now.mono
+        {
+            self.rest.watches.pop_first();
+            if self
+                .rest
+                .sessions
+                .get(&sid)
+                .is_some_and(|session| session.watch.is_some_and(|(_, end)| end <= now.mono))
+            {
+                self.rest.ring.insert(sid);
+            }
+        }
+        for index in self.rest.busy.clone() {
+            if let Some(book) = self.books.get_mut(&index) {
+                self.rest.expire(book, now);
+            }
+        }
+        self.rest.tell();
+    }
+
+    /// When [`Core::tick`] has something to do, in milliseconds of the clock that never jumps.
+    pub fn due(&self, now: Time) -> u64 {
+        let mut due = now.mono + 1_000;
+        if let Some((until, _)) = self.rest.watches.first() {
+            due = due.min(*until);
+        }
+        for book in self.rest.busy.iter().filter_map(|index| self.books.get(index)) {
+            due = due.min(book.parked.front().map_or(now.mono + 100, |parked| parked.until));
+        }
+        due
+    }
+
+    /// The replies that are due, and what the log must say before they leave.
+    pub fn take(&mut self) -> Effect {
+        std::mem::take(&mut self.rest.out)
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        self.rest.counters
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> u64 {
+        self.rest.epoch
+    }
+
+    /// Replaces all budgets.
+    pub fn set_budgets(&mut self, now: Time, budgets: Vec<BudgetDef>) -> Result<(), Error> {
+        let mut fresh = BTreeMap::new();
+        for def in budgets {
+            fresh.insert((def.name.clone(), def.unit as i32), Budget::new(def)?);
+        }
+        let same = fresh.len() == self.rest.budgets.len()
+            && fresh.iter().zip(&self.rest.budgets).all(|((_, new), (_, old))| new.def == old.def);
+        if same {
+            return Ok(());
+        }
+        self.rest.budgets = fresh;
+        for book in self.books.values_mut() {
+            self.rest.limit_changed(book, now);
+        }
+        let sids: Vec<u64> = self.rest.sessions.keys().copied().collect();
+        for sid in sids {
+            if let Some(session) = self.rest.sessions.get_mut(&sid) {
+                session.limits = true;
+                self.rest.ring.insert(sid);
+            }
+        }
+        self.rest.tell();
+        Ok(())
+    }
+
+    /// The state of every counter whose budget exists.
+    pub fn spend(&mut self, now: Time) -> Vec<Spend> {
+        let mut all = Vec::new();
+        for book in self.books.values_mut() {
+            self.rest.roll(book, now);
+            all.extend(self.rest.spend(book, now));
+        }
+        all
+    }
+
+    /// Checks I1 on every window: the sums are right, and committed is at most the limit. For tests; `false` while a
+    /// limit is lowered below what is committed.
+    pub fn sound(&self) -> bool {
+        self.books.values().all(|book| {
+            let limit =
+                self.rest.budget(&book.instance).map_or(u128::MAX, |budget| u128::from(budget.def.limit));
+            book.periods.iter().all(|period| {
+                let committed: u128 = period.vectors.values().map(|one| u128::from(one.committed())).sum();
+                let used: u128 = period.vectors.values().map(|one| u128::from(one.u)).sum();
+                committed == period.committed && used == period.used && committed <= limit
+            })
+        })
+    }
+
+    fn session(&mut self, now: Time, sid: u64) -> Result<&mut Session, Status> {
+        let session = self.rest.sessions.get_mut(&sid).ok_or(Status::NOT_FOUND)?;
+        if session.closed {
+            return Err(Status::CLOSED);
+        }
+        session.seen = session.seen.max(now.mono);
+        Ok(session)
+    }
+
+    /// The session's number is a hash of node and nonce: opening again, even with a ledger that has lost its log, gives
+    /// the same, and two process lives never share one.
+    fn open(&mut self, now: Time, request: OpenRequest) -> Result<Reply, Status> {
+        let mut words = match mutant::on(Mutant::SameSid) {
+            false => vec![request.nonce_hi, request.nonce_lo],
+            true => Vec::new(),
+        };
+        words.extend(request.node.bytes().map(u64::from));
+        let sid = mix(&words).max(1);
+        let fresh = !self.rest.sessions.contains_key(&sid);
+        let session = self.rest.sessions.entry(sid).or_default();
+        if session.closed {
+            return Err(Status::CLOSED);
+        }
+        session.seen = now.mono;
+        if fresh {
+            session.node = request.node.clone();
+            self.rest.out.entries.push(Entry::Session { sid, node: request.node, closed: false });
+        }
+        Ok(Reply::Open(OpenReply { sid, epoch: self.rest.epoch, sync_ms: self.rest.params.sync as u32 }))
+    }
+
+    fn watch(&mut self, now: Time, call: u64, request: WatchRequest) -> Option<Result<Reply, Status>> {
+        let epoch = self.rest.epoch;
+        let session = match self.session(now, request.sid) {
+            Ok(session) => session,
+            Err(status) => return Some(Err(status)),
+        };
+        let until = now.mono + u64::from(request.wait_ms.min(30_000));
+        let before = session.watch.replace((call, until));
+        let news = session.limits || session.drain || !session.recall.is_empty() || !session.wake.is_empty();
+        if let Some((old, _)) = before {
+            self.rest.out.replies.push((old, Err(Status::REPLACED)));
+        }
+        self.rest.watches.insert((until, request.sid));
+        if news || request.epoch < epoch {
+            self.rest.ring.insert(request.sid);
+        }
+        None
+    }
+
+    fn close(&mut self, now: Time, sid: u64) -> Result<Reply, Status> {
+        match self.session(now, sid) {
+            Err(status) if status == Status::CLOSED => return Ok(Reply::Close(CloseReply {})),
+            other => other?,
+        };
+        let outstanding = self.books.values().flat_map(|book| {
+            let from = book.wid;
+            book.periods.iter().filter(move |period| period.window.wid() >= from)
+        });
+        for period in outstanding {
+            if period.vectors.range((sid, 0)..=(sid, u32::MAX)).any(|(_, vector)| vector.outstanding() > 0) {
+                return Err(Status::OUTSTANDING);
+            }
+        }
+        if let Some(session) = self.rest.sessions.get_mut(&sid) {
+            session.closed = true;
+            self.rest.out.entries.push(Entry::Session { sid, node: session.node.clone(), closed: true });
+            self.rest.out.durable = true;
+        }
+        Ok(Reply::Close(CloseReply {}))
+    }
+
+    fn sync(&mut self, now: Time, call: u64, request: SyncRequest) -> Option<Result<Reply, Status>> {
+        let sid = request.sid;
+        if let Err(status) = self.session(now, sid) {
+            return Some(Err(status));
+        }
+        self.rest.counters.syncs += 1;
+        let mut pending = Pending { replies: Vec::with_capacity(request.items.len()), left: 0 };
+        let mut touched = Vec::new();
+        for (at, item) in request.items.iter().enumerate() {
+            let index = self.book(item);
+            let Some(book) = index.and_then(|index| self.books.get_mut(&index)) else {
+                pending.replies.push(Some(ItemReply { gone: true, rev: item.rev, ..ItemReply::default() }));
+                continue;
+            };
+            touched.push(book.index);
+            let reply = self.rest.item(book, now, (sid, item.lane), item, &mut |parked| Parked {
+                call,
+                item: at,
+                ..parked
+            });
+            pending.left += usize::from(reply.is_none());
+            pending.replies.push(reply);
+        }
+        let answer = if pending.left == 0 {
+            let items = pending.replies.into_iter().flatten().collect();
+            Some(Ok(Reply::Sync(SyncReply { epoch: self.rest.epoch, items })))
+        } else {
+            self.rest.pending.insert(call, pending);
+            None
+        };
+        // Returns in this call may serve others; its own answer is already decided.
+        for index in touched {
+            if let Some(book) = self.books.get_mut(&index) {
+                self.rest.pump(book, now);
+            }
+        }
+        answer
+    }
+
+    /// The book of an item, made if its budget exists.
+    fn book(&mut self, item: &Item) -> Option<u32> {
+        let instance = item.instance.as_ref()?;
+        if let Some(index) = self.index.get(instance) {
+            return Some(*index);
+        }
+        self.rest.budget(instance)?;
+        let index = self.next_index;
+        self.next_index += 1;
+        self.index.insert(instance.clone(), index);
+        self.books.insert(index, Book::new(index, instance.clone()));
+        self.rest.out.entries.push(Entry::Book { index, instance: instance.clone() });
+        Some(index)
+    }
+}
+
+impl Rest {
+    /// The budget of a counter, unless it was removed or defined anew.
+    pub fn budget(&self, instance: &Instance) -> Option<&Budget> {
+        // BTreeMap has no borrowed lookup by a pair; the clone is one short name per item.
+        let budget = self.budgets.get(&(instance.budget.clone(), instance.unit))?;
+        (budget.def.definition == instance.definition).then_some(budget)
+    }
+
+    /// Answers one item of a parked call, and the call when it was the last.
+    pub fn resolve(&mut self, parked: &Parked, reply: ItemReply) {
+        let Some(pending) = self.pending.get_mut(&parked.call) else { return };
+        if let Some(slot) = pending.replies.get_mut(parked.item) {
+            *slot = Some(reply);
+        }
+        pending.left -= 1;
+        if pending.left == 0
+            && let Some(pending) = self.pending.remove(&parked.call)
+        {
+            let items = pending.replies.into_iter().flatten().collect();
+            let reply = SyncReply { epoch: self.epoch, items };
+            self.out.replies.push((parked.call, Ok(Reply::Sync(reply))));
+        }
+    }
+
+    /// Answers the long polls of all sessions that have news.
+    fn tell(&mut self) {
+        for sid in std::mem::take(&mut self.ring) {
+            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some((call, until)) = session.watch.take() else { continue };
+            self.watches.remove(&(until, sid));
+            let reply = WatchReply {
+                epoch: self.epoch,
+                recall: std::mem::take(&mut session.recall).into_iter().map(Into::into).collect(),
+                wake: std::mem::take(&mut session.wake).into_iter().map(Into::into).collect(),
+                limits: std::mem::take(&mut session.limits),
+                drain: std::mem::take(&mut session.drain),
+            };
+            self.out.replies.push((call, Ok(Reply::Watch(reply))));
+        }
+    }
+
+    /// Whether a session was heard of within `ms`.
+    pub fn heard(&self, key: Key, now: Time, ms: u64) -> bool {
+        self.sessions.get(&key.0).is_some_and(|session| now.mono.saturating_sub(session.seen) <= ms)
+    }
+}

@@ -1,0 +1,517 @@
+//! Who gets how much: merging reports, sizing leases, the path of a request that comes up short, recalls and wakes.
+
+use weir_lease::message::{Figures, Item, ItemReply, NextGrant, Short};
+use weir_lease::mix;
+use weir_lease::mutant::{self, Mutant};
+
+use crate::book::{Book, Key, Parked, Sums, Vector};
+use crate::budget::Spend;
+use crate::core::{Rest, Time};
+use crate::log::Entry;
+use crate::window::Window;
+
+/// Vectors of a counter above which its sums are cached.
+const SMALL: usize = 32;
+
+impl Rest {
+    /// Moves a counter on to the window that holds the time; never back.
+    pub fn roll(&mut self, book: &mut Book, now: Time) {
+        let Some(budget) = self.budget(&book.instance) else { return };
+        let mut window = budget.calendar.at(now.wall);
+        if let Some(current) = book.current() {
+            let ended = current.window.end;
+            if now.wall < ended {
+                return;
+            }
+            // The calendar has been changed under the counter: the new window begins where the old one ended.
+            window.start = window.start.max(ended);
+        }
+        let before = book.wid;
+        book.wid = window.wid();
+        if book.add(window) {
+            self.out.entries.push(Entry::Window { index: book.index, start: window.start, end: window.end });
+        }
+        book.periods.retain(|period| period.window.wid() >= before);
+        book.recalled.clear();
+        book.sums = None;
+        for (sid, _) in std::mem::take(&mut book.told) {
+            self.wake(book.id, sid);
+        }
+    }
+
+    /// Takes in one item and answers it, or parks its ask. `park` completes what is parked with the call's name.
+    pub fn item(
+        &mut self,
+        book: &mut Book,
+        now: Time,
+        key: Key,
+        item: &Item,
+        park: &mut dyn FnMut(Parked) -> Parked,
+    ) -> Option<ItemReply> {
+        self.roll(book, now);
+        let stale = item.rev <= book.vector(item.wid.max(1), key).rev;
+        if let Some(prev) = &item.prev {
+            let past = Item { g: prev.g, r: prev.r, u: prev.u, h: prev.h, rev: item.rev, ..Item::default() };
+            self.merge(book, now, prev.wid, key, &past);
+        }
+        self.merge(book, now, item.wid, key, item);
+        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+            return Some(ItemReply { gone: true, rev: item.rev, ..ItemReply::default() });
+        };
+        // Of a process that is still in another window only what it asks for counts.
+        let here = item.wid == book.wid;
+        let told = Vector { g: item.g, r: item.r, u: item.u, h: item.h, ..Vector::default() };
+        let free = if here { told.free() } else { 0 };
+        if !here && (item.d > 0 || item.ask.is_some()) {
+            let wid = book.wid;
+            if let Some(period) = book.period_mut(wid) {
+                period.change(key, |vector| {
+                    vector.d = vector.d.max(item.d);
+                    vector.mean = item.mean;
+                });
+            }
+        }
+        let paused = now.mono < self.quarantine_until;
+        let draining = self.sessions.get(&key.0).is_some_and(|session| session.draining);
+        let Some(ask) = item.ask.filter(|_| !stale) else {
+            let idle = item.d == 0 && item.h == 0;
+            if !stale && !idle && !paused && !draining && !item.no_grant && book.parked.is_empty() {
+                let share = self.share(book, now, limit, key);
+                if !share.tight {
+                    let ahead = share.want.min(share.cap);
+                    let more = ahead.saturating_sub(book.vector(book.wid, key).free());
+                    let more = more.min(self.available(book, now, limit));
+                    self.grant(book, key, more);
+                }
+            }
+            return Some(self.answer(
+                book,
+                now,
+                key,
+                item.rev,
+                None,
+                !stale && !item.no_grant && !draining && !idle,
+            ));
+        };
+        self.counters.acquires += 1;
+        let parked = park(Parked {
+            call: 0,
+            item: 0,
+            key,
+            rev: item.rev,
+            full: ask.full.saturating_sub(free),
+            floor: ask.floor.saturating_sub(free),
+            min: ask.min.saturating_sub(free),
+            one: ask.one,
+            until: now.mono + self.params.recall_wait,
+        });
+        if paused {
+            let short = Short { for_ms: 200, terminal: false, quarantine: true };
+            return Some(self.answer(book, now, key, item.rev, Some(short), false));
+        }
+        let available = self.available(book, now, limit);
+        if book.parked.is_empty() && available >= parked.full {
+            let share = self.share(book, now, limit, key);
+            let mut amount = parked.full;
+            if !share.tight && !draining {
+                let ahead = share.want.min(share.cap);
+                amount = amount.max(ahead.saturating_sub(book.vector(book.wid, key).free()));
+            }
+            self.grant(book, key, amount.min(available));
+            return Some(self.answer(book, now, key, item.rev, None, !draining));
+        }
+        let sums = self.sums(book, now);
+        let others = sums.free.saturating_sub(u128::from(book.vector(book.wid, key).free()));
+        let floor = if self.terminal(book, now, limit, ask.one) { parked.min } else { parked.floor };
+        let reachable = u128::from(available) + others;
+        if reachable >= u128::from(floor) && (others > 0 || !book.parked.is_empty()) {
+            self.counters.parked += 1;
+            book.parked.push_back(parked);
+            self.busy.insert(book.index);
+            self.recall_for(book, now, limit);
+            return None;
+        }
+        Some(self.come_up_short(book, now, limit, &parked))
+    }
+
+    /// Merges one vector by maximum. One that shows more granted than is remembered proves that the ledger forgot.
+    fn merge(&mut self, book: &mut Book, now: Time, wid: u64, key: Key, item: &Item) {
+        if wid == 0 {
+            return;
+        }
+        // A process may enter the next window, where it has a grant, a moment before the ledger does.
+        let Some(period) = book.period_mut(wid) else { return };
+        let mut healed = false;
+        let changed = period.change(key, |vector| {
+            healed = item.g > vector.g;
+            vector.g = vector.g.max(item.g);
+            vector.r = vector.r.max(item.r);
+            vector.u = vector.u.max(item.u);
+            if item.rev >= vector.rev {
+                vector.rev = item.rev;
+                vector.h = item.h;
+                vector.n = item.n;
+                vector.d = item.d;
+                vector.mean = item.mean;
+            }
+        });
+        if changed {
+            self.log(book, wid, key);
+        }
+        if healed {
+            self.counters.healed += 1;
+            self.epoch += 1;
+            self.out.entries.push(Entry::Epoch(self.epoch));
+            self.out.durable = true;
+            self.quarantine_until = now.mono + self.params.quarantine;
+            self.ring.extend(self.sessions.keys().copied());
+        }
+    }
+
+    fn log(&mut self, book: &Book, wid: u64, key: Key) {
+        let Vector { g, r, u, .. } = book.vector(wid, key);
+        self.out.entries.push(Entry::Vector { index: book.index, wid, sid: key.0, lane: key.1, g, r, u });
+    }
+
+    /// Raises what a session has been granted: the only way in which units leave the ledger.
+    fn grant(&mut self, book: &mut Book, key: Key, amount: u64) {
+        self.grant_in(book, book.wid, key, amount);
+    }
+
+    fn grant_in(&mut self, book: &mut Book, wid: u64, key: Key, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        if let Some(period) = book.period_mut(wid) {
+            period.change(key, |vector| vector.g = vector.g.saturating_add(amount));
+            if let Some(sums) = &mut book.sums {
+                sums.free += u128::from(amount);
+                sums.leased += u128::from(amount);
+            }
+            self.log(book, wid, key);
+            self.out.durable = true;
+        }
+    }
+
+    /// Units that may be granted in the current window.
+    fn available(&mut self, book: &mut Book, now: Time, limit: u64) -> u64 {
+        let mut committed = book.committed(book.wid);
+        if mutant::on(Mutant::ExpiryRegrant) {
+            committed = committed.saturating_sub(self.sums(book, now).stranded);
+        }
+        u128::from(limit).saturating_sub(committed) as u64
+    }
+
+    /// Sums over the current window's vectors; of a large counter up to `cache` old.
+    pub fn sums(&mut self, book: &mut Book, now: Time) -> Sums {
+        let large = book.current().is_some_and(|period| period.vectors.len() > SMALL);
+        if let Some(sums) = book.sums
+            && large
+            && now.mono.saturating_sub(sums.at) < self.params.cache
+        {
+            return sums;
+        }
+        let mut sums = Sums { at: now.mono, ..Sums::default() };
+        let lately = 3 * self.params.sync + 1_000;
+        for (key, vector) in book.current().iter().flat_map(|period| &period.vectors) {
+            let Some(session) = self.sessions.get(&key.0) else {
+                sums.stranded += u128::from(vector.outstanding());
+                continue;
+            };
+            let silent = now.mono.saturating_sub(session.seen);
+            if silent > self.params.session_ttl {
+                sums.stranded += u128::from(vector.outstanding());
+                continue;
+            }
+            let free = u128::from(vector.free());
+            sums.leased += free;
+            sums.held += u128::from(vector.outstanding()) - free;
+            sums.running = sums.running.saturating_add(vector.n);
+            if silent > lately {
+                continue;
+            }
+            sums.free += free;
+            if vector.active() {
+                sums.active += 1;
+                sums.demand += u128::from(vector.d);
+            } else {
+                sums.idle += free;
+            }
+        }
+        book.sums = Some(sums);
+        sums
+    }
+
+    /// Nothing that is held could come back and cover the need.
+    fn terminal(&mut self, book: &mut Book, now: Time, limit: u64, need: u64) -> bool {
+        let gone = book.used(book.wid) + self.sums(book, now).stranded;
+        u128::from(limit).saturating_sub(gone) < u128::from(need)
+    }
+
+    fn share(&mut self, book: &mut Book, now: Time, limit: u64, key: Key) -> Share {
+        let sums = self.sums(book, now);
+        let room = u128::from(self.available(book, now, limit)) + sums.free;
+        self.share_of(book.vector(book.wid, key), room, u128::from(limit), &sums)
+    }
+
+    fn share_of(&self, vector: Vector, room: u128, limit: u128, sums: &Sums) -> Share {
+        let half = room / (2 * self.params.k);
+        let by_demand = match sums.demand {
+            0 => half,
+            demand => half * u128::from(vector.d).min(demand) / demand,
+        };
+        let cap = (half / u128::from(sums.active.max(1)) + by_demand) as u64;
+        let tight = cap < vector.mean.saturating_mul(2);
+        Share {
+            cap: if cap < vector.mean { 0 } else { cap },
+            tight,
+            want: vector.d.saturating_add(self.params.z.saturating_mul(vector.mean)),
+            roomy: room > limit / 2 && sums.idle < limit / 100,
+        }
+    }
+
+    /// The answer to an item, with what was granted so far. `ahead`: grants for the next window may be added.
+    fn answer(
+        &mut self,
+        book: &mut Book,
+        now: Time,
+        key: Key,
+        rev: u64,
+        short: Option<Short>,
+        ahead: bool,
+    ) -> ItemReply {
+        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+            return ItemReply { gone: true, rev, ..ItemReply::default() };
+        };
+        let share = self.share(book, now, limit, key);
+        let next = if ahead { self.grant_ahead(book, now, limit, key) } else { None };
+        let figures = short.map(|_| self.figures(book, now));
+        let Window { start, end } =
+            book.current().map_or(Window { start: 0, end: 0 }, |period| period.window);
+        ItemReply {
+            wid: book.wid,
+            ends_in_ms: end.saturating_sub(now.wall.max(start)),
+            g: book.vector(book.wid, key).g,
+            cap: share.cap,
+            tight: share.tight,
+            roomy: share.roomy,
+            gone: false,
+            rev,
+            short,
+            next,
+            figures,
+        }
+    }
+
+    /// Near the end of a window a busy session gets its first lease of the next, so that nobody queues at the edge.
+    fn grant_ahead(&mut self, book: &mut Book, now: Time, limit: u64, key: Key) -> Option<NextGrant> {
+        let end = book.current()?.window.end;
+        if end.saturating_sub(now.wall) > self.params.ahead || now.mono < self.quarantine_until {
+            return None;
+        }
+        let window = self.budget(&book.instance)?.calendar.at(end);
+        let wid = window.wid();
+        if window.start < end || wid <= book.wid {
+            return None;
+        }
+        if book.add(window) {
+            self.out.entries.push(Entry::Window { index: book.index, start: window.start, end: window.end });
+        }
+        let sums = self.sums(book, now);
+        let room = u128::from(limit).saturating_sub(book.committed(wid));
+        let vector = book.vector(book.wid, key);
+        let share = self.share_of(vector, u128::from(limit), u128::from(limit), &sums);
+        let given = book.vector(wid, key);
+        let more = share.want.min(share.cap).saturating_sub(given.g);
+        let before = book.sums;
+        self.grant_in(book, wid, key, more.min(room as u64));
+        book.sums = before;
+        let g = book.vector(wid, key).g;
+        (g > 0).then(|| NextGrant { wid, g, ends_in_ms: window.end.saturating_sub(now.wall) })
+    }
+
+    /// Grants what is left if that is of use, and says why it is not more.
+    fn come_up_short(&mut self, book: &mut Book, now: Time, limit: u64, parked: &Parked) -> ItemReply {
+        let available = self.available(book, now, limit);
+        let terminal = self.terminal(book, now, limit, parked.one);
+        let floor = if terminal { parked.min } else { parked.floor };
+        if available >= floor {
+            self.grant(book, parked.key, available.min(parked.full));
+        }
+        if available >= parked.full {
+            return self.answer(book, now, parked.key, parked.rev, None, true);
+        }
+        self.counters.short += 1;
+        let sid = parked.key.0;
+        book.told.retain(|(told, _)| *told != sid);
+        book.told.push_back((sid, floor.max(1)));
+        self.busy.insert(book.index);
+        let sessions = self.sums(book, now).active;
+        let base = (100 + sessions).min(1_000);
+        // ± 20 %, so that processes do not come back in step.
+        let jitter = mix(&[sid, book.id as u64, now.mono]) % (base * 2 / 5 + 1);
+        let for_ms = (base - base / 5 + jitter) as u32;
+        let short = Short { for_ms, terminal, quarantine: false };
+        self.answer(book, now, parked.key, parked.rev, Some(short), true)
+    }
+
+    /// Decides what has waited long enough.
+    pub fn expire(&mut self, book: &mut Book, now: Time) {
+        self.roll(book, now);
+        while let Some(parked) = book.parked.front().copied()
+            && parked.until <= now.mono
+        {
+            book.parked.pop_front();
+            let limit = self.budget(&book.instance).map_or(0, |budget| budget.def.limit);
+            let reply = self.come_up_short(book, now, limit, &parked);
+            self.resolve(&parked, reply);
+        }
+        self.pump(book, now);
+    }
+
+    /// Serves those who wait, in their order; when nobody waits, wakes those who were sent away.
+    pub fn pump(&mut self, book: &mut Book, now: Time) {
+        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+            for parked in std::mem::take(&mut book.parked) {
+                let gone = ItemReply { gone: true, rev: parked.rev, ..ItemReply::default() };
+                self.resolve(&parked, gone);
+            }
+            return;
+        };
+        while let Some(parked) = book.parked.front().copied() {
+            if self.available(book, now, limit) < parked.full || now.mono < self.quarantine_until {
+                self.recall_for(book, now, limit);
+                return;
+            }
+            book.parked.pop_front();
+            self.grant(book, parked.key, parked.full);
+            let reply = self.answer(book, now, parked.key, parked.rev, None, true);
+            self.resolve(&parked, reply);
+        }
+        let mut room = self.available(book, now, limit);
+        while let Some((sid, floor)) = book.told.front().copied()
+            && floor <= room
+        {
+            room -= floor;
+            book.told.pop_front();
+            self.wake(book.id, sid);
+        }
+        if book.told.is_empty() {
+            self.busy.remove(&book.index);
+        }
+    }
+
+    fn wake(&mut self, id: u128, sid: u64) {
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            self.counters.wakes += 1;
+            session.wake.insert(id);
+            self.ring.insert(sid);
+        }
+    }
+
+    /// Asks the sessions with the most free units to return them, until twice the shortage is covered.
+    fn recall_for(&mut self, book: &mut Book, now: Time, limit: u64) {
+        let wanted: u128 = book.parked.iter().map(|parked| u128::from(parked.full)).sum();
+        let available = u128::from(self.available(book, now, limit));
+        let shortage = wanted.saturating_sub(available) * 2;
+        // The first in the queue has its own free units already in hand; all others may have to give.
+        let asking = book.parked.front().map(|parked| parked.key);
+        self.recall(book, now, shortage, asking);
+    }
+
+    fn recall(&mut self, book: &mut Book, now: Time, shortage: u128, except: Option<Key>) {
+        let lately = 3 * self.params.sync + 1_000;
+        let mut rich: Vec<(u64, Key)> = book
+            .current()
+            .iter()
+            .flat_map(|period| &period.vectors)
+            .filter(|(key, vector)| {
+                vector.free() > 0 && Some(**key) != except && self.heard(**key, now, lately)
+            })
+            .map(|(key, vector)| (vector.free(), *key))
+            .collect();
+        rich.sort_unstable_by(|a, b| b.cmp(a));
+        let mut covered = 0u128;
+        for (free, (sid, _)) in rich.into_iter().take(self.params.recall_width) {
+            if covered >= shortage {
+                return;
+            }
+            covered += u128::from(free);
+            let last = book.recalled.get(&sid).copied();
+            if last.is_some_and(|at| now.mono.saturating_sub(at) < self.params.recall_every) {
+                continue;
+            }
+            book.recalled.insert(sid, now.mono);
+            if let Some(session) = self.sessions.get_mut(&sid) {
+                self.counters.recalls += 1;
+                session.recall.insert(book.id);
+                self.ring.insert(sid);
+            }
+        }
+    }
+
+    /// A new limit serves those who wait, or calls everything free home when more is committed than it allows.
+    pub fn limit_changed(&mut self, book: &mut Book, now: Time) {
+        self.roll(book, now);
+        self.pump(book, now);
+        let limit = self.budget(&book.instance).map_or(0, |budget| budget.def.limit);
+        if book.committed(book.wid) > u128::from(limit) {
+            self.recall(book, now, u128::MAX, None);
+        }
+    }
+
+    fn figures(&mut self, book: &mut Book, now: Time) -> Figures {
+        let Some(spend) = self.spend(book, now) else { return Figures::default() };
+        let demand = book.sums.map_or(0, |sums| sums.demand);
+        // What is held turns over at the rate of demand.
+        let release = match demand {
+            0 => 30_000,
+            demand => (u128::from(spend.held) * 1_000 / demand).clamp(1_000, 30_000) as u64,
+        };
+        Figures {
+            limit: spend.limit,
+            settled: spend.settled,
+            held: spend.held,
+            leased: spend.leased,
+            stranded: spend.stranded,
+            left: spend.left,
+            running: spend.running,
+            reset_in_ms: spend.window.end.saturating_sub(now.wall),
+            release_in_ms: release,
+            window: spend.kind.name().to_owned(),
+            timezone: spend.timezone,
+        }
+    }
+
+    /// The state of a counter; `None` when its budget is gone or it never had a window.
+    pub fn spend(&mut self, book: &mut Book, now: Time) -> Option<Spend> {
+        let sums = self.sums(book, now);
+        let budget = self.budget(&book.instance)?;
+        let period = book.current()?;
+        let small = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
+        let limit = u128::from(budget.def.limit);
+        Some(Spend {
+            instance: book.instance.clone(),
+            each: budget.def.each.clone(),
+            window: period.window,
+            kind: budget.calendar.kind(),
+            timezone: budget.calendar.timezone().to_owned(),
+            limit: budget.def.limit,
+            settled: small(period.used),
+            held: small(sums.held),
+            leased: small(sums.leased),
+            stranded: small(sums.stranded),
+            left: small(limit.saturating_sub(period.committed)),
+            overcommitted: small(period.committed.saturating_sub(limit)),
+            running: sums.running,
+        })
+    }
+}
+
+/// What one session may have.
+struct Share {
+    cap: u64,
+    tight: bool,
+    want: u64,
+    roomy: bool,
+}

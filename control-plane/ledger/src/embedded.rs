@@ -1,0 +1,215 @@
+//! The embedded engine: a [`Core`] and its log on a thread of their own. Calls that came while the disk was busy make
+//! the next batch, so one sync of the disk serves many; a reply that tells of a grant leaves after that sync. When the
+//! disk fails the ledger stops: it answers nothing that it could not keep.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+use weir_lease::message::{
+    CloseReply, CloseRequest, DrainReply, DrainRequest, OpenReply, OpenRequest, SyncReply, SyncRequest,
+    WatchReply, WatchRequest,
+};
+
+use crate::core::{Core, Counters, Params, Reply, Request, Status, Time};
+use crate::disk::Disk;
+use crate::engine::Engine;
+use crate::{BudgetDef, Error, Spend};
+
+/// Calls in one batch: bounds how long the first waits for the last.
+const BATCH: usize = 4_096;
+
+enum Command {
+    Call(Request, oneshot::Sender<Result<Reply, Status>>),
+    Budgets(Vec<BudgetDef>, oneshot::Sender<Result<(), Error>>),
+    Spend(oneshot::Sender<Vec<Spend>>),
+    Counters(oneshot::Sender<(Counters, u64)>),
+}
+
+/// A ledger in this process. Dropping it ends its thread and frees its directory.
+#[derive(Debug)]
+pub struct Embedded {
+    commands: Option<Sender<Command>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the ledger in a directory, which no other process may have open.
+    pub fn open(directory: &Path) -> Result<Embedded, Error> {
+        Embedded::with(directory, Params::default())
+    }
+
+    /// With other parameters than the protocol's.
+    pub fn with(directory: &Path, params: Params) -> Result<Embedded, Error> {
+        let mut core = Core::new(params);
+        let mut disk = Disk::open(directory, &mut core)?;
+        let clock = Clock::new();
+        core.start(clock.now());
+        let effect = core.take();
+        disk.append(&effect.entries)?;
+        disk.sync()?;
+        let (commands, queue) = channel();
+        let run = move || {
+            let mut calls = HashMap::new();
+            if let Err(error) = serve(&mut core, &mut disk, &clock, &queue, &mut calls) {
+                tracing::error!(%error, "the ledger stops");
+            }
+            for (_, reply) in calls {
+                let _: Result<(), _> = reply.send(Err(Status::STOPPED));
+            }
+        };
+        let thread = std::thread::Builder::new().name("weir-ledger".into()).spawn(run)?;
+        Ok(Embedded { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Counts since the start, and the epoch.
+    pub async fn counters(&self) -> Result<(Counters, u64), Error> {
+        self.ask(Command::Counters).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
+        commands.send(command(reply)).map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+
+    async fn call(&self, request: Request) -> Result<Reply, Status> {
+        self.ask(|reply| Command::Call(request, reply)).await.unwrap_or(Err(Status::STOPPED))
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Clock {
+    begun: Instant,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { begun: Instant::now() }
+    }
+
+    fn now(&self) -> Time {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Time { wall, mono: self.begun.elapsed().as_millis() as u64 }
+    }
+}
+
+type Calls = HashMap<u64, oneshot::Sender<Result<Reply, Status>>>;
+
+/// Serves until the last handle is dropped, or the disk fails.
+fn serve(
+    core: &mut Core,
+    disk: &mut Disk,
+    clock: &Clock,
+    queue: &Receiver<Command>,
+    calls: &mut Calls,
+) -> Result<(), Error> {
+    let mut next = 0u64;
+    loop {
+        let now = clock.now();
+        let patience = Duration::from_millis(core.due(now).saturating_sub(now.mono).clamp(1, 1_000));
+        let mut command = match queue.recv_timeout(patience) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        let now = clock.now();
+        let mut left = BATCH;
+        while let Some(one) = command.take() {
+            match one {
+                Command::Call(request, reply) => {
+                    next += 1;
+                    calls.insert(next, reply);
+                    core.handle(now, next, request);
+                }
+                Command::Budgets(budgets, reply) => {
+                    let _ = reply.send(core.set_budgets(now, budgets));
+                }
+                Command::Spend(reply) => {
+                    let _ = reply.send(core.spend(now));
+                }
+                Command::Counters(reply) => {
+                    let _ = reply.send((core.counters(), core.epoch()));
+                }
+            }
+            left -= 1;
+            if left > 0 {
+                command = queue.try_recv().ok();
+            }
+        }
+        core.tick(now);
+        let effect = core.take();
+        if !effect.entries.is_empty() {
+            disk.append(&effect.entries)?;
+        }
+        if effect.durable {
+            disk.sync()?;
+        }
+        for (call, reply) in effect.replies {
+            if let Some(waiting) = calls.remove(&call) {
+                // Who asked may be gone; what was granted comes home with its next report.
+                let _: Result<(), _> = waiting.send(reply);
+            }
+        }
+        if disk.bloated() {
+            let snapshot = core.snapshot(clock.now());
+            disk.compact(&snapshot)?;
+        }
+    }
+}
+
+impl Engine for Embedded {
+    async fn open(&self, request: OpenRequest) -> Result<OpenReply, Status> {
+        match self.call(Request::Open(request)).await? {
+            Reply::Open(reply) => Ok(reply),
+            _ => Err(Status::STOPPED),
+        }
+    }
+
+    async fn sync(&self, request: SyncRequest) -> Result<SyncReply, Status> {
+        match self.call(Request::Sync(request)).await? {
+            Reply::Sync(reply) => Ok(reply),
+            _ => Err(Status::STOPPED),
+        }
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<WatchReply, Status> {
+        match self.call(Request::Watch(request)).await? {
+            Reply::Watch(reply) => Ok(reply),
+            _ => Err(Status::STOPPED),
+        }
+    }
+
+    async fn drain(&self, request: DrainRequest) -> Result<DrainReply, Status> {
+        match self.call(Request::Drain(request)).await? {
+            Reply::Drain(reply) => Ok(reply),
+            _ => Err(Status::STOPPED),
+        }
+    }
+
+    async fn close(&self, request: CloseRequest) -> Result<CloseReply, Status> {
+        match self.call(Request::Close(request)).await? {
+            Reply::Close(reply) => Ok(reply),
+            _ => Err(Status::STOPPED),
+        }
+    }
+
+    async fn set_budgets(&self, budgets: Vec<BudgetDef>) -> Result<(), Error> {
+        self.ask(|reply| Command::Budgets(budgets, reply)).await?
+    }
+
+    async fn spend(&self) -> Result<Vec<Spend>, Error> {
+        self.ask(Command::Spend).await
+    }
+}
