@@ -1,0 +1,181 @@
+//! Golden files: an input beside what became of it. `UPDATE=1 cargo test -p weir-dialects --test goldens` writes the
+//! outputs again and deletes those whose input is gone; a reviewer reads the difference.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use weir_dialects::hub::Loss;
+use weir_dialects::{bedrock, openai_chat};
+use weir_wire::json::{Limits, parse};
+use weir_wire::{eventstream, sse};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
+}
+
+fn check(suite: &str, extension: &str, translate: fn(&str) -> String) {
+    let update = std::env::var_os("UPDATE").is_some();
+    let folder = root().join(suite);
+    let mut inputs = BTreeSet::new();
+    let mut outputs = BTreeSet::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("out") => outputs.insert(stem),
+            Some(found) if found == extension => inputs.insert(stem),
+            _ => panic!("{} is neither input nor output", path.display()),
+        };
+    }
+    assert!(!inputs.is_empty());
+    for orphan in outputs.difference(&inputs) {
+        let path = folder.join(format!("{orphan}.out"));
+        assert!(update, "{} has no input", path.display());
+        fs::remove_file(path).unwrap();
+    }
+    let mut wrong = Vec::new();
+    for name in &inputs {
+        let input = fs::read_to_string(folder.join(format!("{name}.{extension}"))).unwrap();
+        let path = folder.join(format!("{name}.out"));
+        let now = translate(&input);
+        if update {
+            fs::write(&path, now).unwrap();
+        } else if fs::read_to_string(&path).unwrap_or_default() != now {
+            wrong.push(format!("{}:\n{now}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "not as blessed (UPDATE=1 blesses):\n{}", wrong.join("\n"));
+}
+
+fn pretty(json: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(json).unwrap();
+    serde_json::to_string_pretty(&value).unwrap()
+}
+
+fn losses(out: &mut String, losses: &[Loss]) {
+    for loss in losses {
+        writeln!(out, "loss {loss}").unwrap();
+    }
+}
+
+#[test]
+fn chat_requests_become_converse_requests() {
+    check("chat_to_converse", "json", |input| {
+        let doc = parse(input.as_bytes(), &Limits::default()).unwrap();
+        let encoded = openai_chat::decode(&doc).and_then(|(chat, lost)| {
+            let encoded = bedrock::encode(&chat, &chat.model)?;
+            Ok((encoded, lost))
+        });
+        match encoded {
+            Err(invalid) => format!("400 {} {}: {}\n", invalid.code, invalid.param, invalid.message),
+            Ok((encoded, lost)) => {
+                let mut out = format!("POST {}\n", encoded.path);
+                losses(&mut out, &lost);
+                losses(&mut out, &encoded.losses);
+                // Every golden body is also a Converse request to the hub.
+                let doc = parse(&encoded.body, &Limits::default()).unwrap();
+                bedrock::decode(&doc, "", false).unwrap();
+                writeln!(out, "{}", pretty(&encoded.body)).unwrap();
+                out
+            }
+        }
+    });
+}
+
+#[test]
+fn converse_requests_become_chat_requests() {
+    check("converse_to_chat", "json", |input| {
+        let doc = parse(input.as_bytes(), &Limits::default()).unwrap();
+        match bedrock::decode(&doc, "model", true) {
+            Err(invalid) => format!("400 {} {}: {}\n", invalid.code, invalid.param, invalid.message),
+            Ok((chat, lost)) => {
+                let mut out = String::new();
+                losses(&mut out, &lost);
+                for extended in [true, false] {
+                    let (body, lost) = openai_chat::encode(&chat, extended);
+                    writeln!(out, "{}", if extended { "extended" } else { "strict" }).unwrap();
+                    losses(&mut out, &lost);
+                    writeln!(out, "{}", pretty(&body)).unwrap();
+                }
+                out
+            }
+        }
+    });
+}
+
+fn context() -> openai_chat::AnswerContext {
+    openai_chat::AnswerContext { id: "chatcmpl-golden".into(), created: 1_700_000_000, model: "asked".into() }
+}
+
+/// The map of one tool whose name Bedrock cannot take, as a request with it would have made it.
+fn renames() -> bedrock::Renames {
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"mcp.files/read"}}]}"#;
+    let doc = parse(body, &Limits::default()).unwrap();
+    let (chat, _) = openai_chat::decode(&doc).unwrap();
+    bedrock::encode(&chat, "m").unwrap().renames
+}
+
+#[test]
+fn converse_answers_become_chat_answers() {
+    check("converse_answer_to_chat", "json", |input| {
+        match bedrock::decode_answer(input.as_bytes(), &renames()) {
+            Ok(answer) => format!("{}\n", pretty(&openai_chat::encode_answer(&answer, &context()))),
+            Err(failure) => format!("{} {}\n", failure.status, pretty(&openai_chat::failure(&failure))),
+        }
+    });
+}
+
+/// Inputs are lines: `event-type {json}`, `!exception-type {json}`, `cut` for an end inside the next frame, `flip` for a
+/// wrong checksum of the next frame.
+#[test]
+fn converse_streams_become_chat_streams() {
+    check("converse_stream_to_chat", "events", |input| {
+        let mut bytes = Vec::new();
+        let (mut cut, mut flip) = (false, false);
+        for line in input.lines().filter(|line| !line.is_empty()) {
+            let (kind, payload) = line.split_once(' ').unwrap_or((line, "{}"));
+            match kind {
+                "cut" => cut = true,
+                "flip" => flip = true,
+                _ => {
+                    let start = bytes.len();
+                    let headers = match kind.strip_prefix('!') {
+                        Some(exception) => [(":exception-type", exception), (":message-type", "exception")],
+                        None => [(":event-type", kind), (":message-type", "event")],
+                    };
+                    eventstream::encode(&mut bytes, &headers, payload.as_bytes());
+                    if std::mem::take(&mut flip) {
+                        *bytes.last_mut().unwrap() ^= 1;
+                    }
+                    if std::mem::take(&mut cut) {
+                        bytes.truncate(start + 20);
+                        break;
+                    }
+                }
+            }
+        }
+        let mut out = String::new();
+        for include_usage in [true, false] {
+            writeln!(out, "include_usage {include_usage}").unwrap();
+            let mut decoder = bedrock::StreamDecoder::new(renames());
+            let mut events = Vec::new();
+            decoder.push(&bytes, &mut events);
+            decoder.finish(&mut events);
+            let mut encoder = openai_chat::StreamEncoder::new(&context(), include_usage);
+            let mut stream = Vec::new();
+            events.iter().for_each(|event| encoder.event(event, &mut stream));
+            let mut lines = sse::Decoder::new(1 << 20);
+            lines
+                .push(&stream, &mut |event| {
+                    let chunk = openai_chat::read_chunk(&event.data).unwrap();
+                    assert!(chunk.is_done || chunk.error || chunk.choices_empty || chunk.choices.len() == 1);
+                    writeln!(out, "{}", String::from_utf8_lossy(&event.data)).unwrap();
+                })
+                .unwrap();
+            assert!(lines.finish().is_empty());
+        }
+        out
+    });
+}
