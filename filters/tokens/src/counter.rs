@@ -79,6 +79,11 @@ impl Counter {
         }
     }
 
+    /// Bytes of text that the counter holds; below 64 KiB however long the text, if its chunks are below 16 KiB.
+    pub fn held(&self) -> usize {
+        self.pending.len() + self.run.as_ref().map_or(0, Run::held)
+    }
+
     /// Counts what is decided.
     fn settle(&mut self) {
         loop {

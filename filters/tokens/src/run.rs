@@ -165,6 +165,12 @@ impl Run {
         self.last = (last, character.len());
     }
 
+    /// Bytes of text that the run holds.
+    pub fn held(&self) -> usize {
+        let parts = [Some(&self.joined), Some(&self.rest), self.marked.as_ref()];
+        parts.into_iter().flatten().map(|part| part.bytes.len()).sum()
+    }
+
     /// Whether a contraction may still belong to the run.
     pub fn may_contract(&self) -> bool {
         self.kind == Kind::Cased
