@@ -10,6 +10,7 @@ pub mod bedrock;
 pub mod book;
 pub mod control;
 pub mod count;
+pub mod cut;
 pub mod flow;
 pub mod reply;
 pub mod rng;

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::book::{Book, Entry, Open, Outcome, Record};
+use super::book::{Book, Entry, Open, Record};
 use super::control::{Behaviour, Controls, Order};
 use super::flow::{Abort, Wire};
 
@@ -366,10 +366,4 @@ impl AsyncWrite for Socket {
 /// Header names of a request, lower-case, for allowlist tests.
 pub fn names(record: &Record) -> HashSet<String> {
     record.headers.iter().map(|(n, _)| n.to_ascii_lowercase()).collect()
-}
-
-/// Marks a record as ended by the simulator.
-pub fn faulted(entry: &Entry) -> Abort {
-    entry.settle(Outcome::Faulted);
-    Abort
 }

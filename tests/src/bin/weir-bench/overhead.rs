@@ -205,10 +205,8 @@ impl Run<'_> {
         let mut delays = micros(&seen.delays);
         add(Metric::ChunkP50, percentile(&mut delays, 0.5));
         add(Metric::ChunkP99, percentile(&mut delays, 0.99));
-        // The provider's first chunk comes after one pause.
-        let pause = upstream::PAUSE.as_secs_f64() * 1e6;
         let mut first = micros(&seen.first_bytes);
-        add(Metric::FirstByte, percentile(&mut first, 0.5) - pause);
+        add(Metric::FirstByte, percentile(&mut first, 0.5));
         add(Metric::RssLoaded, self.envoy.rss() as f64 / 1e6);
         if let Some(status) = self.envoy.process().ended() {
             return Err(format!("Envoy ended with {status}:\n{}", self.envoy.log()));

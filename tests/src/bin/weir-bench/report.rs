@@ -45,7 +45,7 @@ impl Metric {
             Self::CpuChunk => "stream: Envoy CPU per chunk, µs",
             Self::ChunkP50 => "stream: chunk in to chunk out p50, µs",
             Self::ChunkP99 => "stream: chunk in to chunk out p99, µs",
-            Self::FirstByte => "stream: time to first byte over the provider's p50, µs",
+            Self::FirstByte => "stream: time to first byte p50, µs",
             Self::StartUp => "start-up, ms",
             Self::RssIdle => "RSS after start, MB",
             Self::RssLoaded => "RSS after load, MB",

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Chunks with text in one stream.
 pub const CHUNKS: usize = 200;
-/// Pause between two chunks of a stream.
-pub const PAUSE: Duration = Duration::from_millis(2);
+/// Pause between two chunks of a stream; the first comes at once.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Precedes the nanoseconds since `start` in a chunk's text.
 pub const STAMP: &str = "t=";
 
@@ -83,8 +83,10 @@ async fn stream(socket: &mut TcpStream, start: Instant) -> std::io::Result<()> {
         .await?;
     let mut due = tokio::time::Instant::now();
     for at in 0..CHUNKS {
-        due += PAUSE;
-        tokio::time::sleep_until(due).await;
+        if at > 0 {
+            due += PAUSE;
+            tokio::time::sleep_until(due).await;
+        }
         let finish = if at + 1 == CHUNKS { "\"stop\"" } else { "null" };
         let now = start.elapsed().as_nanos();
         let event = format!(
