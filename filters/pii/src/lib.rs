@@ -1,1 +1,108 @@
-//! weir-pii.
+//! Text → findings → redacted text, and back.
+//!
+//! [`find`] looks for personal data with hand-written scanners (no regular expressions: those cost the
+//! module its start-up time, and some inputs cost them everything). [`redact`] turns findings into edits;
+//! a [`Vault`] remembers which placeholder stands for which value, and its [`Restorer`] puts the values back
+//! into an answer, whole or streamed. A [`Redactor`] hides findings in a stream as it passes.
+//!
+//! Every detector is *local*: whether a value is found depends on a bounded number of bytes around it, never
+//! on how the scan came there. That is what makes a stream's result the same at every split, with bounded
+//! memory. It also means that all matches are found, overlapping ones too; overlaps are merged afterwards.
+//!
+//! Not here: which texts of a request are searched (the dialect knows), and JSON (the caller splices).
+
+mod detect;
+mod redactor;
+mod restore;
+mod set;
+mod vault;
+mod view;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use detect::{DETECTORS, Detector, Kind};
+pub use redactor::Redactor;
+pub use restore::Restorer;
+pub use set::Set;
+pub use vault::Vault;
+
+/// What happens to a finding, mildest first: of several the greatest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Counted only.
+    Report,
+    /// Replaced by a placeholder that is restored in the answer.
+    Tokenize,
+    /// Replaced by its type.
+    Mask,
+    /// The request is refused; a stream that cannot be refused any more is masked.
+    Block,
+}
+
+/// What is looked for, and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Types of [`DETECTORS`].
+    pub find: Vec<String>,
+    /// Words of the house: without regard to case, as whole words, white space of any kind alike.
+    pub words: Vec<String>,
+    /// For all of them.
+    pub action: Action,
+}
+
+/// A rule names a type that no detector has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownType {
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for UnknownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown type to find `{}`", self.name)
+    }
+}
+
+impl std::error::Error for UnknownType {}
+
+/// Something found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is, in bytes; on character boundaries.
+    pub range: Range<usize>,
+    /// What happens to it.
+    pub action: Action,
+}
+
+/// Appends what `set` finds in `text`, by position.
+///
+/// Findings that change the text never overlap: matches that do are one finding from the first one's start
+/// to the last one's end, of the first one's kind and the strictest action. So that no kind is lost to a
+/// caller who asks what was found, other kinds inside it follow as findings to report. Time is linear in
+/// `text`.
+pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
+    let mut hits = Vec::new();
+    set.scan(text, true, &mut hits);
+    set::merge(hits, out);
+}
+
+/// The edits that `findings` of `text` ask for, by position: a placeholder of `vault` for what is tokenized,
+/// the type's name for what is masked or blocked, nothing for what is only reported.
+pub fn redact(text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
+    let mut edits = Vec::new();
+    for finding in findings {
+        let with = match finding.action {
+            Action::Report => continue,
+            Action::Tokenize => {
+                let value = text.get(finding.range.clone()).unwrap_or_default();
+                vault.placeholder(finding.kind, value)
+            }
+            Action::Mask | Action::Block => finding.kind.mask(),
+        };
+        edits.push((finding.range.clone(), with.to_owned()));
+    }
+    edits
+}

@@ -1,0 +1,98 @@
+//! Findings hidden in a stream as it passes.
+
+use std::rc::Rc;
+
+use crate::detect::CONTEXT;
+use crate::{Action, Finding, Kind, Set, set};
+
+/// Replaces every finding that is not only reported by its type, while a text streams by. Placeholders make
+/// no sense here, since nobody would restore them.
+///
+/// Text is held back only from where a value may have begun: a word that may become an address, digits that
+/// may become a number. The output is what the whole text at once would have given.
+#[derive(Clone, Debug)]
+pub struct Redactor {
+    set: Rc<Set>,
+    /// What was emitted last, as context for detectors, and what is not decided yet.
+    held: String,
+    /// How much of `held` was emitted.
+    done: usize,
+    /// Up to where in `held` a finding reaches whose type was emitted already.
+    covered: usize,
+    blocked: Option<Kind>,
+    counts: Vec<(Kind, u64)>,
+}
+
+impl Redactor {
+    /// At the start of a text.
+    pub fn new(set: Rc<Set>) -> Self {
+        Self { set, held: String::new(), done: 0, covered: 0, blocked: None, counts: Vec::new() }
+    }
+
+    /// Takes the next piece of the text and appends all that is decided.
+    pub fn push(&mut self, text: &str, out: &mut String) {
+        self.held.push_str(text);
+        self.advance(false, out);
+    }
+
+    /// The text ended: appends the rest.
+    pub fn finish(&mut self, out: &mut String) {
+        self.advance(true, out);
+        self.held.clear();
+        (self.done, self.covered) = (0, 0);
+    }
+
+    /// The first kind found that is to be blocked. Its value was masked, like any other.
+    pub fn blocked(&self) -> Option<Kind> {
+        self.blocked
+    }
+
+    /// Matches so far by kind, reported ones included; overlapping ones count each.
+    pub fn counts(&self) -> &[(Kind, u64)] {
+        &self.counts
+    }
+
+    /// Bytes not yet emitted.
+    pub fn held(&self) -> usize {
+        self.held.len() - self.done
+    }
+
+    fn advance(&mut self, last: bool, out: &mut String) {
+        let mut hits = Vec::new();
+        let hold = self.set.scan(&self.held, last, &mut hits).max(self.done);
+        hits.retain(|hit| hit.range.start >= self.done && hit.range.start < hold);
+        set::sort(&mut hits);
+        let mut emitted = self.done.max(self.covered);
+        for hit in hits {
+            self.count(&hit);
+            if hit.action == Action::Report {
+                continue;
+            }
+            if hit.range.start >= self.covered {
+                out.push_str(self.held.get(emitted..hit.range.start).unwrap_or_default());
+                out.push_str(hit.kind.mask());
+            }
+            self.covered = self.covered.max(hit.range.end);
+            emitted = self.covered;
+        }
+        out.push_str(self.held.get(emitted..hold).unwrap_or_default());
+        self.done = hold;
+        let mut drop = hold.saturating_sub(CONTEXT);
+        while !self.held.is_char_boundary(drop) {
+            drop -= 1;
+        }
+        self.held.drain(..drop);
+        self.done -= drop;
+        self.covered = self.covered.saturating_sub(drop);
+    }
+
+    fn count(&mut self, hit: &Finding) {
+        if hit.action == Action::Block && self.blocked.is_none() {
+            self.blocked = Some(hit.kind);
+        }
+        match self.counts.iter_mut().find(|(kind, _)| *kind == hit.kind) {
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((hit.kind, 1)),
+        }
+    }
+}

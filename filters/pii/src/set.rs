@@ -1,0 +1,101 @@
+//! Rules compiled into what to look for, and matches merged into findings.
+
+use crate::detect::words::Words;
+use crate::detect::{DETECTORS, Match};
+use crate::view::View;
+use crate::{Action, Finding, Kind, Rule, UnknownType};
+
+/// What to look for; built once per policy, shared by all requests.
+#[derive(Clone, Debug, Default)]
+pub struct Set {
+    /// By kind, each once.
+    detectors: Vec<(Kind, Action)>,
+    words: Words,
+}
+
+impl Set {
+    /// Compiles rules; of a type or word named twice the strictest action holds.
+    pub fn new(rules: &[Rule]) -> Result<Self, UnknownType> {
+        let mut set = Self::default();
+        for rule in rules {
+            for name in &rule.find {
+                let kind = Kind::of(name).ok_or_else(|| UnknownType { name: name.clone() })?;
+                match set.detectors.iter_mut().find(|(known, _)| *known == kind) {
+                    Some((_, action)) => *action = (*action).max(rule.action),
+                    None => set.detectors.push((kind, rule.action)),
+                }
+            }
+            rule.words.iter().for_each(|word| set.words.add(word, rule.action));
+        }
+        set.detectors.sort_unstable();
+        Ok(set)
+    }
+
+    /// Whether nothing is looked for.
+    pub fn is_empty(&self) -> bool {
+        self.detectors.is_empty() && self.words.is_empty()
+    }
+
+    /// Bytes of the longest value that can be found: about what a [`crate::Redactor`] holds back at most.
+    pub fn tail(&self) -> usize {
+        let longest = |(kind, _): &(Kind, Action)| kind.detector().map_or(0, |detector| detector.longest);
+        self.detectors.iter().map(longest).max().unwrap_or(0).max(self.words.longest())
+    }
+
+    /// All matches, in no order; returns the offset before which they are final, if the text goes on.
+    pub(crate) fn scan(&self, text: &str, last: bool, hits: &mut Vec<Finding>) -> usize {
+        let mut hold = text.len();
+        if !self.words.is_empty() {
+            hold = self.words.scan(text, last, hits);
+        }
+        if !self.detectors.is_empty() {
+            let view = View::new(text);
+            let mut matches: Vec<Match> = Vec::new();
+            for (kind, action) in &self.detectors {
+                let Some(detector) = kind.detector() else { continue };
+                let from = (detector.scan)(&view, last, &mut matches);
+                hold = hold.min(view.start(from));
+                hits.extend(matches.drain(..).map(|found| Finding {
+                    kind: *kind,
+                    range: view.start(found.start)..view.end(found.end),
+                    action: *action,
+                }));
+            }
+        }
+        if last { text.len() } else { hold }
+    }
+}
+
+/// Sorts matches so that the first of several that overlap names them all: by start, the longest first.
+pub(crate) fn sort(hits: &mut [Finding]) {
+    hits.sort_unstable_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end, hit.kind));
+}
+
+/// Merges matches into findings; see [`crate::find`].
+pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
+    sort(&mut hits);
+    let from = out.len();
+    // Where in `out` the finding is that is being extended, and how far it reaches.
+    let mut open: Option<usize> = None;
+    for hit in hits {
+        if hit.action == Action::Report {
+            out.push(hit);
+            continue;
+        }
+        match open.and_then(|index| out.get_mut(index)).filter(|open| hit.range.start < open.range.end) {
+            Some(open) => {
+                open.range.end = open.range.end.max(hit.range.end);
+                open.action = open.action.max(hit.action);
+                if open.kind != hit.kind {
+                    out.push(Finding { action: Action::Report, ..hit });
+                }
+            }
+            None => {
+                open = Some(out.len());
+                out.push(hit);
+            }
+        }
+    }
+    debug_assert!(out.get(from..).is_some_and(|new| new.is_sorted_by_key(|finding| finding.range.start)));
+    debug_assert!(DETECTORS.len() < usize::from(u8::MAX));
+}

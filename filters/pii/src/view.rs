@@ -1,0 +1,220 @@
+//! A text as detectors see it: one byte per character, look-alikes folded to ASCII, with the way back.
+//!
+//! Values are hidden from scanners by characters that readers and models do not see or do not tell apart:
+//! zero-width joiners, soft hyphens, no-break spaces, full-width digits. They are folded here once, so that
+//! no detector has to know them. An ASCII text, the usual case, is its own view and costs nothing.
+
+use std::borrow::Cow;
+
+/// A letter of a script that separates words, outside ASCII.
+pub(crate) const LETTER: u8 = 0xc0;
+/// A letter of a script that does not: Chinese, Japanese, Korean and their neighbours.
+pub(crate) const WIDE: u8 = 0xe0;
+/// Any other character: no value reaches over it.
+pub(crate) const OTHER: u8 = 0xff;
+
+/// Bytes of invisible characters in a row that may stand inside a value. More are a break, because the
+/// length of a match has to be bounded.
+pub(crate) const INVISIBLE: usize = 12;
+
+/// The folded text.
+pub(crate) struct View<'t> {
+    text: &'t str,
+    bytes: Cow<'t, [u8]>,
+    /// (index in `bytes`, offset in `text`): from here on both count alike, up to the next pair.
+    anchors: Vec<(u32, u32)>,
+}
+
+impl<'t> View<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        if text.is_ascii() {
+            return Self { text, bytes: Cow::Borrowed(text.as_bytes()), anchors: Vec::new() };
+        }
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut anchors: Vec<(u32, u32)> = Vec::new();
+        let (mut at, mut hidden) = (0, 0);
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            let plain = rest.bytes().position(|byte| byte >= 0x80).unwrap_or(rest.len());
+            if plain > 0 {
+                bytes.extend_from_slice(rest.as_bytes().get(..plain).unwrap_or_default());
+                at += plain;
+                hidden = 0;
+                continue;
+            }
+            let Some(c) = rest.chars().next() else { break };
+            let width = c.len_utf8();
+            match fold(c) {
+                Some(byte) => {
+                    bytes.push(byte);
+                    hidden = 0;
+                }
+                None => {
+                    hidden += width;
+                    if hidden > INVISIBLE && hidden - width <= INVISIBLE {
+                        bytes.push(OTHER);
+                    }
+                }
+            }
+            at += width;
+            let anchor = (bytes.len() as u32, at as u32);
+            match anchors.last_mut() {
+                Some(last) if last.0 == anchor.0 => *last = anchor,
+                _ => anchors.push(anchor),
+            }
+        }
+        Self { text, bytes: Cow::Owned(bytes), anchors }
+    }
+
+    /// One byte per character.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where character `index` starts in the text; the text's length for one after the last.
+    pub(crate) fn start(&self, index: usize) -> usize {
+        if index >= self.bytes.len() {
+            return self.text.len();
+        }
+        let after = self.anchors.partition_point(|(folded, _)| *folded as usize <= index);
+        match after.checked_sub(1).and_then(|last| self.anchors.get(last)) {
+            Some((folded, offset)) => *offset as usize + (index - *folded as usize),
+            None => index,
+        }
+    }
+
+    /// Where the last character before `index` ends in the text: invisible ones between are not included.
+    pub(crate) fn end(&self, index: usize) -> usize {
+        let Some(last) = index.checked_sub(1) else { return 0 };
+        let start = self.start(last);
+        let width = match self.text.as_bytes().get(start) {
+            Some(0..0x80) => 1,
+            Some(0x80..0xe0) => 2,
+            Some(0xe0..0xf0) => 3,
+            Some(_) => 4,
+            None => 0,
+        };
+        start + width
+    }
+
+    /// Bytes of the text from character `from` to its end.
+    pub(crate) fn left(&self, from: usize) -> usize {
+        self.text.len().saturating_sub(self.start(from))
+    }
+
+    /// The character before `index`, [`OTHER`] at the start.
+    pub(crate) fn before(&self, index: usize) -> u8 {
+        index.checked_sub(1).and_then(|at| self.bytes.get(at)).copied().unwrap_or(OTHER)
+    }
+
+    /// The character at `index`, [`OTHER`] at the end.
+    pub(crate) fn at(&self, index: usize) -> u8 {
+        self.bytes.get(index).copied().unwrap_or(OTHER)
+    }
+
+    /// The first digit at or after `from`; the length of the view when there is none. Eight bytes a step.
+    pub(crate) fn next_digit(&self, from: usize) -> usize {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let (words, tail) = rest.as_chunks::<8>();
+        let mut at = from;
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            // A digit xor '0' is below 10, so adding 0x76 leaves its high bit clear. No sum carries over.
+            let others = (((word ^ 0x3030_3030_3030_3030) & !HIGH) + 0x7676_7676_7676_7676) | word;
+            let digits = !others & HIGH;
+            if digits != 0 {
+                return at + (digits.trailing_zeros() / 8) as usize;
+            }
+            at += 8;
+        }
+        at + tail.iter().position(u8::is_ascii_digit).unwrap_or(tail.len())
+    }
+
+    /// The first character at or after `from` that is no digit.
+    pub(crate) fn digits_end(&self, from: usize) -> usize {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        from + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
+    }
+}
+
+/// Whether a character is not seen: it neither separates nor joins for a reader.
+pub(crate) fn invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The ASCII character that a character looks like; itself where it is ASCII; none for other characters.
+pub(crate) fn look_alike(c: char) -> Option<char> {
+    let code = u32::from(c);
+    let ascii = match code {
+        0..0x80 => code,
+        0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => 0x20,
+        0x2010..=0x2015 | 0x2043 | 0x2212 | 0xfe58 | 0xfe63 => 0x2d,
+        0x2024 | 0x3002 | 0xfe52 | 0xff61 => 0x2e,
+        0xfe6b => 0x40,
+        0xff01..=0xff5e => code - 0xff01 + 0x21,
+        0x660..=0x669 => code - 0x660 + 0x30,
+        0x6f0..=0x6f9 => code - 0x6f0 + 0x30,
+        0x966..=0x96f => code - 0x966 + 0x30,
+        0x1d7ce..=0x1d7ff => (code - 0x1d7ce) % 10 + 0x30,
+        0x1fbf0..=0x1fbf9 => code - 0x1fbf0 + 0x30,
+        _ => return None,
+    };
+    char::from_u32(ascii)
+}
+
+/// The byte that stands for a character; none for an invisible one.
+fn fold(c: char) -> Option<u8> {
+    if invisible(c) {
+        return None;
+    }
+    Some(match look_alike(c) {
+        Some(ascii) => ascii as u8,
+        None if !c.is_alphanumeric() => OTHER,
+        None if c >= '\u{2e80}' => WIDE,
+        None => LETTER,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn look_alikes_fold_and_positions_lead_back() {
+        let text = "a\u{200b}４\u{ad}é\u{a0}漢–b…𝟗";
+        let view = View::new(text);
+        assert_eq!(view.bytes(), [b'a', b'4', LETTER, b' ', WIDE, b'-', b'b', OTHER, b'9']);
+        let characters: Vec<&str> =
+            (0..9).map(|index| &text[view.start(index)..view.end(index + 1)]).collect();
+        assert_eq!(characters, ["a", "４", "é", "\u{a0}", "漢", "–", "b", "…", "𝟗"]);
+        assert_eq!((view.start(9), view.end(0), view.left(7)), (text.len(), 0, 7));
+    }
+
+    #[test]
+    fn many_invisible_characters_are_a_break() {
+        let joined = format!("1{}2", "\u{200b}".repeat(4));
+        assert_eq!(View::new(&joined).bytes(), b"12");
+        let broken = format!("1{}2", "\u{200b}".repeat(50));
+        let view = View::new(&broken);
+        assert_eq!(view.bytes(), [b'1', OTHER, b'2']);
+        assert_eq!((view.end(1), view.start(2)), (1, 151));
+    }
+
+    #[test]
+    fn digits_are_found_at_every_offset_among_all_bytes() {
+        for byte in (0..0x80u8).chain([0x80, 0xb0, 0xb9, 0xff]) {
+            for at in 0..20 {
+                let mut bytes = vec![b'x'; 24];
+                bytes[at] = byte;
+                let view = View { text: "", bytes: bytes.into(), anchors: Vec::new() };
+                for from in 0..24 {
+                    let expected = if byte.is_ascii_digit() && at >= from { at } else { 24 };
+                    assert_eq!(view.next_digit(from), expected, "{byte} at {at} from {from}");
+                }
+            }
+        }
+    }
+}
