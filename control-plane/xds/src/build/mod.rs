@@ -54,4 +54,3 @@ pub fn snapshot(input: &Input) -> Snapshot {
 pub(crate) fn attempt_name(provider: &str) -> String {
     format!("{ATTEMPT}.{provider}")
 }
-

@@ -95,6 +95,8 @@ pub enum Event {
 pub struct Progress {
     /// Version of the snapshot that it should have.
     pub target: String,
+    /// Whether it has all of it.
+    pub complete: bool,
     /// Number of resources that it has accepted, by kind.
     pub has: BTreeMap<Kind, usize>,
     /// Number of resources that it was sent and has not answered, by kind.
@@ -147,7 +149,9 @@ impl Session {
 
     /// How far the gateway is.
     pub fn progress(&self) -> Progress {
-        let mut progress = Progress { target: self.target.version.clone(), ..Progress::default() };
+        let version = self.target.version.clone();
+        let complete = self.accepted == version;
+        let mut progress = Progress { target: version, complete, ..Progress::default() };
         for (kind, books) in &self.books {
             progress.has.insert(*kind, books.has.len());
             if let Some(sent) = &books.sent {

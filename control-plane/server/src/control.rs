@@ -1,0 +1,233 @@
+//! A running control plane: it watches the policy file and the module, and publishes what follows from them.
+//!
+//! A change is published only after it was read, judged, compiled and found consistent; until then, and for
+//! ever if it is not, the last good one stays, and the status says why.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use weir_model::Problem;
+use weir_xds::{Module, Provider, Snapshot, consistent, snapshot};
+
+use crate::Failure;
+use crate::convert::{self, Surroundings};
+use crate::fleet::{Fleet, unix_ms};
+use crate::ledger::Ledger;
+use crate::module::ModuleFile;
+use crate::source::{Loaded, Refused, Source};
+
+/// How often files are looked at. With it, a change is live within a fifth of a second.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the clusters of a removed provider stay: requests that were judged before may still be tried there.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// What a control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The policy file.
+    pub config: PathBuf,
+    /// What has to survive a restart: the ledger, the last good policy, copies of the module.
+    pub data: PathBuf,
+    /// The module, and whether it is a path of the gateways' file systems.
+    pub module: (PathBuf, bool),
+    /// The listener's address in place of the policy's.
+    pub listen: Option<SocketAddr>,
+    /// What is the same for every policy.
+    pub around: Surroundings,
+    /// Whether a broken file at the start may be passed over for the last good policy.
+    pub fall_back: bool,
+}
+
+/// A running control plane.
+pub struct Control {
+    /// Gateways, and what they are told.
+    pub fleet: Arc<Fleet>,
+    /// Budgets.
+    pub ledger: Ledger,
+    status: Mutex<Status>,
+}
+
+/// What people are told about the policy.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// Version of the policy that gateways are told.
+    pub version: String,
+    /// Unix milliseconds of its publication.
+    pub since_ms: u64,
+    /// The policy file.
+    pub file: PathBuf,
+    /// Why the file as it stands is not in use; empty when it is.
+    pub problems: Vec<String>,
+    /// What will probably disappoint in the policy in use.
+    pub warnings: Vec<Problem>,
+    /// SHA-256 of the module; empty when gateways bring their own.
+    pub module: String,
+    /// Version of the snapshot that gateways are told.
+    pub snapshot: String,
+    /// The policy in use, as written.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Control {
+    /// Reads everything once and publishes it. An unusable policy ends the start, unless an earlier life left a
+    /// good one and `fall_back` allows it.
+    pub async fn start(options: &Options) -> Result<(Arc<Self>, Watcher), Failure> {
+        let data = &options.data;
+        std::fs::create_dir_all(data).map_err(|why| Failure::new(format!("{}: {why}", data.display())))?;
+        let mut source = Source::new(&options.config, data, options.listen);
+        let (file, in_gateways) = &options.module;
+        let mut module_file =
+            if *in_gateways { ModuleFile::in_gateways(file) } else { ModuleFile::here(file, data) };
+        let module = module_file.poll().unwrap_or_else(|| Err(Failure::new("no module")))?;
+        let last_good = source.last_good();
+        let (loaded, problems) = match source.poll() {
+            Some(Ok(loaded)) => (loaded, Vec::new()),
+            Some(Err(refused)) => {
+                let failure = refused.failure(&options.config);
+                match last_good.filter(|_| options.fall_back) {
+                    Some(loaded) => {
+                        tracing::error!(
+                            version = loaded.compiled.version,
+                            "{failure}; the last good policy stays"
+                        );
+                        (loaded, refused.lines())
+                    }
+                    None => return Err(failure),
+                }
+            }
+            None => return Err(Failure::new("the policy file was not read")),
+        };
+        let ledger = Ledger::open(data)?;
+        let control = Arc::new(Self {
+            fleet: Fleet::new(Arc::new(Snapshot::default())),
+            ledger,
+            status: Mutex::new(Status { file: source.file().to_owned(), problems, ..Status::default() }),
+        });
+        let mut watcher = Watcher {
+            control: control.clone(),
+            source,
+            module_file,
+            module,
+            loaded,
+            around: options.around.clone(),
+            lingering: Vec::new(),
+        };
+        let next = watcher.loaded.clone();
+        watcher.publish(next).await.map_err(Failure::new)?;
+        Ok((control, watcher))
+    }
+
+    /// What people are told about the policy.
+    pub fn status(&self) -> Status {
+        self.state().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of a control plane that looks at files.
+pub struct Watcher {
+    control: Arc<Control>,
+    source: Source,
+    module_file: ModuleFile,
+    module: Module,
+    loaded: Loaded,
+    around: Surroundings,
+    /// Providers that the policy no longer has, and when it lost them.
+    lingering: Vec<(Provider, Instant)>,
+}
+
+impl Watcher {
+    /// Looks for ever.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let module = match self.module_file.poll() {
+            Some(Ok(module)) => {
+                tracing::info!(sha256 = self.module_file.hash(), "new module");
+                self.module = module;
+                true
+            }
+            Some(Err(why)) => {
+                tracing::error!("{why}; the last good module stays");
+                false
+            }
+            None => false,
+        };
+        let policy = match self.source.poll() {
+            Some(Ok(loaded)) => Some(loaded),
+            Some(Err(refused)) => {
+                self.refuse(&refused);
+                None
+            }
+            None => None,
+        };
+        let before = self.lingering.len();
+        self.lingering.retain(|(_, since)| since.elapsed() < LINGER);
+        if policy.is_none() && !module && self.lingering.len() == before {
+            return;
+        }
+        let next = policy.unwrap_or_else(|| self.loaded.clone());
+        if let Err(why) = self.publish(next).await {
+            tracing::error!("{why}; the last good policy stays");
+            self.control.state().problems = vec![why];
+        }
+    }
+
+    fn refuse(&mut self, refused: &Refused) {
+        let failure = refused.failure(self.source.file());
+        tracing::error!(stays = self.loaded.compiled.version, "{failure}");
+        self.control.state().problems = refused.lines();
+    }
+
+    /// Tells budgets to the ledger and everything to the gateways, in this order: a new budget is known before
+    /// anyone asks for it.
+    async fn publish(&mut self, next: Loaded) -> Result<(), String> {
+        let mut input = convert::input(&next.compiled, &self.module, &self.around);
+        let before = convert::input(&self.loaded.compiled, &self.module, &self.around);
+        for provider in before.providers {
+            if input.providers.iter().all(|kept| kept.name != provider.name) {
+                self.lingering.retain(|(old, _)| old.name != provider.name);
+                self.lingering.push((provider, Instant::now()));
+            }
+        }
+        self.lingering.retain(|(old, _)| input.providers.iter().all(|kept| kept.name != old.name));
+        input.providers.extend(self.lingering.iter().map(|(provider, _)| provider.clone()));
+        let snapshot = snapshot(&input);
+        if let Some(problem) = consistent(&snapshot).first() {
+            return Err(format!("policy {}: {problem}", next.compiled.version));
+        }
+        self.control.ledger.set_budgets(&next.compiled.budgets).await?;
+        self.source.keep(&next);
+        {
+            let mut status = self.control.state();
+            if status.version != next.compiled.version {
+                status.version.clone_from(&next.compiled.version);
+                status.since_ms = unix_ms();
+            }
+            status.text.clone_from(&next.text);
+            status.warnings.clone_from(&next.warnings);
+            status.module = self.module_file.hash().to_owned();
+            status.snapshot.clone_from(&snapshot.version);
+            if self.control.fleet.current().version != Snapshot::default().version {
+                status.problems.clear();
+            }
+        }
+        tracing::info!(version = next.compiled.version, snapshot = snapshot.version, "published");
+        self.loaded = next;
+        self.control.fleet.publish(Arc::new(snapshot));
+        Ok(())
+    }
+}

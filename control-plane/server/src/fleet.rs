@@ -1,0 +1,200 @@
+//! What every gateway should have, and what each of them has: published snapshots, streams, acceptances, refusals.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use weir_xds::{Event, Progress, Snapshot};
+
+/// Refusals that are kept for people to read.
+const REFUSALS: usize = 50;
+
+/// All gateways.
+pub struct Fleet {
+    current: watch::Sender<Arc<Snapshot>>,
+    next_peer: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    gateways: BTreeMap<u64, Gateway>,
+    /// Snapshots that some gateway has taken, or refused, among the last ones.
+    taken: BTreeSet<String>,
+    refused: BTreeSet<String>,
+    /// The last one that some gateway took.
+    good: Option<Arc<Snapshot>>,
+    refusals: VecDeque<Refusal>,
+}
+
+/// One stream of a gateway, for people.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Gateway {
+    /// `node.id` of its bootstrap.
+    pub node: String,
+    /// `node.cluster` of its bootstrap.
+    pub cluster: String,
+    /// Envoy's release.
+    pub envoy: String,
+    /// Address that the stream comes from.
+    pub address: String,
+    /// `ADS` or `ECDS`.
+    pub service: &'static str,
+    /// Unix milliseconds.
+    pub since_ms: u64,
+    /// Version of the policy that it judges by, as far as this stream knows.
+    pub policy: Option<String>,
+    /// Whether it has all that it should have.
+    pub current: bool,
+    /// Its last refusal, as long as it stands.
+    pub refusal: Option<Refusal>,
+    /// Resources that it has, by kind.
+    pub has: BTreeMap<&'static str, usize>,
+}
+
+/// A gateway refused something and goes on with what it had.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// `node.id`.
+    pub node: String,
+    /// Version of the policy.
+    pub policy: String,
+    /// `CDS`, `EDS`, `LDS`, `RDS` or `ECDS`.
+    pub kind: &'static str,
+    /// Resources that were in the refused answer.
+    pub names: Vec<String>,
+    /// Envoy's reason.
+    pub message: String,
+}
+
+/// A stream's place in the fleet, given back when it is dropped.
+pub struct Peer {
+    id: u64,
+    fleet: Arc<Fleet>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let gone = self.fleet.state().gateways.remove(&self.id);
+        if let Some(gateway) = gone {
+            tracing::info!(node = gateway.node, service = gateway.service, "gateway left");
+        }
+    }
+}
+
+impl Fleet {
+    /// A fleet that is given `first`.
+    pub fn new(first: Arc<Snapshot>) -> Arc<Self> {
+        let (current, _) = watch::channel(first);
+        Arc::new(Self { current, next_peer: AtomicU64::new(0), state: Mutex::default() })
+    }
+
+    /// From now on every gateway should have this.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.current.send_replace(snapshot);
+    }
+
+    /// What every gateway should have.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.borrow().clone()
+    }
+
+    /// Tells of publications.
+    pub fn news(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.current.subscribe()
+    }
+
+    /// What a gateway that begins is given: the current snapshot, or the last good one while the current one
+    /// has been refused and taken by nobody. Else a restarted gateway would stand there without any.
+    pub fn for_a_new_stream(&self) -> Arc<Snapshot> {
+        let current = self.current();
+        let state = self.state();
+        match &state.good {
+            Some(good)
+                if state.refused.contains(&current.version) && !state.taken.contains(&current.version) =>
+            {
+                good.clone()
+            }
+            _ => current,
+        }
+    }
+
+    /// A stream begins.
+    pub fn join(self: &Arc<Self>, address: String, service: &'static str) -> Peer {
+        let id = self.next_peer.fetch_add(1, Ordering::Relaxed);
+        let gateway = Gateway { address, service, since_ms: unix_ms(), ..Gateway::default() };
+        self.state().gateways.insert(id, gateway);
+        Peer { id, fleet: self.clone() }
+    }
+
+    /// Something became of a snapshot.
+    pub fn note(&self, peer: &Peer, event: Event) {
+        let current = self.current();
+        let mut state = self.state();
+        let State { gateways, taken, refused, good, refusals } = &mut *state;
+        let Some(gateway) = gateways.get_mut(&peer.id) else { return };
+        match event {
+            Event::Hello { node, cluster, envoy } => {
+                tracing::info!(node, cluster, envoy, service = gateway.service, "gateway joined");
+                (gateway.node, gateway.cluster, gateway.envoy) = (node, cluster, envoy);
+            }
+            Event::Accepted { version, policy } => {
+                tracing::info!(node = gateway.node, policy, "policy in force");
+                gateway.policy = Some(policy);
+                gateway.refusal = None;
+                if version == current.version {
+                    *good = Some(current);
+                    // Only the newest matter; the sets must not grow with every change.
+                    refused.retain(|refused| *refused == version);
+                    taken.clear();
+                }
+                taken.insert(version);
+            }
+            Event::Rejected { version, policy, kind, names, message } => {
+                let kind = kind.name();
+                tracing::error!(node = gateway.node, policy, kind, ?names, message, "gateway refused");
+                let refusal =
+                    Refusal { at_ms: unix_ms(), node: gateway.node.clone(), policy, kind, names, message };
+                gateway.refusal = Some(refusal.clone());
+                refusals.push_back(refusal);
+                if refusals.len() > REFUSALS {
+                    refusals.pop_front();
+                }
+                refused.insert(version);
+            }
+        }
+    }
+
+    /// How far a gateway is.
+    pub fn progress(&self, peer: &Peer, progress: Progress) {
+        let mut state = self.state();
+        let Some(gateway) = state.gateways.get_mut(&peer.id) else { return };
+        gateway.has = progress.has.iter().map(|(kind, count)| (kind.name(), *count)).collect();
+        gateway.current = progress.complete && progress.target == self.current.borrow().version;
+    }
+
+    /// All streams, for people.
+    pub fn gateways(&self) -> Vec<Gateway> {
+        self.state().gateways.values().cloned().collect()
+    }
+
+    /// The last refusals, oldest first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.state().refusals.iter().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half-changed by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}

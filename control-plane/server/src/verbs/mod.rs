@@ -1,0 +1,42 @@
+//! The command line: one file per verb, this list, and nothing else.
+
+mod check;
+mod schema;
+mod serve;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+use crate::Failure;
+
+/// LLM policy in Envoy: the control plane.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the control plane: xDS and ledger for gateways, REST API for people.
+    Serve(serve::Serve),
+    /// Run the control plane and an Envoy that it starts and watches.
+    Up(up::Up),
+    /// Validate a policy: exit 0 when it can run, 2 when it is invalid, 3 when it asks for the unbuilt.
+    Check(check::Check),
+    /// Print the JSON Schema of the policy file.
+    Schema(schema::Schema),
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Serve(verb) => verb.run(),
+            Verb::Up(verb) => verb.run(),
+            Verb::Check(verb) => verb.run(),
+            Verb::Schema(verb) => verb.run(),
+        }
+    }
+}
