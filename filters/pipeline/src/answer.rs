@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use weir_dialects::hub::Usage;
-use weir_dialects::openai_chat::Chunk;
+use weir_dialects::openai_chat::{Chunk, Slot};
 use weir_dialects::{openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
@@ -152,4 +152,10 @@ fn quoted(text: &str) -> Vec<u8> {
     json::escape_into(&mut out, text);
     out.push(b'"');
     out
+}
+
+/// Arguments of a tool call are JSON themselves: what comes back into them is escaped.
+fn restorer(vault: &pii::Vault, slot: Slot) -> pii::Restorer {
+    let restorer = vault.restorer();
+    if matches!(slot, Slot::Tool(_)) { restorer.in_json() } else { restorer }
 }

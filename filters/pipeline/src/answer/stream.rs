@@ -9,7 +9,7 @@ use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
 use weir_wire::sse;
 
-use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into};
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer};
 use crate::paths::Api;
 
 /// Texts that are treated apart: choices times their slots. What a stream opens beyond that is not restored.
@@ -180,7 +180,7 @@ impl Events {
                 if self.texts.len() >= MAX_TEXTS {
                     continue;
                 }
-                self.texts.insert(key, Text::new(&self.treatment));
+                self.texts.insert(key, Text::new(&self.treatment, text.slot));
             }
             if counts
                 && let Some(counter) = self.texts.get_mut(&key).and_then(|t| t.counter.as_mut())
@@ -277,10 +277,10 @@ impl Events {
 }
 
 impl Text {
-    fn new(treatment: &Treatment) -> Self {
+    fn new(treatment: &Treatment, slot: Slot) -> Self {
         Self {
             redactor: treatment.set.clone().map(pii::Redactor::new),
-            restorer: treatment.vault.clone().map(pii::Restorer::new),
+            restorer: treatment.vault.as_ref().map(|v| restorer(v, slot)),
             counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
         }
     }

@@ -3,7 +3,7 @@
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
-use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted};
+use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, restorer};
 use weir_dialects::openai_chat::read_answer;
 use weir_pii as pii;
 
@@ -86,7 +86,11 @@ impl Whole {
                 redactor.finish(&mut masked);
                 out = masked;
             }
-            if let Some(restored) = self.treatment.vault.as_ref().and_then(|v| v.restore(&out)) {
+            if let Some(vault) = &self.treatment.vault {
+                let mut restorer = restorer(vault, text.slot);
+                let mut restored = String::new();
+                restorer.push(&out, &mut restored);
+                restorer.finish(&mut restored);
                 out = restored;
             }
             if out != value.as_ref() {
