@@ -91,7 +91,12 @@ impl Decoder {
             "image" => Part::Image { media_type: format!("image/{}", format()), data: bytes(value, path)? },
             "audio" => Part::Audio { format: format(), data: bytes(value, path)? },
             "video" => {
-                let media_type = media::video_type(&format()).ok_or_else(unknown)?.to_owned();
+                // Bedrock was seen to take a media type in the place of its own word.
+                let format = format();
+                let media_type = match media::video_format(&format) {
+                    Some(_) => format,
+                    None => media::video_type(&format).ok_or_else(unknown)?.to_owned(),
+                };
                 Part::Video { media_type, data: bytes(value, path)? }
             }
             "document" => {

@@ -108,8 +108,19 @@ pub(super) fn plan<'c>(chat: &'c Chat, family: Family, losses: &mut Vec<Loss>) -
 }
 
 fn add<'c>(message: &'c Message, number: usize, blocks: &mut Vec<Block<'c>>, losses: &mut Vec<Loss>) {
-    for part in &message.parts {
+    let mut parts = message.parts.iter().peekable();
+    while let Some(part) = parts.next() {
         let refused = match part {
+            // Bedrock takes no cache point right behind a document; clients put a line feed between, and that
+            // one blank text it accepts.
+            Part::Text(text)
+                if !text.is_empty()
+                    && matches!(blocks.last().and_then(Block::part), Some(Part::Document { .. }))
+                    && matches!(parts.peek(), Some(Part::CachePoint { .. })) =>
+            {
+                blocks.push(Block { message: number, piece: Piece::Part(part) });
+                None
+            }
             Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => {
                 // OpenAI's clients write "" beside tool calls; nothing is lost by not saying nothing.
                 (!text.is_empty() || message.parts.len() == 1).then_some("blank text is not accepted")
