@@ -1,5 +1,11 @@
 //! Golden files: an input beside what became of it. `UPDATE=1 cargo test -p weir-dialects --test goldens` writes the
 //! outputs again and deletes those whose input is gone; a reviewer reads the difference.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests stop at what they do not expect"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,10 @@
 //! Recorded answers: Converse's into OpenAI's form, OpenAI's read where they stand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests stop at what they do not expect"
+)]
 
 mod common;
 

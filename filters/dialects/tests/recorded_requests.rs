@@ -1,5 +1,11 @@
 //! Every Converse request that Bedrock accepted, through OpenAI's form and back: equal in meaning, but for the
 //! differences listed here, each with its reason.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests stop at what they do not expect"
+)]
 
 mod common;
 

@@ -1,5 +1,11 @@
 //! Every recorded ConverseStream body, cut at every byte, gives the events and the usage that its recorded frames say;
 //! cut short or with a wrong byte it never ends well.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests stop at what they do not expect"
+)]
 
 mod common;
 

@@ -166,11 +166,11 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
         );
         let mut offered: Vec<&str> = Vec::new();
         for part in parts() {
-            if let Part::ToolCall(call) = part {
-                if !offered.contains(&call.name.as_str()) {
-                    offered.push(&call.name);
-                    write_tool(&call.name, None, None, None, blocks);
-                }
+            if let Part::ToolCall(call) = part
+                && !offered.contains(&call.name.as_str())
+            {
+                offered.push(&call.name);
+                write_tool(&call.name, None, None, None, blocks);
             }
         }
         if offered.is_empty() {

@@ -23,10 +23,10 @@ impl Renames {
     /// The name to send for a tool; remembered where it differs.
     pub(super) fn tool<'n>(&mut self, name: &'n str) -> Cow<'n, str> {
         let sent = bounded(name, is_tool_char, TOOL_MOST);
-        if let Cow::Owned(sent) = &sent {
-            if !self.0.iter().any(|(known, _)| known == sent) {
-                self.0.push((sent.clone(), name.to_owned()));
-            }
+        if let Cow::Owned(sent) = &sent
+            && !self.0.iter().any(|(known, _)| known == sent)
+        {
+            self.0.push((sent.clone(), name.to_owned()));
         }
         sent
     }

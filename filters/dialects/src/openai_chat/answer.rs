@@ -60,10 +60,10 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                 for choice in value.items() {
                     let index = choice.get("index").and_then(Value::as_u64);
                     let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
-                    if let Some(reason) = choice.get("finish_reason") {
-                        if let Some(word) = reason.as_str() {
-                            facts.finishes.push((finish_of(reason), word));
-                        }
+                    if let Some(reason) = choice.get("finish_reason")
+                        && let Some(word) = reason.as_str()
+                    {
+                        facts.finishes.push((finish_of(reason), word));
                     }
                     if let Some(message) = choice.get("message") {
                         read_texts(message, index, &mut |choice, slot, value| {

@@ -30,6 +30,26 @@ impl Default for Rules {
     }
 }
 
+impl Rules {
+    /// The rule of a model of OpenAI's by its name; the default one for all others. Measured on recorded usage:
+    /// gpt-5 and o3-mini bill one token less than the cookbook says.
+    pub fn of_model(name: &str) -> Rules {
+        let mut rules = Rules::default();
+        let starts = |heads: &[&str]| heads.iter().any(|head| name.starts_with(head));
+        if starts(&["gpt-5", "o3-mini"]) {
+            rules.per_reply = 2;
+        }
+        if starts(&["gpt-4o-mini"]) {
+            rules.image = ImageRule { base: 2833, tile: 5667 };
+        } else if starts(&["o1", "o3"]) {
+            rules.image = ImageRule { base: 75, tile: 150 };
+        } else if starts(&["gpt-3.5"]) || starts(&["gpt-4"]) && !starts(&["gpt-4o", "gpt-4.1", "gpt-4.5"]) {
+            rules.per_tool = 10;
+        }
+        rules
+    }
+}
+
 /// A counted prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -158,7 +178,8 @@ impl Sum<'_> {
                     self.exact &= value.is_null();
                     self.text(value);
                 }
-                _ => self.exact &= value.is_null(),
+                // Clients send back what answers had: `annotations: []`, `audio: null`.
+                _ => self.exact &= value.is_null() || value.kind() == Kind::Array && value.is_empty(),
             }
         }
     }

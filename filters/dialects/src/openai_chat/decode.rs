@@ -143,8 +143,8 @@ fn decode_message(message: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) ->
                     || key.is("reasoning")
                     || key.is("reasoning_content")
                     || key.is("thinking_blocks"));
-        let said = !value.is_null() && !(value.kind() == Kind::Array && value.is_empty());
-        if !known && said {
+        let silent = value.is_null() || value.kind() == Kind::Array && value.is_empty();
+        if !known && !silent {
             lose(losses, format!("{path}.{}", key.as_str()), UNKNOWN);
         }
     }

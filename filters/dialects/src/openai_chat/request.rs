@@ -200,7 +200,7 @@ fn look_at(message: Value<'_, '_>, has: &mut Has) {
                 look_at_part(part, has);
             }
         } else if key.is("tool_calls") || key.is("function_call") {
-            has.tool_history |= !value.is_null() && !(value.kind() == Kind::Array && value.is_empty());
+            has.tool_history |= !(value.is_null() || value.kind() == Kind::Array && value.is_empty());
         } else if key.is("role") {
             has.tool_history |= value.is_str("tool") || value.is_str("function");
         } else if key.is("audio") {

@@ -1,5 +1,11 @@
 //! Recorded provider traffic, and the round trip of a Converse request through OpenAI's form. Shared by tests and by
 //! the example that hands both requests to an outside validator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests stop at what they do not expect"
+)]
 #![allow(dead_code, reason = "each user takes a part of it")]
 
 use std::fs;
