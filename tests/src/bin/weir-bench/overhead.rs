@@ -76,10 +76,16 @@ async fn rounds(options: &Options) -> Result<Report, String> {
             // Another one begins each round, so that none always runs after the same neighbour.
             let variant = options.variants[(round + at) % options.variants.len()];
             eprintln!("round {} of {}: {}", round + 1, options.rounds, variant.title());
-            let (envoy, port) =
-                variants::start(variant, upstream, collector.port(), options.exchange.as_deref()).await?;
+            let start_one = async |workers: u32| {
+                let exchange = options.exchange.as_deref();
+                variants::start(variant, upstream, collector.port(), exchange, workers).await
+            };
+            let (envoy, port) = start_one(1).await?;
+            let one_worker = envoy.rss();
             let run = Run { options, envoy, port, start, inputs: &inputs };
             let figures = run.all().await.map_err(|e| format!("{}: {e}", variant.title()))?;
+            let more_workers = start_one(3).await?.0.rss();
+            report.add(variant, Metric::RssWorker, more_workers.saturating_sub(one_worker) as f64 / 2e6);
             for (metric, value) in figures.values {
                 report.add(variant, metric, value);
             }

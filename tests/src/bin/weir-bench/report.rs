@@ -26,6 +26,7 @@ pub enum Metric {
     StartUp,
     RssIdle,
     RssLoaded,
+    RssWorker,
 }
 
 impl Metric {
@@ -49,6 +50,7 @@ impl Metric {
             Self::StartUp => "start-up, ms",
             Self::RssIdle => "RSS after start, MB",
             Self::RssLoaded => "RSS after load, MB",
+            Self::RssWorker => "RSS of each further worker, MB",
         }
     }
 }
@@ -82,11 +84,13 @@ impl Report {
     }
 
     pub fn markdown(mut self, rounds: usize) -> String {
-        let pairs: Vec<(Variant, Variant)> =
-            [(Variant::Noop, Variant::Bare), (Variant::Weir, Variant::Bare), (Variant::Weir, Variant::Noop)]
-                .into_iter()
-                .filter(|(a, b)| self.variants.contains(a) && self.variants.contains(b))
-                .collect();
+        let has = |variant: &Variant| self.variants.contains(variant);
+        let last = if has(&Variant::Weir) { Variant::Weir } else { Variant::Noop };
+        let pairs: Vec<(Variant, Variant)> = [Variant::Bare, Variant::Noop]
+            .into_iter()
+            .filter(|other| has(other) && has(&last) && *other != last)
+            .map(|other| (last, other))
+            .collect();
         let mut text = String::new();
         let _ = writeln!(text, "{}\n", machine());
         let real = match self.real_text {
@@ -156,10 +160,11 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kib: f64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
     format!(
-        "Machine: {}, {cores} cores, {:.0} GB, Linux {}; Envoy {}.",
+        "Machine: {}, {cores} cores, {:.0} GB, Linux {}; Envoy {}. Load average when this was written: {}.",
         field(&read("/proc/cpuinfo"), "model name"),
         kib * 1024.0 / 1e9,
         read("/proc/sys/kernel/osrelease").trim(),
         weir_tests::harness::envoy::NEWEST,
+        read("/proc/loadavg").split(' ').take(2).collect::<Vec<_>>().join(" and "),
     )
 }

@@ -31,6 +31,7 @@ pub async fn start(
     upstream: u16,
     collector: u16,
     exchange: Option<&Path>,
+    workers: u32,
 ) -> Result<(Envoy, u16), String> {
     let mut config = EnvoyConfig::read("envoy/inject/envoy.yaml");
     match variant {
@@ -56,7 +57,11 @@ pub async fn start(
     }
     let port = free_port();
     config.port(8080, port).port(9101, upstream).port(4317, collector);
-    let envoy = Envoy::builder(config).name(&format!("bench-{variant:?}").to_lowercase()).try_start().await?;
+    let envoy = Envoy::builder(config)
+        .name(&format!("bench-{variant:?}").to_lowercase())
+        .concurrency(workers)
+        .try_start()
+        .await?;
     Ok((envoy, port))
 }
 
