@@ -21,6 +21,8 @@ const GOOD_LIFE: Duration = Duration::from_secs(30);
 /// For streams to end after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
 
+const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
+
 /// How an Envoy is started.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -98,7 +100,12 @@ fn start(plan: &Plan, bootstrap: &Path) -> Result<Child, Failure> {
     if let Some(workers) = plan.concurrency {
         command.args(["--concurrency", &workers.to_string()]);
     }
-    // The kernel ends it with this process even where no signal handler runs any more.
+    // Envoy asks the cloud's metadata service for credentials even when it has some, and begins to serve only
+    // when that has answered or timed out.
+    if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() && std::env::var_os(NO_METADATA).is_none() {
+        command.env(NO_METADATA, "true");
+    }
+    // It does not outlive this process's orderly end; after a kill it goes on serving, as gateways should.
     command.stdin(Stdio::null()).kill_on_drop(true);
     command.spawn().map_err(|why| Failure::new(format!("{}: {why}", plan.program.display())))
 }

@@ -1,6 +1,6 @@
 //! Envoy's own refusals in the shape that OpenAI clients read.
 //!
-//! Weir's answers already are in the client's dialect; they are told from Envoy's by their empty code details.
+//! Weir's answers already are in the client's dialect; they are told from Envoy's by their code details.
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLogFilter, ExtensionFilter, access_log_filter, extension_filter,
@@ -19,6 +19,8 @@ pub fn local_replies() -> LocalReplies {
     LocalReplies { config: Some(LocalReplyConfig { mappers }) }
 }
 
+/// A wasm filter's answers have the details that the filter gave, or none.
+const FROM_ENVOY: &str = "response.code_details != 'weir' && response.code_details != ''";
 const UNSERVED: &str =
     "The gateway could not serve this request: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)";
 const TOO_LARGE: &str = "The request body is larger than this gateway takes.";
@@ -26,7 +28,7 @@ const REFUSED: &str = "The gateway refused this request: %LOCAL_REPLY_BODY% (%RE
 
 fn mapper(codes: &str, message: &str, kind: &str, code: &str) -> ResponseMapper {
     let expression = ExpressionFilter {
-        expression: format!("response.code_details != '' && {codes}"),
+        expression: format!("{FROM_ENVOY} && {codes}"),
         ..Default::default()
     };
     let extension = ExtensionFilter {
