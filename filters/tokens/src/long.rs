@@ -42,9 +42,24 @@ impl Long {
         merger: &mut Merger,
         piece: &[u8],
         last: bool,
+        ids: Option<&mut Vec<u32>>,
+    ) -> Option<u64> {
+        self.advance_by((WINDOW, OVERLAP), tables, merger, piece, last, ids)
+    }
+
+    /// The same with other sizes than usual, so that tests meet seams that do not hold.
+    fn advance_by(
+        &mut self,
+        (usual, overlap): (usize, usize),
+        tables: &Tables,
+        merger: &mut Merger,
+        piece: &[u8],
+        last: bool,
         mut ids: Option<&mut Vec<u32>>,
     ) -> Option<u64> {
-        let mut window = WINDOW;
+        let mut window = usual;
+        // The furthest seam that did not hold: only a later one is progress.
+        let mut failed = 0;
         loop {
             let start = self.seam.at;
             let rest = piece.get(start..).unwrap_or_default();
@@ -56,6 +71,7 @@ impl Long {
             let first = merger.tokens().next().map_or(0, |(_, end)| end);
             if self.seam.token != 0 && self.seam.token != first {
                 let end = start + text.len();
+                failed = failed.max(start);
                 self.seam = self.before.pop().unwrap_or_default();
                 window = end - self.seam.at;
                 continue;
@@ -69,7 +85,7 @@ impl Long {
                 }
                 return Some(self.seam.count + tokens as u64);
             }
-            let limit = text.len().saturating_sub(OVERLAP);
+            let limit = text.len().saturating_sub(overlap);
             let mut next = self.seam;
             let mut from = 0;
             for (token, end) in merger.tokens() {
@@ -84,13 +100,13 @@ impl Long {
                 }
                 from = end;
             }
-            if next.at == start {
-                // One token reaches over nearly all of the window: look at more.
+            if next.at == start || next.at <= failed {
+                // One token reaches over nearly all of the window, or the same seam again: look at more.
                 window *= 2;
                 continue;
             }
             self.before.push(std::mem::replace(&mut self.seam, next));
-            window = WINDOW;
+            window = usual;
         }
     }
 
@@ -116,5 +132,46 @@ impl Long {
             seam.at -= forgotten;
         }
         forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_any_size_give_the_encoding_of_the_whole() {
+        let mut merger = Merger::default();
+        let mut fallbacks = 0;
+        let mut state = 1u32;
+        for vocabulary in crate::Vocabulary::ALL {
+            let tables = vocabulary.tables();
+            for turn in 0..3000u32 {
+                let letters = 2 + turn % 25;
+                let piece: Vec<u8> = (0..20 + turn % 200)
+                    .map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        b"etaoinshrdlucmfwypvbgkjqxz"[(state >> 16) as usize % letters as usize]
+                    })
+                    .collect();
+                merger.merge(tables, &piece);
+                let wanted: Vec<u32> = merger.tokens().map(|(token, _)| token).collect();
+                for sizes in [(4, 0), (8, 0), (9, 3), (16, 1), (32, 8)] {
+                    let (mut long, mut ids) = (Long::default(), Vec::new());
+                    let count = long.advance_by(sizes, tables, &mut merger, &piece, true, Some(&mut ids));
+                    assert_eq!(count, Some(wanted.len() as u64), "{sizes:?} {piece:?}");
+                    assert_eq!(ids, wanted, "{sizes:?} {piece:?}");
+                    // The same in growing pieces.
+                    let mut long = Long::default();
+                    for end in (0..piece.len()).step_by(3) {
+                        long.advance_by(sizes, tables, &mut merger, &piece[..end], false, None);
+                        fallbacks += usize::from(long.before.is_empty() && end > 2 * sizes.0);
+                    }
+                    let count = long.advance_by(sizes, tables, &mut merger, &piece, true, None);
+                    assert_eq!(count, Some(wanted.len() as u64), "{sizes:?} {piece:?} growing");
+                }
+            }
+        }
+        assert!(fallbacks > 100, "only {fallbacks} seams did not hold: this shows nothing");
     }
 }
