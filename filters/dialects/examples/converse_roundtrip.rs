@@ -4,6 +4,8 @@
 //!
 //! `cargo run -p weir-dialects --example converse_roundtrip`
 
+#![allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object that was just made")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

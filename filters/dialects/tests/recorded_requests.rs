@@ -169,11 +169,11 @@ fn canonical(value: &mut Value) {
             }
         }
         Value::String(text) => {
-            if text.starts_with('{') {
-                if let Ok(mut inner) = serde_json::from_str::<Value>(text) {
-                    canonical(&mut inner);
-                    *text = inner.to_string();
-                }
+            if text.starts_with('{')
+                && let Ok(mut inner) = serde_json::from_str::<Value>(text)
+            {
+                canonical(&mut inner);
+                *text = inner.to_string();
             }
         }
         Value::Array(items) => items.iter_mut().for_each(canonical),

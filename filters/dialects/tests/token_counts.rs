@@ -14,8 +14,11 @@ use serde_json::Value;
 use weir_dialects::openai_chat::{self, Rules};
 use weir_wire::json::{Limits, parse};
 
+/// Whether a count is exact, by how many tokens it misses, and what was billed.
+type Miss = (bool, i64, u64);
+
 /// Counts each recorded request: by model, how many there are and by how many tokens each was missed.
-fn missed(file: &str) -> Option<BTreeMap<String, Vec<(bool, i64, u64)>>> {
+fn missed(file: &str) -> Option<BTreeMap<String, Vec<Miss>>> {
     let folder = common::data("tokens")?;
     let o200k = tiktoken_rs::o200k_base().unwrap();
     let cl100k = tiktoken_rs::cl100k_base().unwrap();

@@ -3,7 +3,7 @@
 use weir_wire::json::{self, Kind, Limits, Writer};
 
 use super::family::Family;
-use super::names::{self, Renames};
+use super::names::{self, Documents, Renames};
 use super::turns::{Block, Piece, at};
 use crate::hub::{Invalid, Loss, Part, ToolResult};
 use crate::media;
@@ -14,8 +14,7 @@ pub(super) struct Blocks {
     pub family: Family,
     pub renames: Renames,
     pub losses: Vec<Loss>,
-    /// Names of the documents so far: Bedrock wants them unlike in the whole request.
-    pub documents: Vec<String>,
+    pub documents: Documents,
 }
 
 impl Blocks {
@@ -85,7 +84,7 @@ impl Blocks {
                     );
                     return Err(unsupported(message, &words));
                 };
-                let name = names::document(name.as_deref(), format, &mut self.documents);
+                let name = self.documents.name(name.as_deref(), format);
                 self.media("document", format, Some(&name), data);
             }
             Part::ToolCall(call) => {

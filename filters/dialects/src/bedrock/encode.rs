@@ -1,11 +1,13 @@
 //! A hub chat as a Converse request. What Converse cannot say is refused where leaving it out would change the
 //! answer's form (`n`, `logprobs`), else it is a loss.
 
+use std::collections::BTreeSet;
+
 use weir_wire::json::Writer;
 
 use super::blocks::Blocks;
 use super::family::{self, Effort, Family};
-use super::names::{self, Renames};
+use super::names::{self, Documents, Renames};
 use super::turns;
 use crate::hub::{Chat, Invalid, Loss, Part, ResponseFormat, ToolChoice};
 
@@ -45,7 +47,7 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
         family,
         renames: Renames::default(),
         losses,
-        documents: Vec::new(),
+        documents: Documents::default(),
     };
     blocks.out.begin_object();
     blocks.out.key("messages").begin_array();
@@ -164,12 +166,11 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
             "tools",
             "tools that the history calls and the request does not offer are offered without a schema",
         );
-        let mut offered: Vec<&str> = Vec::new();
+        let mut offered = BTreeSet::new();
         for part in parts() {
             if let Part::ToolCall(call) = part
-                && !offered.contains(&call.name.as_str())
+                && offered.insert(call.name.as_str())
             {
-                offered.push(&call.name);
                 write_tool(&call.name, None, None, None, blocks);
             }
         }

@@ -4,15 +4,16 @@
 //! of earlier turns never come back.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tool names that were replaced, to be restored in answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Renames(Vec<(String, String)>);
+pub struct Renames(BTreeMap<String, String>);
 
 impl Renames {
     /// The client's own name of a tool.
     pub fn original<'n>(&'n self, sent: &'n str) -> &'n str {
-        self.0.iter().find(|(name, _)| name == sent).map_or(sent, |(_, original)| original)
+        self.0.get(sent).map_or(sent, String::as_str)
     }
 
     /// Whether every tool kept its name.
@@ -24,9 +25,9 @@ impl Renames {
     pub(super) fn tool<'n>(&mut self, name: &'n str) -> Cow<'n, str> {
         let sent = bounded(name, is_tool_char, TOOL_MOST);
         if let Cow::Owned(sent) = &sent
-            && !self.0.iter().any(|(known, _)| known == sent)
+            && !self.0.contains_key(sent)
         {
-            self.0.push((sent.clone(), name.to_owned()));
+            self.0.insert(sent.clone(), name.to_owned());
         }
         sent
     }
@@ -64,15 +65,40 @@ fn hash(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// A document's name: alphanumerics, single spaces, hyphens and brackets, 1 to 200, unlike all before it. The file
-/// extension goes, because the format says it.
-pub(super) fn document(name: Option<&str>, format: &str, taken: &mut Vec<String>) -> String {
+/// Names of a request's documents so far: Bedrock wants them unlike.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    taken: BTreeSet<String>,
+    /// The next number to try for a name, so that a thousand files of one name cost a thousand steps.
+    next: BTreeMap<String, u32>,
+}
+
+impl Documents {
+    /// The name to send: alphanumerics, single spaces, hyphens and brackets, 1 to 200, unlike all before it. The file
+    /// extension goes, because the format says it.
+    pub(super) fn name(&mut self, name: Option<&str>, format: &str) -> String {
+        let base = document(name, format);
+        if self.taken.insert(base.clone()) {
+            return base;
+        }
+        let next = self.next.entry(base.clone()).or_insert(2);
+        loop {
+            let unique = format!("{base} ({next})");
+            *next = next.saturating_add(1);
+            if self.taken.insert(unique.clone()) {
+                return unique;
+            }
+        }
+    }
+}
+
+fn document(name: Option<&str>, format: &str) -> String {
     let name = name.unwrap_or("document");
     let stem = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() && extension.eq_ignore_ascii_case(format) => stem,
         _ => name,
     };
-    let mut clean = String::with_capacity(stem.len());
+    let mut clean = String::with_capacity(stem.len().min(200));
     for c in stem.chars() {
         match c {
             c if c.is_ascii_alphanumeric() || matches!(c, '-' | '(' | ')' | '[' | ']') => clean.push(c),
@@ -84,20 +110,12 @@ pub(super) fn document(name: Option<&str>, format: &str, taken: &mut Vec<String>
             _ => clean.push('-'),
         }
         // Room for a number behind it.
-        if clean.len() >= 190 {
+        if clean.len() >= 180 {
             break;
         }
     }
     let clean = clean.trim().trim_matches('-').trim();
-    let base = if clean.is_empty() { "document" } else { clean };
-    let mut unique = base.to_owned();
-    let mut number = 2u32;
-    while taken.contains(&unique) {
-        unique = format!("{base} ({number})");
-        number = number.saturating_add(1);
-    }
-    taken.push(unique.clone());
-    unique
+    if clean.is_empty() { "document".to_owned() } else { clean.to_owned() }
 }
 
 /// A label's key or value: Bedrock's characters only, cut to `most` bytes.
@@ -146,7 +164,7 @@ mod tests {
 
     #[test]
     fn document_names_are_clean_and_unlike() {
-        let mut taken = Vec::new();
+        let mut documents = Documents::default();
         for (name, clean) in [
             (Some("report.pdf"), "report"),
             (Some("report.PDF"), "report (2)"),
@@ -157,9 +175,14 @@ mod tests {
             (None, "document (2)"),
             (Some("a_b [1] (x).txt"), "a-b [1] (x)-txt"),
         ] {
-            assert_eq!(document(name, "pdf", &mut taken), clean);
+            assert_eq!(documents.name(name, "pdf"), clean);
         }
-        assert!(document(Some(&"long ".repeat(100)), "pdf", &mut taken).len() <= 200);
+        assert!(documents.name(Some(&"long ".repeat(100)), "pdf").len() <= 200);
+        // Many of one name, some of them taken by their own right.
+        let many: BTreeSet<_> = (0..20_000)
+            .map(|at| documents.name(Some(if at % 2 == 0 { "same" } else { "same (7)" }), "pdf"))
+            .collect();
+        assert_eq!(many.len(), 20_000);
     }
 
     #[test]

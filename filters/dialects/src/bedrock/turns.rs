@@ -2,9 +2,10 @@
 //! Neighbours of one role are merged, so all results of one round of tool calls stand in one user turn, before its
 //! text and in the order of their calls; what Bedrock refuses (blank texts, unsigned reasoning) is left out by name.
 
-use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
+use std::collections::BTreeMap;
 
 use super::family::Family;
+use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
 
 /// A chat laid out.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ pub(super) fn plan<'c>(chat: &'c Chat, family: Family, losses: &mut Vec<Loss>) -
             "this model's provider needs at least one message of the user that is not blank",
         ));
     }
-    let mut calls: Vec<&str> = Vec::new();
+    let mut calls = BTreeMap::new();
     for turn in &mut plan.turns {
         if turn.assistant {
             calls = calls_of(&turn.blocks);
@@ -138,21 +139,20 @@ fn add<'c>(message: &'c Message, number: usize, blocks: &mut Vec<Block<'c>>, los
     }
 }
 
-fn calls_of<'c>(blocks: &[Block<'c>]) -> Vec<&'c str> {
+/// The place of each call of a turn, by its id.
+fn calls_of<'c>(blocks: &[Block<'c>]) -> BTreeMap<&'c str, usize> {
     let parts = blocks.iter().filter_map(Block::part);
     let ids = parts.filter_map(|part| match part {
         Part::ToolCall(call) => Some(call.id.as_str()),
         _ => None,
     });
-    ids.collect()
+    ids.enumerate().map(|(place, id)| (id, place)).collect()
 }
 
 /// Puts results first, in the order of their calls. A cache point stays behind the block that it follows.
-fn order_results(turn: &mut Turn<'_>, calls: &[&str]) {
+fn order_results(turn: &mut Turn<'_>, calls: &BTreeMap<&str, usize>) {
     let rank = |block: &Block<'_>| match block.part() {
-        Some(Part::ToolResult(result)) => {
-            Some(calls.iter().position(|id| *id == result.id).unwrap_or(calls.len()))
-        }
+        Some(Part::ToolResult(result)) => Some(calls.get(result.id.as_str()).copied().unwrap_or(calls.len())),
         Some(Part::CachePoint { .. }) => None,
         _ => Some(usize::MAX),
     };

@@ -239,6 +239,7 @@ fn member_range(payload: &[u8], member: Range<usize>) -> Range<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, reason = "ranges that the reader gave")]
 mod tests {
     use super::*;
 

@@ -155,6 +155,7 @@ pub fn stream_error(failure: &Failure, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, reason = "ranges that the reader gave")]
 mod tests {
     use super::super::{Slot, read_chunk};
     use super::*;

@@ -1,0 +1,177 @@
+//! Bytes that nobody meant: golden inputs with seeded damage. Whatever comes, nothing panics, and whatever is written
+//! is JSON that the strict parser accepts.
+#![allow(clippy::unwrap_used, reason = "tests stop at what they do not expect")]
+
+use std::fs;
+use std::path::Path;
+
+use weir_dialects::{bedrock, openai_chat, openai_completions};
+use weir_wire::json::{Limits, parse};
+use weir_wire::splice::Splices;
+
+/// Marsaglia's xorshift: the same damage on every run.
+struct Damage(u64);
+
+impl Damage {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// Damages a text: values of other kinds, keys swapped, pieces cut out, doubled, or broken.
+    fn apply(&mut self, text: &str) -> Vec<u8> {
+        const VALUES: &[&str] =
+            &["null", "[]", "{}", "7", "-1", "\"\"", "\"x\"", "true", "1e400", "[[]]", "{\"a\":{}}"];
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len());
+            match self.below(5) {
+                0 => {
+                    let end = (at + self.below(30)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+                1 => bytes = replaced_value(&bytes, at, VALUES.get(self.below(VALUES.len())).unwrap_or(&"0")),
+                2 => *bytes.get_mut(at).unwrap_or(&mut 0) ^= 1 << self.below(8),
+                3 => {
+                    let end = (at + self.below(60)).min(bytes.len());
+                    let piece = bytes.get(at..end).unwrap_or_default().to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                _ => bytes = replaced_value(&bytes, at, VALUES.get(self.below(VALUES.len())).unwrap_or(&"0")),
+            }
+        }
+        bytes
+    }
+}
+
+/// Another value after the next colon, so that the document stays well formed more often than not.
+fn replaced_value(bytes: &[u8], from: usize, value: &str) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let Ok(doc) = parse(text.as_bytes(), &Limits::default()) else { return bytes.to_vec() };
+    let mut ranges = Vec::new();
+    collect(doc.root(), &mut ranges);
+    let Some(range) = ranges.into_iter().find(|range| range.start >= from) else { return bytes.to_vec() };
+    let mut edits = Splices::new();
+    edits.replace(range, value.as_bytes().to_vec());
+    edits.apply(text.as_bytes()).unwrap()
+}
+
+fn collect(value: weir_wire::json::Value<'_, '_>, ranges: &mut Vec<std::ops::Range<usize>>) {
+    ranges.push(value.range());
+    value.items().for_each(|item| collect(item, ranges));
+    value.members().for_each(|(_, member)| collect(member, ranges));
+}
+
+fn inputs(suite: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(suite);
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut inputs: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "json")).collect();
+    inputs.sort();
+    inputs.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+fn is_json(bytes: &[u8]) {
+    let written = parse(bytes, &Limits { depth: 256, ..Limits::default() });
+    assert!(written.is_ok(), "{:?} in {}", written.err(), String::from_utf8_lossy(bytes));
+}
+
+#[test]
+fn damaged_chat_requests_do_no_harm() {
+    let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
+    let mut carried = 0;
+    for input in inputs("chat_to_converse") {
+        for _ in 0..800 {
+            let body = damage.apply(&input);
+            let Ok(doc) = parse(&body, &Limits::default()) else { continue };
+            openai_chat::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            let counted = openai_chat::prompt_tokens(&doc, &mut |text| text.len() as u64);
+            assert!(counted.tokens < 1_000_000);
+            openai_chat::overhead(&doc);
+            openai_chat::byte_bound(&doc);
+            _ = openai_completions::read(&doc);
+            if let Ok(request) = openai_chat::read(&doc) {
+                let mut edits = Splices::new();
+                request.set_model("other", &mut edits);
+                request.set_ceiling(5, &mut edits);
+                request.set_include_usage(&mut edits);
+                let edited = edits.apply(&body).unwrap();
+                is_json(&edited);
+                let doc = parse(&edited, &Limits::default()).unwrap();
+                let again = openai_chat::read(&doc).unwrap();
+                assert!(again.include_usage && again.ceiling().unwrap() <= 5 && again.model_name == "other");
+            }
+            let Ok((chat, _)) = openai_chat::decode(&doc) else { continue };
+            is_json(&openai_chat::encode(&chat, true).0);
+            if let Ok(encoded) = bedrock::encode(&chat, &chat.model) {
+                carried += 1;
+                is_json(&encoded.body);
+                assert!(encoded.path.is_ascii());
+            }
+        }
+    }
+    assert!(carried > 2_000, "only {carried} were carried: the damage is too great to test anything");
+}
+
+#[test]
+fn damaged_converse_bodies_do_no_harm() {
+    let mut damage = Damage(0x1234_5678_9abc_def1);
+    let context = openai_chat::AnswerContext { id: "i".into(), created: 1, model: "m".into() };
+    for input in inputs("converse_answer_to_chat").into_iter().chain(inputs("converse_to_chat")) {
+        for _ in 0..1_000 {
+            let body = damage.apply(&input);
+            match bedrock::decode_answer(&body, &bedrock::Renames::default()) {
+                Ok(answer) => is_json(&openai_chat::encode_answer(&answer, &context)),
+                Err(failure) => is_json(&openai_chat::failure(&failure)),
+            }
+            _ = openai_chat::decode_answer(&body);
+            is_json(&openai_chat::failure(&bedrock::decode_error(400, None, &body)));
+            is_json(&openai_chat::failure(&openai_chat::decode_error(400, &body)));
+            _ = openai_chat::read_chunk(&body);
+            let Ok(doc) = parse(&body, &Limits::default()) else { continue };
+            if let Ok((chat, _)) = bedrock::decode(&doc, "m", false) {
+                is_json(&openai_chat::encode(&chat, false).0);
+                if let Ok(encoded) = bedrock::encode(&chat, "m") {
+                    is_json(&encoded.body);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_great_many_of_one_kind_cost_no_more_than_their_number() {
+    // Were any of it quadratic, this would take minutes.
+    let calls: Vec<_> = (0..30_000)
+        .map(|at| {
+            format!(
+                r#"{{"id":"call {at}","type":"function","function":{{"name":"tool {at}","arguments":""}}}}"#
+            )
+        })
+        .collect();
+    let results: Vec<_> = (0..30_000)
+        .map(|at| format!(r#"{{"role":"tool","tool_call_id":"call {}","content":"r"}}"#, 29_999 - at))
+        .collect();
+    let files = r#"{"type":"file","file":{"filename":"a.txt","file_data":"data:;base64,AAAA"}}"#;
+    let files = vec![files; 10_000].join(",");
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":[{files}]}},{{"role":"assistant","tool_calls":[{}]}},{}]}}"#,
+        calls.join(","),
+        results.join(",")
+    );
+    let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+    let (chat, _) = openai_chat::decode(&doc).unwrap();
+    let encoded = bedrock::encode(&chat, "m").unwrap();
+    let text = String::from_utf8(encoded.body).unwrap();
+    let first = text.find("\"toolResult\"").unwrap();
+    let id = "{\"toolUseId\":\"call_0-";
+    assert!(
+        text.get(first..).unwrap().starts_with(&format!("\"toolResult\":{id}")),
+        "results follow their calls"
+    );
+}
