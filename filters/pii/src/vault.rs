@@ -172,6 +172,7 @@ pub(crate) fn parse(text: &[u8]) -> Parsed {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

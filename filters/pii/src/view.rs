@@ -34,7 +34,7 @@ impl<'t> View<'t> {
         let mut anchors: Vec<(u32, u32)> = Vec::new();
         let (mut at, mut hidden) = (0, 0);
         while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-            let plain = rest.bytes().position(|byte| byte >= 0x80).unwrap_or(rest.len());
+            let plain = ascii_run(rest.as_bytes());
             if plain > 0 {
                 bytes.extend_from_slice(rest.as_bytes().get(..plain).unwrap_or_default());
                 at += plain;
@@ -137,6 +137,26 @@ impl<'t> View<'t> {
     }
 }
 
+/// Bytes of ASCII at the start, eight a step.
+fn ascii_run(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let high = u64::from_le_bytes(*word) & 0x8080_8080_8080_8080;
+        if high != 0 {
+            return at + (high.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at + tail.iter().position(|byte| *byte >= 0x80).unwrap_or(tail.len())
+}
+
+/// Whether a character is a Chinese, Japanese or Korean one that is its own folded form: what texts in these
+/// scripts consist of, told without a table.
+pub(crate) fn plainly_wide(c: char) -> bool {
+    matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+}
+
 /// Whether a character is not seen: it neither separates nor joins for a reader.
 pub(crate) fn invisible(c: char) -> bool {
     matches!(c,
@@ -167,18 +187,23 @@ pub(crate) fn look_alike(c: char) -> Option<char> {
 
 /// The byte that stands for a character; none for an invisible one.
 fn fold(c: char) -> Option<u8> {
+    if plainly_wide(c) {
+        return Some(WIDE);
+    }
     if invisible(c) {
         return None;
     }
     Some(match look_alike(c) {
         Some(ascii) => ascii as u8,
-        None if !c.is_alphanumeric() => OTHER,
+        // General punctuation is common in prose and needs no table.
+        None if matches!(c, '\u{2010}'..='\u{206f}') || !c.is_alphanumeric() => OTHER,
         None if c >= '\u{2e80}' => WIDE,
         None => LETTER,
     })
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

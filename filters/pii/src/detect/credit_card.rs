@@ -148,6 +148,7 @@ fn luhn(number: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::vectors::{check, marked};
 

@@ -108,6 +108,7 @@ fn top_level(view: &View<'_>, label: usize, end: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::vectors::{check, marked};
 

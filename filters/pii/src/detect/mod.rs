@@ -76,6 +76,7 @@ impl Kind {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(crate) mod vectors {
     use std::rc::Rc;
 

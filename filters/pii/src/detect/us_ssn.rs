@@ -137,6 +137,7 @@ fn named(view: &View<'_>, from: usize, to: usize) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::vectors::{check, marked};
 

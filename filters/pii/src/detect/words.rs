@@ -2,7 +2,7 @@
 //! kind and length is one space, look-alike characters are alike, invisible ones do not count. Composed and
 //! decomposed accents are different words here.
 
-use crate::view::{INVISIBLE, invisible, look_alike};
+use crate::view::{INVISIBLE, invisible, look_alike, plainly_wide};
 use crate::{Action, Finding, Kind};
 
 /// Bytes of white space in a row that are one space; more are a break, since a match has to be bounded.
@@ -74,18 +74,11 @@ impl Words {
                 continue;
             }
             let Some(rest) = text.get(at..) else { continue };
-            let Some(Letter::Is(first, _)) = Letters::new(rest).next() else { continue };
-            let Some(initial) = first.clone().next() else { continue };
-            if invisible(rest.chars().next().unwrap_or_default()) {
-                continue;
-            }
+            let Some(initial) = initial(rest) else { continue };
             let from = self.words.partition_point(|word| word.folded.first() < Some(&initial));
             let same = self.words.iter().skip(from).take_while(|word| word.folded.first() == Some(&initial));
-            let mut free = None;
-            for word in same {
-                // Looked up once, and only where a word may start at all.
-                let free = *free.get_or_insert_with(|| !joins(before(text, at), initial));
-                if !free {
+            for (index, word) in same.enumerate() {
+                if index == 0 && joins(before(text, at), initial) {
                     break;
                 }
                 match word.at(rest, last) {
@@ -135,6 +128,15 @@ impl Word {
             _ => Outcome::Yes(end),
         }
     }
+}
+
+/// The folded first character; none where nothing visible starts.
+fn initial(text: &str) -> Option<char> {
+    let c = text.chars().next()?;
+    if plainly_wide(c) {
+        return Some(c);
+    }
+    if invisible(c) { None } else { look_alike(c).unwrap_or(c).to_lowercase().next() }
 }
 
 /// Whether two neighbours are inside one word. Scripts without spaces have no such inside.
@@ -201,6 +203,7 @@ impl<'t> Letters<'t> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::rc::Rc;
 

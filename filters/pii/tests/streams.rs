@@ -1,0 +1,243 @@
+//! Streams equal batch: hiding and restoring give the same text however it was cut, and hold little back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use weir_pii::{Action, DETECTORS, Finding, Kind, Redactor, Rule, Set, Vault, find};
+
+fn everything(action: Action) -> Rc<Set> {
+    let find = DETECTORS.iter().map(|detector| detector.id.to_owned()).collect();
+    let words = ["Project Bluebird", "Übersee", "bird", "青い鳥", "111"].map(str::to_owned).to_vec();
+    Rc::new(Set::new(&[Rule { find, words, action }]).unwrap())
+}
+
+fn batch(set: &Set, text: &str) -> String {
+    let mut findings = Vec::new();
+    find(set, text, &mut findings);
+    let (mut out, mut at) = (String::new(), 0);
+    for Finding { kind, range, action } in findings {
+        if action != Action::Report {
+            out += &text[at..range.start];
+            out += kind.mask();
+            at = range.end;
+        }
+    }
+    out + &text[at..]
+}
+
+fn streamed(set: &Rc<Set>, pieces: &[&str]) -> String {
+    let (mut redactor, mut out) = (Redactor::new(set.clone()), String::new());
+    for piece in pieces {
+        redactor.push(piece, &mut out);
+        // What is invisible or white around a value may come on top of the value itself.
+        assert!(redactor.held() <= set.tail() + 128, "{} held", redactor.held());
+    }
+    redactor.finish(&mut out);
+    assert_eq!(redactor.held(), 0);
+    out
+}
+
+fn cuts(text: &str) -> impl Iterator<Item = usize> + '_ {
+    (0..=text.len()).filter(|at| text.is_char_boundary(*at))
+}
+
+fn by_character(text: &str) -> Vec<&str> {
+    text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect()
+}
+
+fn agrees(set: &Rc<Set>, text: &str) {
+    let expected = batch(set, text);
+    assert_eq!(streamed(set, &[text]), expected, "{text:?}");
+    assert_eq!(streamed(set, &by_character(text)), expected, "{text:?} by character");
+    for at in cuts(text) {
+        assert_eq!(streamed(set, &[&text[..at], &text[at..]]), expected, "{text:?} split at {at}");
+    }
+}
+
+fn salad(most: usize) -> impl Strategy<Value = String> {
+    let token = prop_oneof![
+        4 => prop::sample::select(vec![
+            "4111111111111111", "4111", "1111", "111", "11", "1", "4", "5", "0", "078", "05", "1120", "078-05-1120", "078051120", "378282246310005",
+            "john", "example", ".com", "com", "@", ".", "-", " ", " ", "  ", "/", "_", "+", ",", "\n", "SSN", "social security", "xn--a", "x",
+            "Project", "Bluebird", "bluebird", "bird", "Übersee", "ü", "é", "青い鳥", "青", "漢字", "１", "＠", "．", "[", "]",
+        ]),
+        1 => prop::sample::select(vec![
+            "\u{200b}", "\u{ad}", "\u{200b}\u{200b}\u{200b}", "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}", "\u{a0}", "\u{3000}", "…", "😀",
+        ]),
+    ];
+    prop::collection::vec(token, 0..most).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn a_masked_stream_is_the_masked_text_at_every_split(text in salad(14)) {
+        agrees(&everything(Action::Mask), &text);
+    }
+
+    #[test]
+    fn findings_that_change_the_text_are_sorted_and_apart(text in salad(30)) {
+        let mut findings = Vec::new();
+        find(&everything(Action::Tokenize), &text, &mut findings);
+        prop_assert!(findings.is_sorted_by_key(|finding| finding.range.start));
+        let mut end = 0;
+        for finding in findings.iter().filter(|finding| finding.action != Action::Report) {
+            prop_assert!(finding.range.start >= end && !finding.range.is_empty());
+            prop_assert!(text.get(finding.range.clone()).is_some());
+            end = finding.range.end;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn a_long_stream_is_the_text_too(text in salad(160), sizes in prop::collection::vec(1usize..40, 1..20)) {
+        let set = everything(Action::Mask);
+        let expected = batch(&set, &text);
+        prop_assert_eq!(streamed(&set, &by_character(&text)), expected.clone());
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for size in sizes.iter().cycle() {
+            let mut end = (at + size).min(text.len());
+            while !text.is_char_boundary(end) {
+                end += 1;
+            }
+            pieces.push(&text[at..end]);
+            at = end;
+            if at == text.len() {
+                break;
+            }
+        }
+        prop_assert_eq!(streamed(&set, &pieces), expected);
+    }
+}
+
+#[test]
+fn long_runs_pass_with_bounded_memory_and_equal_result() {
+    let set = everything(Action::Mask);
+    for unit in [
+        "a",
+        "1",
+        "1 ",
+        "4111 1111 ",
+        "4 1 ",
+        "a.",
+        "a@",
+        "@",
+        "\u{200b}",
+        "1\u{200b}",
+        "é",
+        "漢",
+        " ",
+        "j@x.com.",
+        "-",
+        "078-05-",
+    ] {
+        let text = unit.repeat(1500 / unit.len());
+        let expected = batch(&set, &text);
+        assert_eq!(streamed(&set, &by_character(&text)), expected, "{unit:?}");
+        assert_eq!(streamed(&set, &[&text]), expected, "{unit:?}");
+    }
+}
+
+#[test]
+fn prose_is_held_back_by_a_word_at_most() {
+    let (mut redactor, mut out) = (Redactor::new(everything(Action::Mask)), String::new());
+    let text = "The quick brown fox jumps over the lazy dog, and then it slept for a while; nobody knew why it did. ";
+    for piece in by_character(text) {
+        redactor.push(piece, &mut out);
+        assert!(redactor.held() <= 6, "{} held after {out:?}", redactor.held());
+    }
+    assert_eq!(out, text);
+}
+
+#[test]
+fn a_blocked_kind_is_told_and_its_value_masked() {
+    let rule = |find: &str, action| Rule { find: vec![find.to_owned()], words: Vec::new(), action };
+    let set = Set::new(&[
+        rule("email", Action::Mask),
+        rule("us_ssn", Action::Block),
+        rule("credit_card", Action::Report),
+    ])
+    .unwrap();
+    let (mut redactor, mut out) = (Redactor::new(Rc::new(set)), String::new());
+    redactor.push("a@b.co, 4111111111111111, ", &mut out);
+    assert_eq!(redactor.blocked(), None);
+    redactor.push("078-05-1120 and so on", &mut out);
+    assert_eq!(redactor.blocked().map(Kind::name), Some("us_ssn"));
+    redactor.finish(&mut out);
+    assert_eq!(out, "[EMAIL], 4111111111111111, [US_SSN] and so on");
+    let counts: Vec<_> = redactor.counts().iter().map(|(kind, count)| (kind.name(), *count)).collect();
+    assert_eq!(counts, [("email", 1), ("credit_card", 1), ("us_ssn", 1)]);
+}
+
+fn vault() -> Vault {
+    let mut vault = Vault::new();
+    vault.reserve("typed by the client: [EMAIL_2]");
+    for (kind, value) in [
+        ("email", "jane@example.com"),
+        ("email", "j@x.co"),
+        ("us_ssn", "078-05-1120"),
+        ("word", "a \"b\"\n[EMAIL_1]"),
+    ] {
+        vault.placeholder(Kind::of(kind).unwrap_or(Kind::WORD), value);
+    }
+    vault
+}
+
+fn restored(vault: &Vault, pieces: &[&str]) -> String {
+    let (mut restorer, mut out) = (vault.restorer(), String::new());
+    for piece in pieces {
+        restorer.push(piece, &mut out);
+        assert!(restorer.held() < "[CREDIT_CARD_999999]".len());
+    }
+    restorer.finish(&mut out);
+    out
+}
+
+#[test]
+fn values_come_back_at_every_split() {
+    let vault = vault();
+    let text =
+        "[EMAIL_1], [EMAIL_2], [EMAIL_3]! [[US_SSN_1]] [EMAIL_1 [EMAIL_12] [] [E [WORD_1][EMAIL_1][EMAIL_";
+    let expected = "jane@example.com, [EMAIL_2], j@x.co! [078-05-1120] [EMAIL_1 [EMAIL_12] [] [E a \"b\"\n[EMAIL_1]jane@example.com[EMAIL_";
+    assert_eq!(vault.restore(text).unwrap(), expected);
+    assert_eq!(restored(&vault, &by_character(text)), expected);
+    for first in cuts(text) {
+        for second in (first..=text.len()).step_by(3) {
+            assert_eq!(restored(&vault, &[&text[..first], &text[first..second], &text[second..]]), expected);
+        }
+    }
+}
+
+#[test]
+fn values_inside_json_are_escaped() {
+    let (mut restorer, mut out) = (vault().restorer().in_json(), String::new());
+    restorer.push("{\"to\":\"[EMAIL_1]\",\"what\":\"[WORD_1]\"}", &mut out);
+    restorer.finish(&mut out);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json, serde_json::json!({"to": "jane@example.com", "what": "a \"b\"\n[EMAIL_1]"}));
+}
+
+proptest! {
+    #[test]
+    fn restoring_any_text_is_the_same_at_every_split(
+        tokens in prop::collection::vec(prop::sample::select(vec!["[", "]", "EMAIL", "_", "1", "3", "[EMAIL_1]", "[US_SSN_1", "[WORD_", "é", "[CREDIT_CARD_1]", "0"]), 0..14)
+    ) {
+        let (vault, text) = (vault(), tokens.concat());
+        let expected = vault.restore(&text).unwrap_or_else(|| text.clone());
+        for at in cuts(&text) {
+            prop_assert_eq!(&restored(&vault, &[&text[..at], &text[at..]]), &expected);
+        }
+        prop_assert_eq!(restored(&vault, &by_character(&text)), expected);
+    }
+}
