@@ -22,6 +22,8 @@ pub struct ModuleFile {
     /// Where copies go; `None` when gateways have the file themselves.
     copies: Option<PathBuf>,
     stamp: Option<(SystemTime, u64)>,
+    /// Seen once and not taken yet: a file that is still being written changes between two looks.
+    fresh: Option<(SystemTime, u64)>,
     hash: String,
 }
 
@@ -29,12 +31,12 @@ impl ModuleFile {
     /// A module on this machine, for gateways on this machine.
     pub fn here(file: &Path, data: &Path) -> Self {
         let copies = std::path::absolute(data.join("modules")).unwrap_or_else(|_| data.join("modules"));
-        Self { file: file.to_owned(), copies: Some(copies), stamp: None, hash: String::new() }
+        Self { file: file.to_owned(), copies: Some(copies), stamp: None, fresh: None, hash: String::new() }
     }
 
     /// A module that every gateway has at this place in its own file system.
     pub fn in_gateways(file: &Path) -> Self {
-        Self { file: file.to_owned(), copies: None, stamp: None, hash: String::new() }
+        Self { file: file.to_owned(), copies: None, stamp: None, fresh: None, hash: String::new() }
     }
 
     /// SHA-256 of the module, hex; empty when only gateways have it.
@@ -54,6 +56,10 @@ impl ModuleFile {
             .map_err(|why| Failure::new(format!("module {}: {why}", self.file.display())));
         match stamp {
             Ok(stamp) if self.stamp == Some(stamp) => None,
+            Ok(stamp) if self.stamp.is_some() && self.fresh != Some(stamp) => {
+                self.fresh = Some(stamp);
+                None
+            }
             Ok(stamp) => {
                 let before = self.hash.clone();
                 match self.copy(&copies) {

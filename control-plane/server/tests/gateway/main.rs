@@ -1,0 +1,7 @@
+//! The control plane against real Envoys: what they accept, how soon a change is in force, what survives.
+
+mod accepted;
+mod changes;
+mod refusals;
+mod setup;
+mod upgrade;
