@@ -120,6 +120,8 @@ fn a_long_run_cut_anywhere_counts_as_the_whole() {
         for (head, fragment, tail) in [
             ("中", "AB", "c's"),
             (" ", "word", "'S"),
+            // The last token is "n't", so that the apostrophe must wait for its letter.
+            ("", "isn", "'t"),
             ("x\n", "  \n", " y"),
             ("x", " ", "y"),
             ("", "=-/", "/\n\n/ "),
