@@ -1,0 +1,1006 @@
+//! A seeded discrete-event simulation of the shipped crates: processes of several VMs with one shared store each, the
+//! ledger with its log on a disk that may lose what was not synced, and a network that loses, repeats, delays and
+//! reorders. VMs interleave between any two operations of a neighbour on the shared store. What it is not: a model of
+//! the protocol. Every decision is the crates' own; this file only moves bytes and time, breaks things, and keeps the
+//! providers' books.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use prost::Message;
+use weir_lease::mutant::{self, Mutant};
+use weir_lease::{
+    Code, Hold, Instance, LedgerLost, Lessee, MS, Method, Mismatch, Need, Record, Reserve, SECOND, Setup,
+};
+use weir_lease::{SharedData, Unit};
+use weir_ledger::{BudgetDef, Core, Frames, Params, Reply, Request, Status, Time, WindowKind, recover};
+
+/// 2026-01-05 10:00:40 UTC, a Monday: minute windows turn over 20 s into a run.
+const EPOCH_MS: u64 = 1_767_607_240_000;
+
+/// xorshift64*: the same numbers for the same seed everywhere.
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    pub fn within(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    pub fn chance(&mut self, percent: f64) -> bool {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64 * 100.0 < percent
+    }
+}
+
+/// What a run is made of; percentages are chances per message, operation or second.
+#[derive(Clone)]
+pub struct Plan {
+    pub processes: usize,
+    pub vms: usize,
+    pub budgets: Vec<BudgetDef>,
+    /// Requests per second and VM; 0 with `clients` instead.
+    pub rate: f64,
+    /// Clients in all that send the next request when the last is done.
+    pub clients: usize,
+    pub seconds: u64,
+    /// Reservation of a request, and what of it is billed, in percent.
+    pub reserve: (u64, u64),
+    pub billed: (u64, u64),
+    pub duration_ms: (u64, u64),
+    pub loss: f64,
+    pub duplicate: f64,
+    pub slow: f64,
+    pub interleave: f64,
+    pub trap: f64,
+    pub kill: f64,
+    pub stall: f64,
+    pub partition: f64,
+    pub crash: f64,
+    pub limits: f64,
+    pub unknown: f64,
+    pub lost: LedgerLost,
+    /// Stop when every client was refused as terminal.
+    pub until_spent: bool,
+}
+
+/// What a run has shown.
+#[derive(Default, Debug, Clone)]
+pub struct Outcome {
+    pub admitted: u64,
+    pub waited: u64,
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Refused while the true room was at least the need and 2 % of the limit.
+    pub falsely: u64,
+    /// Breaches of an invariant, the first ones in words.
+    pub breaches: Vec<String>,
+    /// By instance and window: what providers billed.
+    pub billed: BTreeMap<(String, u64), u128>,
+    pub syncs: u64,
+    pub acquires: u64,
+    pub recalls: u64,
+    pub healed: u64,
+    pub settled: u64,
+    pub stranded: u64,
+    pub held: u64,
+    pub leased: u64,
+    pub presumed: u64,
+    pub longest_wait_ms: u64,
+    pub seconds: u64,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy, Debug)]
+struct VmId {
+    process: usize,
+    life: u32,
+    vm: usize,
+    vm_life: u32,
+}
+
+enum Event {
+    Tick(VmId),
+    Arrive(VmId),
+    Client(usize),
+    End(VmId, u64),
+    ToLedger { call: u64, method: Method, body: Vec<u8> },
+    Reply { to: VmId, id: u32, result: Result<Vec<u8>, u32> },
+    LedgerTick(u32),
+    LedgerStart,
+    Chaos,
+    NewVm(VmId),
+    NewProcess(usize),
+    Kill(usize, u32),
+}
+
+struct Trap;
+
+#[derive(Default)]
+struct Memory {
+    values: BTreeMap<String, (Vec<u8>, u32)>,
+    version: u32,
+}
+
+struct InFlight {
+    hold: Hold,
+    actual: Vec<u64>,
+    client: Option<usize>,
+}
+
+struct Vm {
+    id: VmId,
+    lessee: Lessee,
+    holds: BTreeMap<u64, InFlight>,
+    waiting: BTreeMap<u64, (Vec<Need>, u64, Option<usize>)>,
+    stalled: u64,
+    dead: bool,
+    /// When its timer fires next, apart from its heartbeat.
+    tick_at: u64,
+}
+
+struct Process {
+    life: u32,
+    alive: bool,
+    memory: Rc<RefCell<Memory>>,
+    vms: Vec<Rc<RefCell<Vm>>>,
+    partition: u64,
+    /// Added to the time that this process sees.
+    skew: u64,
+    draining: bool,
+}
+
+struct Ledger {
+    core: Core,
+    log: Vec<u8>,
+    frames: Frames,
+    synced: usize,
+    up: bool,
+    life: u32,
+    skew: i64,
+    due: u64,
+}
+
+/// What everything in a run shares.
+struct Common {
+    plan: Plan,
+    rng: RefCell<Rng>,
+    now: Cell<u64>,
+    queue: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
+    events: RefCell<BTreeMap<u64, Event>>,
+    sequence: Cell<u64>,
+    out: RefCell<Outcome>,
+    next_request: Cell<u64>,
+    quiet: Cell<bool>,
+    /// Highest limit that each budget ever had.
+    limits: RefCell<BTreeMap<String, u64>>,
+    spent: RefCell<Vec<bool>>,
+}
+
+impl Common {
+    fn after(&self, ns: u64, event: Event) {
+        let sequence = self.sequence.get() + 1;
+        self.sequence.set(sequence);
+        self.queue.borrow_mut().push(Reverse((self.now.get() + ns, sequence)));
+        self.events.borrow_mut().insert(sequence, event);
+    }
+
+    fn breach(&self, what: String) {
+        let breaches = &mut self.out.borrow_mut().breaches;
+        if breaches.len() < 5 {
+            breaches.push(format!("{} ms: {what}", self.now.get() / MS));
+        }
+    }
+
+    fn chance(&self, percent: f64) -> bool {
+        percent > 0.0 && self.rng.borrow_mut().chance(percent)
+    }
+
+    fn within(&self, range: (u64, u64)) -> u64 {
+        self.rng.borrow_mut().within(range.0, range.1)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let budgets = &self.plan.budgets;
+        let full = self.within(self.plan.reserve);
+        let mut needs = Vec::new();
+        for def in budgets {
+            if budgets.len() > 1 && self.chance(30.0) {
+                continue;
+            }
+            let full = if def.unit == Unit::Requests { 1 } else { full };
+            let subject =
+                if def.each.is_empty() { String::new() } else { format!("s{}", self.within((0, 2))) };
+            let instance = Instance::new(&def.name, def.unit, &subject, &def.definition);
+            needs.push(Need::whole(instance, full, self.plan.lost));
+        }
+        needs
+    }
+
+    /// A request was admitted: the provider bills it, come what may.
+    fn admit(&self, vm: &mut Vm, request: u64, needs: &[Need], hold: Hold, client: Option<usize>) {
+        let share = self.within(self.plan.billed);
+        let mut out = self.out.borrow_mut();
+        out.admitted += 1;
+        let mut actual = Vec::new();
+        let mut over = Vec::new();
+        for ((need, amount), wid) in needs.iter().zip(hold.amounts()).zip(hold.windows()) {
+            let cost = (amount * share).div_ceil(100).min(amount);
+            actual.push(cost);
+            let name = format!("{}/{}", need.instance.budget, need.instance.subject);
+            let billed = out.billed.entry((name.clone(), wid)).or_default();
+            *billed += u128::from(cost);
+            let limit = self.limits.borrow().get(&need.instance.budget).copied().unwrap_or(0);
+            if *billed > u128::from(limit) {
+                over.push(format!("{name} in window {wid}: billed {billed} of {limit}"));
+            }
+        }
+        drop(out);
+        for text in over {
+            self.breach(text);
+        }
+        let duration = self.within(self.plan.duration_ms) * MS;
+        self.after(duration, Event::End(vm.id, request));
+        vm.holds.insert(request, InFlight { hold, actual, client });
+    }
+}
+
+/// The shared store of a process as one VM's operation sees it.
+struct Host<'a> {
+    common: &'a Rc<Common>,
+    memory: Rc<RefCell<Memory>>,
+    peers: Vec<Rc<RefCell<Vm>>>,
+    skew: u64,
+    depth: u32,
+}
+
+impl Host<'_> {
+    /// Lets something else happen between two operations.
+    fn disturb(&mut self) {
+        if self.depth == 0 && self.common.chance(self.common.plan.trap / 100.0) {
+            resume_unwind(Box::new(Trap));
+        }
+        if self.depth > 0 || !self.common.chance(self.common.plan.interleave) {
+            return;
+        }
+        let at = self.common.rng.borrow_mut().below(self.peers.len() as u64) as usize;
+        let peer = Rc::clone(&self.peers[at]);
+        let Ok(mut peer) = peer.try_borrow_mut() else { return };
+        if peer.dead || peer.stalled > self.common.now.get() {
+            return;
+        }
+        let mut host = Host {
+            common: self.common,
+            memory: Rc::clone(&self.memory),
+            peers: Vec::new(),
+            skew: self.skew,
+            depth: self.depth + 1,
+        };
+        let now = self.common.now.get() + self.skew;
+        let choice = self.common.rng.borrow_mut().below(3);
+        match choice {
+            0 => {}
+            1 => {
+                peer.lessee.tick(now, &mut host);
+                return;
+            }
+            _ => {
+                if let Some((_, request)) = peer.holds.pop_first() {
+                    peer.lessee.settle(now, &mut host, request.hold, &request.actual);
+                    if let Some(client) = request.client {
+                        self.common.after(MS, Event::Client(client));
+                    }
+                }
+                return;
+            }
+        }
+        if !self.common.quiet.get() && self.common.plan.clients == 0 {
+            request(self.common, &mut peer, &mut host, now, None);
+        }
+    }
+
+    fn check(&self, key: &str, value: &[u8]) {
+        if !key.starts_with("weir/1/b/") {
+            return;
+        }
+        let Some(record) = Record::decode(value) else {
+            self.common.breach(format!("{key} cannot be read"));
+            return;
+        };
+        for vector in [record.now, record.prev] {
+            if vector.u + vector.h > vector.g.saturating_sub(vector.r) {
+                self.common.breach(format!("I2 at {key}: {vector:?}"));
+            }
+        }
+    }
+}
+
+impl SharedData for Host<'_> {
+    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.disturb();
+        self.memory.borrow().values.get(key).cloned()
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
+        self.disturb();
+        self.check(key, value);
+        let mut memory = self.memory.borrow_mut();
+        let found = memory.values.get(key).map(|(_, version)| *version);
+        if let (Some(cas), Some(found)) = (cas, found)
+            && cas != found
+        {
+            return Err(Mismatch);
+        }
+        memory.version += 1;
+        let version = memory.version;
+        memory.values.insert(key.to_owned(), (value.to_owned(), version));
+        Ok(())
+    }
+}
+
+fn request(common: &Rc<Common>, vm: &mut Vm, host: &mut Host<'_>, now: u64, client: Option<usize>) {
+    let needs = common.needs();
+    if needs.is_empty() {
+        return;
+    }
+    let id = common.next_request.get() + 1;
+    common.next_request.set(id);
+    match vm.lessee.reserve(now, host, id, needs.clone()) {
+        Reserve::Held(hold) => common.admit(vm, id, &needs, hold, client),
+        Reserve::Refused(refusal) => {
+            vm.waiting.insert(id, (needs, now, client));
+            decided(common, vm, id, Reserve::Refused(refusal), now);
+        }
+        Reserve::Wait => {
+            common.out.borrow_mut().waited += 1;
+            vm.waiting.insert(id, (needs, now, client));
+        }
+    }
+}
+
+fn decided(common: &Rc<Common>, vm: &mut Vm, id: u64, outcome: Reserve, now: u64) {
+    let Some((needs, since, client)) = vm.waiting.remove(&id) else {
+        common.breach(format!("request {id} was decided twice"));
+        return;
+    };
+    let waited = now.saturating_sub(since) / MS;
+    {
+        let mut out = common.out.borrow_mut();
+        out.longest_wait_ms = out.longest_wait_ms.max(waited);
+    }
+    match outcome {
+        Reserve::Held(hold) => common.admit(vm, id, &needs, hold, client),
+        Reserve::Wait => common.breach("a decision may not be to wait".into()),
+        Reserve::Refused(refusal) => {
+            *common.out.borrow_mut().refused.entry(refusal.code.name()).or_default() += 1;
+            if refusal.budgets.is_empty() || refusal.retry_after_ms == 0 {
+                common.breach("a refusal without a reason".into());
+            }
+            if let Some(client) = client {
+                let terminal = refusal.code == Code::Exhausted;
+                let mut spent = common.spent.borrow_mut();
+                spent[client] = spent[client] || (terminal && common.plan.until_spent);
+                if !spent[client] {
+                    let pause = refusal.retry_after_ms.min(1_000) * MS;
+                    common.after(pause, Event::Client(client));
+                }
+            }
+        }
+    }
+}
+
+pub struct World {
+    common: Rc<Common>,
+    processes: Vec<Process>,
+    ledger: Ledger,
+    calls: BTreeMap<u64, (VmId, u32)>,
+    next_call: u64,
+    budgets: Vec<BudgetDef>,
+}
+
+impl World {
+    pub fn new(seed: u64, plan: Plan) -> World {
+        let clients = plan.clients;
+        let limits = plan.budgets.iter().map(|def| (def.name.clone(), def.limit)).collect();
+        let common = Rc::new(Common {
+            rng: RefCell::new(Rng::new(seed + 1)),
+            now: Cell::new(SECOND),
+            queue: RefCell::default(),
+            events: RefCell::default(),
+            sequence: Cell::default(),
+            out: RefCell::default(),
+            next_request: Cell::default(),
+            quiet: Cell::new(false),
+            limits: RefCell::new(limits),
+            spent: RefCell::new(vec![false; clients]),
+            plan: plan.clone(),
+        });
+        let ledger = Ledger {
+            core: Core::new(Params::default()),
+            log: Vec::new(),
+            frames: Frames::default(),
+            synced: 0,
+            up: false,
+            life: 0,
+            skew: 0,
+            due: u64::MAX,
+        };
+        let budgets = plan.budgets.clone();
+        let mut world =
+            World { common, processes: Vec::new(), ledger, calls: BTreeMap::new(), next_call: 0, budgets };
+        world.start_ledger();
+        for process in 0..plan.processes {
+            let skew = world.common.within((0, 10 * SECOND));
+            world.processes.push(Process {
+                life: 0,
+                alive: false,
+                memory: Rc::default(),
+                vms: Vec::new(),
+                partition: 0,
+                skew,
+                draining: false,
+            });
+            world.new_process(process);
+        }
+        for client in 0..clients {
+            let wait = world.common.within((0, 1_000)) * MS;
+            world.common.after(wait, Event::Client(client));
+        }
+        world.common.after(SECOND, Event::Chaos);
+        world
+    }
+
+    /// Runs to the end, lets everything come to rest, and says what happened.
+    pub fn run(mut self) -> Outcome {
+        let end = self.common.now.get() + self.common.plan.seconds * SECOND;
+        self.run_until(end);
+        let over = self.common.now.get();
+        self.common.quiet.set(true);
+        // Long enough for every stream to end, every dead VM to be found, and every message to be repeated.
+        self.run_until(over + 45 * SECOND);
+        let common = Rc::clone(&self.common);
+        for process in self.processes.iter().filter(|process| process.alive) {
+            for vm in &process.vms {
+                let vm = vm.borrow();
+                if !vm.dead && !vm.waiting.is_empty() {
+                    common.breach(format!("{:?} has requests that wait for ever", vm.id));
+                }
+                let mut out = common.out.borrow_mut();
+                out.presumed += vm.lessee.stats().presumed;
+            }
+        }
+        let now = self.time();
+        let mut out = common.out.borrow().clone();
+        let counters = self.ledger.core.counters();
+        out.syncs += counters.syncs;
+        out.acquires += counters.acquires;
+        out.recalls += counters.recalls;
+        out.healed += counters.healed;
+        for spend in self.ledger.core.spend(now) {
+            out.settled += spend.settled;
+            out.stranded += spend.stranded;
+            out.held += spend.held;
+            out.leased += spend.leased;
+            if spend.held > 0 {
+                out.breaches.push(format!("{} still held after everything ended: {spend:?}", spend.held));
+            }
+        }
+        out.seconds = (over - SECOND) / SECOND;
+        out
+    }
+
+    fn run_until(&mut self, end: u64) {
+        loop {
+            let next = self.common.queue.borrow_mut().pop();
+            let Some(Reverse((at, sequence))) = next else { return };
+            let spent = self.common.plan.until_spent && self.common.spent.borrow().iter().all(|one| *one);
+            if at > end || (spent && !self.common.quiet.get()) {
+                self.common.queue.borrow_mut().push(Reverse((at, sequence)));
+                self.common.now.set(end.min(at));
+                return;
+            }
+            self.common.now.set(at);
+            let event = self.common.events.borrow_mut().remove(&sequence);
+            if let Some(event) = event {
+                self.event(event);
+            }
+        }
+    }
+
+    fn time(&self) -> Time {
+        let ms = self.common.now.get() / MS;
+        Time { wall: (EPOCH_MS + ms).saturating_add_signed(self.ledger.skew), mono: ms }
+    }
+
+    fn event(&mut self, event: Event) {
+        let common = Rc::clone(&self.common);
+        match event {
+            Event::Tick(id) => {
+                if self.vm(id).is_some_and(|vm| common.now.get() >= vm.borrow().stalled) {
+                    self.with(id, |vm, host, now| {
+                        if vm.tick_at <= common.now.get() {
+                            vm.tick_at = u64::MAX;
+                        }
+                        vm.lessee.tick(now, host);
+                    });
+                } else if self.vm(id).is_some() {
+                    common.after(SECOND, Event::Tick(id));
+                }
+            }
+            Event::Arrive(id) => {
+                if self.vm(id).is_none() || common.quiet.get() {
+                    return;
+                }
+                let gap = (2.0 * SECOND as f64 / common.plan.rate) as u64;
+                common.after(common.within((0, gap)), Event::Arrive(id));
+                self.with(id, |vm, host, now| request(&common, vm, host, now, None));
+            }
+            Event::Client(client) => {
+                if common.quiet.get() {
+                    return;
+                }
+                let alive: Vec<VmId> = self
+                    .processes
+                    .iter()
+                    .filter(|process| process.alive)
+                    .flat_map(|process| process.vms.iter().map(|vm| vm.borrow().id))
+                    .filter(|id| self.vm(*id).is_some())
+                    .collect();
+                if alive.is_empty() {
+                    common.after(SECOND, Event::Client(client));
+                    return;
+                }
+                let id = alive[common.rng.borrow_mut().below(alive.len() as u64) as usize];
+                let refused_before: u64 = common.out.borrow().refused.values().sum();
+                self.with(id, |vm, host, now| request(&common, vm, host, now, Some(client)));
+                self.count_false(refused_before);
+            }
+            Event::End(id, request) => {
+                let unknown = common.chance(common.plan.unknown);
+                if let Some(vm) = self.vm(id) {
+                    let stalled = vm.borrow().stalled;
+                    if stalled > common.now.get() {
+                        common.after(stalled - common.now.get(), Event::End(id, request));
+                        return;
+                    }
+                }
+                self.with(id, |vm, host, now| {
+                    let Some(done) = vm.holds.remove(&request) else { return };
+                    let actual: &[u64] = if unknown { &[] } else { &done.actual };
+                    vm.lessee.settle(now, host, done.hold, actual);
+                    if let Some(client) = done.client {
+                        common.after(MS, Event::Client(client));
+                    }
+                });
+            }
+            Event::ToLedger { call, method, body } => self.to_ledger(call, method, &body),
+            Event::Reply { to, id, result } => {
+                if let Some(vm) = self.vm(to) {
+                    let stalled = vm.borrow().stalled;
+                    if stalled > common.now.get() {
+                        common.after(stalled - common.now.get(), Event::Reply { to, id, result });
+                        return;
+                    }
+                }
+                let refused_before: u64 = common.out.borrow().refused.values().sum();
+                self.with(to, |vm, host, now| {
+                    let result = result.as_ref().map(Vec::as_slice).map_err(|status| *status);
+                    vm.lessee.reply(now, host, id, result);
+                });
+                self.count_false(refused_before);
+            }
+            Event::LedgerTick(life) => {
+                if self.ledger.up && self.ledger.life == life {
+                    self.ledger.due = u64::MAX;
+                    let now = self.time();
+                    self.ledger.core.tick(now);
+                    self.ledger_out();
+                }
+            }
+            Event::LedgerStart => self.start_ledger(),
+            Event::Chaos => {
+                if !common.quiet.get() {
+                    self.chaos();
+                }
+                common.after(SECOND / 4, Event::Chaos);
+            }
+            Event::NewVm(id) => {
+                let process = &mut self.processes[id.process];
+                if process.alive && process.life == id.life {
+                    self.new_vm(id);
+                }
+            }
+            Event::NewProcess(process) => self.new_process(process),
+            Event::Kill(process, life) => {
+                if self.processes[process].life == life {
+                    self.kill(process);
+                }
+            }
+        }
+    }
+
+    /// Whether refusals since then were false, by what the stores really hold.
+    fn count_false(&mut self, before: u64) {
+        let refused: u64 = self.common.out.borrow().refused.values().sum();
+        if refused == before || self.common.plan.clients == 0 {
+            return;
+        }
+        let def = &self.budgets[0];
+        let mut taken = 0u64;
+        for process in &self.processes {
+            let mut host = Host {
+                common: &self.common,
+                memory: Rc::clone(&process.memory),
+                peers: Vec::new(),
+                skew: 0,
+                depth: 1,
+            };
+            for record in weir_lease::records(&mut host) {
+                taken +=
+                    if process.alive { record.now.u + record.now.h } else { record.now.g - record.now.r };
+            }
+        }
+        let room = def.limit.saturating_sub(taken);
+        if room >= def.limit / 50 && room >= self.common.plan.reserve.1 {
+            self.common.out.borrow_mut().falsely += refused - before;
+        }
+    }
+
+    fn vm(&self, id: VmId) -> Option<Rc<RefCell<Vm>>> {
+        let process = &self.processes[id.process];
+        let vm = process.vms.get(id.vm)?;
+        let live = vm.try_borrow().is_ok_and(|vm| vm.id == id && !vm.dead);
+        (process.alive && process.life == id.life && live).then(|| Rc::clone(vm))
+    }
+
+    /// Runs one callback of a VM, then what it wants to have done; a trap ends the VM.
+    fn with(&mut self, id: VmId, run: impl FnOnce(&mut Vm, &mut Host<'_>, u64)) {
+        let Some(vm) = self.vm(id) else { return };
+        let common = Rc::clone(&self.common);
+        let (peers, memory, skew) = {
+            let process = &self.processes[id.process];
+            (process.vms.clone(), Rc::clone(&process.memory), process.skew)
+        };
+        let now = common.now.get() + skew;
+        let mut host = Host { common: &common, memory, peers: peers.clone(), skew, depth: 0 };
+        let trapped = {
+            let mut vm = vm.borrow_mut();
+            let done = catch_unwind(AssertUnwindSafe(|| run(&mut vm, &mut host, now)));
+            if let Err(cause) = done {
+                if !cause.is::<Trap>() {
+                    resume_unwind(cause);
+                }
+                vm.dead = true;
+            }
+            vm.dead
+        };
+        if trapped {
+            self.bury(&vm);
+        }
+        // A neighbour may have been run in between, so all VMs are asked what they want.
+        for peer in peers {
+            self.drain(&peer);
+        }
+    }
+
+    fn bury(&mut self, vm: &Rc<RefCell<Vm>>) {
+        let vm = vm.borrow();
+        let mut id = vm.id;
+        id.vm_life += 1;
+        for client in
+            vm.holds.values().map(|one| one.client).chain(vm.waiting.values().map(|one| one.2)).flatten()
+        {
+            self.common.after(SECOND, Event::Client(client));
+        }
+        let wait = self.common.within((1, 3_000)) * MS;
+        self.common.after(wait, Event::NewVm(id));
+    }
+
+    /// Takes a VM's decisions and dispatches its calls.
+    fn drain(&mut self, vm: &Rc<RefCell<Vm>>) {
+        let common = Rc::clone(&self.common);
+        let mut inner = vm.borrow_mut();
+        let id = inner.id;
+        let process = &self.processes[id.process];
+        if inner.dead || inner.stalled > common.now.get() {
+            return;
+        }
+        let now = common.now.get() + process.skew;
+        let mut host = Host {
+            common: &common,
+            memory: Rc::clone(&process.memory),
+            peers: Vec::new(),
+            skew: 0,
+            depth: 1,
+        };
+        for (request, outcome) in inner.lessee.woken() {
+            decided(&common, &mut inner, request, outcome, now);
+        }
+        let calls = inner.lessee.calls(now, &mut host);
+        for (request, outcome) in inner.lessee.woken() {
+            decided(&common, &mut inner, request, outcome, now);
+        }
+        let tick = u64::from(inner.lessee.tick_in_ms(now)) * MS;
+        let at = common.now.get() + tick;
+        if tick < SECOND && at < inner.tick_at {
+            inner.tick_at = at;
+            common.after(tick, Event::Tick(id));
+        }
+        drop(inner);
+        let cut = process.partition > common.now.get();
+        for call in calls {
+            let timeout = u64::from(call.timeout_ms) * MS;
+            common.after(timeout, Event::Reply { to: id, id: call.id, result: Err(4) });
+            let copies = 1 + usize::from(common.chance(common.plan.duplicate));
+            for _ in 0..copies {
+                if cut || common.chance(common.plan.loss) {
+                    continue;
+                }
+                self.next_call += 1;
+                self.calls.insert(self.next_call, (id, call.id));
+                let delay = self.delay();
+                let body = call.body.clone();
+                common.after(delay, Event::ToLedger { call: self.next_call, method: call.method, body });
+            }
+        }
+    }
+
+    fn delay(&self) -> u64 {
+        let slow = self.common.chance(self.common.plan.slow);
+        self.common.within(if slow { (20_000, 3_000_000) } else { (100, 600) }) * 1_000
+    }
+
+    fn to_ledger(&mut self, call: u64, method: Method, body: &[u8]) {
+        let Some((to, id)) = self.calls.get(&call).copied() else { return };
+        if !self.ledger.up {
+            self.common.after(MS, Event::Reply { to, id, result: Err(14) });
+            return;
+        }
+        let request = match method {
+            Method::Open => Request::Open(Message::decode(body).unwrap()),
+            Method::Sync => Request::Sync(Message::decode(body).unwrap()),
+            Method::Watch => Request::Watch(Message::decode(body).unwrap()),
+            Method::Drain => Request::Drain(Message::decode(body).unwrap()),
+            Method::Close => Request::Close(Message::decode(body).unwrap()),
+        };
+        let now = self.time();
+        self.ledger.core.handle(now, call, request);
+        self.ledger_out();
+    }
+
+    /// What the embedded engine does with the core's effects, with a disk that can lose its tail.
+    fn ledger_out(&mut self) {
+        let effect = self.ledger.core.take();
+        if !effect.entries.is_empty() {
+            self.ledger.frames.append(&effect.entries, &mut self.ledger.log);
+        }
+        if effect.durable && !mutant::on(Mutant::NoSync) {
+            self.ledger.synced = self.ledger.log.len();
+            self.ledger.frames.synced();
+        }
+        let steady = self.common.plan.limits == 0.0;
+        if steady && !mutant::on(Mutant::ExpiryRegrant) && !self.ledger.core.sound() {
+            self.common.breach("I1: committed above the limit".into());
+        }
+        for (call, reply) in effect.replies {
+            let Some((to, id)) = self.calls.remove(&call) else { continue };
+            let lost = self.common.chance(self.common.plan.loss);
+            if lost || self.processes[to.process].partition > self.common.now.get() {
+                continue;
+            }
+            let result = match reply {
+                Ok(Reply::Open(reply)) => Ok(reply.encode_to_vec()),
+                Ok(Reply::Sync(reply)) => Ok(reply.encode_to_vec()),
+                Ok(Reply::Watch(reply)) => Ok(reply.encode_to_vec()),
+                Ok(Reply::Drain(reply)) => Ok(reply.encode_to_vec()),
+                Ok(Reply::Close(reply)) => Ok(reply.encode_to_vec()),
+                Err(Status { code, .. }) => Err(code),
+            };
+            let delay = self.delay();
+            self.common.after(delay, Event::Reply { to, id, result });
+        }
+        let now = self.time();
+        let due = self.ledger.core.due(now);
+        if due < self.ledger.due || self.ledger.due < now.mono {
+            self.ledger.due = due;
+            let wait = due.saturating_sub(now.mono).max(1) * MS;
+            self.common.after(wait, Event::LedgerTick(self.ledger.life));
+        }
+    }
+
+    fn start_ledger(&mut self) {
+        let counters = self.ledger.core.counters();
+        {
+            let mut out = self.common.out.borrow_mut();
+            out.syncs += counters.syncs;
+            out.acquires += counters.acquires;
+            out.recalls += counters.recalls;
+            out.healed += counters.healed;
+        }
+        let mut core = Core::new(Params::default());
+        let recovered = recover(&self.ledger.log, &mut |entry| core.restore(entry));
+        match recovered {
+            Ok((good, frames)) => {
+                if good < self.ledger.synced {
+                    self.common.breach(format!("durable log cut: {good} of {}", self.ledger.synced));
+                }
+                self.ledger.log.truncate(good);
+                self.ledger.synced = good;
+                self.ledger.frames = frames;
+            }
+            Err(error) => self.common.breach(format!("the log cannot be read: {error}")),
+        }
+        self.ledger.core = core;
+        self.ledger.life += 1;
+        self.ledger.up = true;
+        self.ledger.due = u64::MAX;
+        let now = self.time();
+        self.ledger.core.start(now);
+        self.ledger.core.set_budgets(now, self.budgets.clone()).unwrap();
+        self.ledger_out();
+    }
+
+    fn new_process(&mut self, process: usize) {
+        let one = &mut self.processes[process];
+        one.life += 1;
+        one.alive = true;
+        one.draining = false;
+        one.memory = Rc::default();
+        one.vms.clear();
+        let life = one.life;
+        for vm in 0..self.common.plan.vms {
+            self.new_vm(VmId { process, life, vm, vm_life: 0 });
+        }
+    }
+
+    fn new_vm(&mut self, id: VmId) {
+        let random = [(); 2].map(|()| self.common.rng.borrow_mut().next());
+        let lessee = Lessee::new(Setup { node: format!("node-{}", id.process), random });
+        let vm = Rc::new(RefCell::new(Vm {
+            id,
+            lessee,
+            holds: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            stalled: 0,
+            dead: false,
+            tick_at: u64::MAX,
+        }));
+        let vms = &mut self.processes[id.process].vms;
+        match vms.get_mut(id.vm) {
+            Some(old) => *old = vm,
+            None => vms.push(vm),
+        }
+        let wait = self.common.within((0, 500)) * MS;
+        self.common.after(wait, Event::Tick(id));
+        self.heart(id);
+        if self.common.plan.rate > 0.0 {
+            let wait = self.common.within((1, 1_000)) * MS;
+            self.common.after(wait, Event::Arrive(id));
+        }
+    }
+
+    /// The regular timer, laid out ahead for the whole run.
+    fn heart(&mut self, id: VmId) {
+        let beats = self.common.plan.seconds + 60;
+        let phase = self.common.within((0, 1_000)) * MS;
+        for beat in 1..beats {
+            self.common.after(phase + beat * SECOND, Event::Tick(id));
+        }
+    }
+
+    fn kill(&mut self, process: usize) {
+        let one = &mut self.processes[process];
+        if !one.alive {
+            return;
+        }
+        one.alive = false;
+        let vms = std::mem::take(&mut one.vms);
+        for vm in vms {
+            let vm = vm.borrow();
+            let clients =
+                vm.holds.values().map(|held| held.client).chain(vm.waiting.values().map(|one| one.2));
+            for client in clients.flatten() {
+                self.common.after(SECOND, Event::Client(client));
+            }
+        }
+        let wait = self.common.within((1, 5_000)) * MS;
+        self.common.after(wait, Event::NewProcess(process));
+    }
+
+    fn chaos(&mut self) {
+        let common = Rc::clone(&self.common);
+        let now = common.now.get();
+        let plan = &common.plan;
+        for process in 0..self.processes.len() {
+            if common.chance(plan.kill / 4.0) {
+                self.kill(process);
+            }
+            let one = &mut self.processes[process];
+            if one.alive && !one.draining && common.chance(plan.kill / 8.0) {
+                one.draining = true;
+                let (life, vms) = (one.life, one.vms.clone());
+                common.after(8 * SECOND, Event::Kill(process, life));
+                if let Some(vm) = vms.first() {
+                    let id = vm.borrow().id;
+                    self.with(id, |vm, host, now| vm.lessee.drain(now, host));
+                }
+            }
+            let one = &mut self.processes[process];
+            if common.chance(plan.partition / 4.0) {
+                one.partition = now + common.within((100, 36_000)) * MS;
+            }
+            for vm in &one.vms {
+                if common.chance(plan.stall / 4.0) {
+                    vm.borrow_mut().stalled = now + common.within((100, 20_000)) * MS;
+                }
+            }
+        }
+        if self.ledger.up && common.chance(plan.crash / 4.0) {
+            self.crash_ledger();
+        }
+        if plan.crash > 0.0 && common.chance(1.0) {
+            self.ledger.skew = common.within((0, 10_000)) as i64 - 5_000;
+        }
+        if self.ledger.up && common.chance(plan.limits / 4.0) {
+            let at = common.rng.borrow_mut().below(self.budgets.len() as u64) as usize;
+            let base = plan.budgets[at].limit;
+            self.budgets[at].limit = base * common.within((30, 150)) / 100;
+            let def = &self.budgets[at];
+            let mut limits = common.limits.borrow_mut();
+            let highest = limits.entry(def.name.clone()).or_default();
+            *highest = def.limit.max(*highest);
+            drop(limits);
+            let now = self.time();
+            self.ledger.core.set_budgets(now, self.budgets.clone()).unwrap();
+            self.ledger_out();
+        }
+    }
+
+    /// SIGKILL, and a disk that keeps what was synced and some of the rest, perhaps with a torn last frame.
+    pub fn crash_ledger(&mut self) {
+        self.ledger.up = false;
+        let tail = (self.ledger.log.len() - self.ledger.synced) as u64;
+        let kept = self.common.rng.borrow_mut().below(tail + 1) as usize;
+        self.ledger.log.truncate(self.ledger.synced + kept);
+        if kept > 0
+            && self.common.chance(30.0)
+            && let Some(last) = self.ledger.log.last_mut()
+        {
+            *last ^= 0x55;
+        }
+        let wait = self.common.within((50, 8_000)) * MS;
+        self.common.after(wait, Event::LedgerStart);
+    }
+
+    /// Ends a process as SIGKILL does, at a time of the run.
+    pub fn kill_at(&mut self, process: usize, seconds: u64) {
+        let life = self.processes[process].life;
+        self.common.after(seconds * SECOND, Event::Kill(process, life));
+    }
+}
+
+pub fn budget(name: &str, unit: Unit, limit: u64, window: WindowKind, each: &[&str]) -> BudgetDef {
+    BudgetDef {
+        name: name.into(),
+        unit,
+        limit,
+        window,
+        timezone: "UTC".into(),
+        definition: "d".into(),
+        each: each.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
