@@ -1,6 +1,7 @@
 //! The command line: one file per verb, this list, and nothing else.
 
 mod check;
+mod explain;
 mod schema;
 mod serve;
 mod up;
@@ -25,6 +26,8 @@ enum Verb {
     Up(up::Up),
     /// Validate a policy: exit 0 when it can run, 2 when it is invalid, 3 when it asks for the unbuilt.
     Check(check::Check),
+    /// Show stage by stage what would happen to a request.
+    Explain(explain::Explain),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -36,6 +39,7 @@ impl Cli {
             Verb::Serve(verb) => verb.run(),
             Verb::Up(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
+            Verb::Explain(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

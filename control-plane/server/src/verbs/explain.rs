@@ -1,0 +1,147 @@
+//! `weir explain`: what would happen to a request under a policy, stage by stage, from the same core that judges it in
+//! the gateway. Nothing is sent, nothing is reserved.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use weir_pipeline::io::{Effect, Headers, Input, Now};
+use weir_pipeline::plan::{PLAN, Plan};
+use weir_pipeline::{Exchange, Policy};
+
+use crate::Failure;
+use crate::source::load;
+
+/// Show stage by stage what would happen to a request.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The policy file.
+    file: PathBuf,
+    /// A request body as a file of JSON, or, with `--model`, the text of one user message.
+    request: String,
+    /// The caller's API key.
+    #[arg(short, long)]
+    key: Option<String>,
+    /// The model that is asked for.
+    #[arg(short, long)]
+    model: Option<String>,
+    /// A label that the client sets, NAME=VALUE; may be given several times.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+}
+
+impl Explain {
+    pub fn run(self) -> Result<(), Failure> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|why| Failure::new(format!("{}: {why}", path.display())))
+        };
+        let loaded = load(&read(&self.file)?, "explain", None).map_err(|refused| refused.failure(&self.file))?;
+        let policy = Policy::new(loaded.compiled.exchange)
+            .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
+        let body = match &self.model {
+            Some(model) => serde_json::json!({
+                "model": model,
+                "messages": [{"role": "user", "content": self.request}],
+            })
+            .to_string(),
+            None => read(&PathBuf::from(&self.request))?,
+        };
+        let mut headers = vec![
+            (":method".to_owned(), "POST".to_owned()),
+            (":path".to_owned(), "/v1/chat/completions".to_owned()),
+            ("content-type".to_owned(), "application/json".to_owned()),
+        ];
+        if let Some(key) = &self.key {
+            headers.push(("authorization".to_owned(), format!("Bearer {key}")));
+        }
+        for label in &self.label {
+            let Some((name, value)) = label.split_once('=') else {
+                return Err(Failure::new(format!("label `{label}`: write NAME=VALUE")));
+            };
+            headers.push((format!("x-weir-label-{name}"), value.to_owned()));
+        }
+        print!("{}", told(policy, &headers, body.as_bytes()));
+        Ok(())
+    }
+}
+
+/// The request's story.
+pub fn told(policy: Policy, headers: &[(String, String)], body: &[u8]) -> String {
+    let fields: Vec<(&[u8], &[u8])> = headers.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let now = Now(clock);
+    let mut exchange = Exchange::new(Some(Rc::new(policy))).explained();
+    let mut effects = Vec::new();
+    exchange.handle(
+        now,
+        // Weighted choices follow the clock here, as they follow chance in the gateway.
+        Input::RequestHeaders { headers: Headers(&fields), end: false, entropy: [clock, 1, 2, 3] },
+        &mut effects,
+    );
+    if !effects.iter().any(|e| matches!(e, Effect::Reply(_))) {
+        exchange.handle(now, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
+    }
+    if effects.iter().any(|e| matches!(e, Effect::Reserve(_))) {
+        exchange.handle(now, Input::Reserved(Ok(())), &mut effects);
+    }
+
+    let mut out = String::new();
+    for (stage, note) in exchange.trace().notes() {
+        out.push_str(&format!("{:<11} {note}\n", stage.name()));
+    }
+    let (mut sent, mut plan) = (None, None);
+    for effect in &effects {
+        match effect {
+            Effect::Reply(reply) => {
+                out.push_str(&format!("refused     {} {}\n", reply.status, String::from_utf8_lossy(&reply.body)));
+                return out;
+            }
+            Effect::RequestBody(bytes) => sent = Some(bytes.as_slice()),
+            Effect::State(key, bytes) if *key == PLAN => plan = Plan::decode(bytes),
+            _ => {}
+        }
+    }
+    for (i, leg) in plan.iter().flat_map(|p| &p.legs).enumerate() {
+        out.push_str(&format!("try {}       {} as `{}`\n", i + 1, leg.provider, leg.model));
+    }
+    match sent {
+        Some(bytes) => out.push_str(&format!("body        {}\n", String::from_utf8_lossy(bytes))),
+        None => out.push_str("body        as the client sent it\n"),
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = include_str!("../../../../envoy/first.yaml");
+
+    fn tell(key: &str, body: &str) -> String {
+        let loaded = load(POLICY, "test", None).unwrap_or_else(|_| panic!("first.yaml must load"));
+        let headers = [
+            (":method", "POST"),
+            (":path", "/v1/chat/completions"),
+            ("content-type", "application/json"),
+            ("authorization", &format!("Bearer {key}")),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        told(Policy::new(loaded.compiled.exchange).unwrap(), &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn a_request_is_told_from_identity_to_the_body_that_leaves() {
+        let story = tell("key", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"mail jane@example.org"}]}"#);
+        for part in ["identity    tenant acme", "redaction   found", "route ", "targets ", "tokens ", "budgets ", "try 1       gpu-pool"] {
+            assert!(story.contains(part), "`{part}` is missing in\n{story}");
+        }
+        assert!(!story.contains("jane@example.org"), "the value is shown nowhere:\n{story}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_reason() {
+        let story = tell("nobody", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"x"}]}"#);
+        assert!(story.contains("refused     401"), "{story}");
+    }
+}
