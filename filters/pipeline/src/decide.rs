@@ -3,7 +3,7 @@
 //! Pure: a policy, a caller and what is known of the request in; targets in the order of their tries out.
 //! Nothing later opens what an earlier step closed; nothing left is an answer of its own, never "elsewhere".
 
-use weir_config::filter::{Boundary, Model, Route, Target};
+use weir_config::filter::{Boundary, Model, ProviderKind, Route, Target};
 
 use crate::policy::{Caller, Policy, any, who};
 use crate::refusal::Refusal;
@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub found: &'a [String],
     /// Features that a target must support.
     pub needs: &'a [&'static str],
+    /// The client speaks an API that only providers of the same dialect can serve.
+    pub own_dialect_only: bool,
 }
 
 /// The decision.
@@ -97,6 +99,16 @@ pub fn decide<'p>(
             format!("no target of model `{}` is inside the boundaries {}", model.name, list(&names)),
         ));
     }
+    if facts.own_dialect_only {
+        targets.retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind != ProviderKind::Bedrock));
+        if targets.is_empty() {
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                format!("no target of model `{}` serves text completions: use chat completions", model.name),
+            ));
+        }
+    }
     for need in facts.needs {
         targets.retain(|(_, t)| t.supports.iter().any(|s| s == need));
         if targets.is_empty() {
@@ -163,4 +175,204 @@ fn list<S: AsRef<str>>(names: &[S]) -> String {
         return "none".to_owned();
     }
     names.iter().map(|n| format!("`{}`", n.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_config::filter::{self, Exchange, Tenant, When};
+
+    use super::*;
+
+    fn target(provider: &str, priority: u32, weight: u32, supports: &[&str]) -> Target {
+        Target {
+            provider: provider.into(),
+            model: format!("{provider}-model"),
+            priority,
+            weight,
+            supports: supports.iter().map(|s| (*s).to_owned()).collect(),
+            ..Target::default()
+        }
+    }
+
+    fn policy(change: impl FnOnce(&mut Exchange)) -> Policy {
+        let provider = |name: &str, region: &str, kind| filter::Provider {
+            name: name.into(),
+            region: region.into(),
+            cluster: format!("weir-{name}"),
+            kind,
+        };
+        let model = |name: &str, aliases: &[&str], targets: Vec<Target>| Model {
+            name: name.into(),
+            aliases: aliases.iter().map(|a| (*a).to_owned()).collect(),
+            targets,
+        };
+        let mut config = Exchange {
+            providers: vec![provider("home", "de", ProviderKind::Vllm), provider("cloud", "us", ProviderKind::Bedrock)],
+            models: vec![
+                model("fast", &["mini"], vec![target("home", 0, 1, &["tools"]), target("cloud", 1, 1, &[])]),
+                model("smart", &[], vec![target("cloud", 0, 9, &["tools", "images"])]),
+                model("secret", &[], vec![target("home", 0, 1, &[])]),
+            ],
+            tenants: vec![Tenant {
+                name: "acme".into(),
+                models: ["fast", "smart", "auto"].map(str::to_owned).to_vec(),
+                ..Tenant::default()
+            }],
+            ..Exchange::default()
+        };
+        change(&mut config);
+        Policy::new(config).unwrap()
+    }
+
+    fn route(name: &str, when: When, model: &str, fallback: Option<bool>) -> Route {
+        Route { name: name.into(), when, model: model.into(), fallback }
+    }
+
+    fn asked(model: &str) -> When {
+        When { model: vec![model.into()], ..When::default() }
+    }
+
+    fn decided(policy: &Policy, facts: Facts<'_>) -> Result<String, String> {
+        let caller = Caller {
+            name: "acme".into(),
+            key: "web".into(),
+            labels: [("team".to_owned(), "legal".to_owned())].into_iter().collect(),
+            ..Caller::default()
+        };
+        match decide(policy, &caller, facts, 0, &mut Trace::default()) {
+            Ok(choice) => Ok(choice.targets.iter().map(|(_, t)| t.provider.clone()).collect::<Vec<_>>().join(",")),
+            Err(refusal) => Err(format!("{} {}", refusal.status, refusal.code)),
+        }
+    }
+
+    /// The order of decision as a table: nothing later opens what an earlier step closed.
+    #[test]
+    fn nothing_later_opens_what_an_earlier_step_closed() {
+        let home_only = |found: &[&str]| Boundary {
+            name: "home".into(),
+            when: When { found: found.iter().map(|f| (*f).to_owned()).collect(), ..When::default() },
+            providers: vec!["home".into()],
+            regions: Vec::new(),
+        };
+        let us_only = Boundary { name: "us".into(), regions: vec!["us".into()], ..Boundary::default() };
+        let ssn = ["us_ssn".to_owned()];
+        let plain = |m| Facts { asked: m, ..Facts::default() };
+        type Change = Box<dyn FnOnce(&mut Exchange)>;
+        let cases: Vec<(&str, Change, Facts<'_>, Result<&str, &str>)> = vec![
+            ("a model by name, by priority", Box::new(|_| {}), plain("fast"), Ok("home,cloud")),
+            ("an alias is the model", Box::new(|_| {}), plain("mini"), Ok("home,cloud")),
+            ("an unknown model", Box::new(|_| {}), plain("nope"), Err("404 model_not_found")),
+            ("auto without a route", Box::new(|_| {}), plain("auto"), Err("404 model_not_found")),
+            (
+                "auto by a route",
+                Box::new(|c| c.routes = vec![route("r", asked("auto"), "smart", None)]),
+                plain("auto"),
+                Ok("cloud"),
+            ),
+            (
+                "the first matching route wins",
+                Box::new(|c| {
+                    c.routes = vec![route("a", asked("auto"), "smart", None), route("b", asked("auto"), "fast", None)];
+                }),
+                plain("auto"),
+                Ok("cloud"),
+            ),
+            (
+                "a route by label",
+                Box::new(|c| {
+                    let labels = [("team".to_owned(), vec!["sales".to_owned(), "legal".to_owned()])];
+                    let when = When { labels: labels.into_iter().collect(), ..When::default() };
+                    c.routes = vec![route("r", when, "smart", None)];
+                }),
+                plain("fast"),
+                Ok("cloud"),
+            ),
+            (
+                "a route cannot choose what the tenant may not use",
+                Box::new(|c| c.routes = vec![route("r", asked("fast"), "secret", None)]),
+                plain("fast"),
+                Err("403 model_not_allowed"),
+            ),
+            ("a model that is asked must be allowed too", Box::new(|_| {}), plain("secret"), Err("403 model_not_allowed")),
+            (
+                "a route does not make an asked model allowed",
+                Box::new(|c| c.routes = vec![route("r", asked("secret"), "fast", None)]),
+                plain("secret"),
+                Err("403 model_not_allowed"),
+            ),
+            ("a boundary removes targets", Box::new(move |c| c.boundaries = vec![home_only(&[])]), plain("fast"), Ok("home")),
+            (
+                "a boundary that leaves nothing is 403",
+                Box::new(move |c| c.boundaries = vec![home_only(&[])]),
+                plain("smart"),
+                Err("403 outside_boundaries"),
+            ),
+            (
+                "boundaries intersect",
+                Box::new(move |c| c.boundaries = vec![home_only(&[]), us_only]),
+                plain("fast"),
+                Err("403 outside_boundaries"),
+            ),
+            (
+                "a boundary by what was found",
+                Box::new(move |c| c.boundaries = vec![home_only(&["us_ssn", "credit_card"])]),
+                Facts { asked: "fast", found: &ssn, ..Facts::default() },
+                Ok("home"),
+            ),
+            (
+                "and not without it",
+                Box::new(move |c| c.boundaries = vec![home_only(&["us_ssn"])]),
+                plain("fast"),
+                Ok("home,cloud"),
+            ),
+            (
+                "a target must support what is asked",
+                Box::new(|_| {}),
+                Facts { asked: "fast", needs: &["tools"], ..Facts::default() },
+                Ok("home"),
+            ),
+            (
+                "no target supports it",
+                Box::new(|_| {}),
+                Facts { asked: "fast", needs: &["images"], ..Facts::default() },
+                Err("400 unsupported_feature"),
+            ),
+            (
+                "a feature does not lead out of a boundary",
+                Box::new(move |c| c.boundaries = vec![home_only(&[])]),
+                Facts { asked: "smart", needs: &["images"], ..Facts::default() },
+                Err("403 outside_boundaries"),
+            ),
+            (
+                "no fallback",
+                Box::new(|c| c.routes = vec![route("r", asked("fast"), "fast", Some(false))]),
+                plain("fast"),
+                Ok("home"),
+            ),
+            (
+                "text completions stay with their own dialect",
+                Box::new(|_| {}),
+                Facts { asked: "fast", own_dialect_only: true, ..Facts::default() },
+                Ok("home"),
+            ),
+        ];
+        for (name, change, facts, expected) in cases {
+            let outcome = decided(&policy(change), facts);
+            assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn weights_share_the_first_try_within_a_priority() {
+        let targets = [target("a", 0, 1, &[]), target("b", 0, 9, &[]), target("c", 1, 100, &[])];
+        let mut first = [0u32; 3];
+        for roll in 0..10_000u64 {
+            let mut order_of: Vec<(usize, &Target)> = targets.iter().enumerate().collect();
+            order(&mut order_of, roll.wrapping_mul(0x2545_f491_4f6c_dd1d));
+            first[order_of[0].0] += 1;
+            assert_eq!(order_of[2].0, 2, "the second priority comes last");
+        }
+        assert!((900..1100).contains(&first[0]), "{first:?}");
+        assert_eq!(first[2], 0);
+    }
 }

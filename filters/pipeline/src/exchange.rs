@@ -365,7 +365,12 @@ impl Exchange {
 
         let [roll, ..] = self.entropy;
         let features = request.needs();
-        let facts = Facts { asked: request.model(), found: &redacted.found, needs: &features };
+        let facts = Facts {
+            asked: request.model(),
+            found: &redacted.found,
+            needs: &features,
+            own_dialect_only: *api == Api::OpenaiCompletions,
+        };
         let choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
         self.span.route = choice.route.unwrap_or_default().to_owned();
 
