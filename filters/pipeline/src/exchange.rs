@@ -22,6 +22,7 @@ use crate::paths::{self, Api, Path};
 use crate::plan::{Leg, PLAN, Plan, Progress, Report, SLOTS};
 use crate::policy::{Caller, Policy};
 use crate::prompt::{self, Redacted, Request};
+use crate::record;
 use crate::refusal::Refusal;
 use crate::span::{Counted, Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
@@ -738,6 +739,7 @@ impl Exchange {
             State::Refused => {}
         }
         if !self.span.operation.is_empty() {
+            effects.push(Effect::State(record::RECORD, record::encode(&self.span)));
             effects.push(Effect::Emit(Box::new(std::mem::take(&mut self.span))));
         }
         Step::Continue

@@ -17,6 +17,7 @@ pub mod paths;
 pub mod plan;
 pub mod policy;
 pub mod prompt;
+pub mod record;
 pub mod refusal;
 pub mod span;
 pub mod trace;
