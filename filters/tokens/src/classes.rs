@@ -105,7 +105,7 @@ impl Scan<'_> {
         const HIGH: u64 = 0x80 * EACH;
         while let Some(bytes) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*bytes);
-            let low = (word | u64::from(fold) * EACH) & !HIGH;
+            let low = (word | (u64::from(fold) * EACH)) & !HIGH;
             // No carry leaves a byte: both sums stay below 256.
             let from_a = low + u64::from(0x80 - b'a') * EACH;
             let beyond_z = low + u64::from(0x7F - b'z') * EACH;
