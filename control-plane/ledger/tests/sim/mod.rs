@@ -410,6 +410,8 @@ pub struct World {
     calls: BTreeMap<u64, (VmId, u32)>,
     next_call: u64,
     budgets: Vec<BudgetDef>,
+    /// Stores of processes that were killed.
+    graves: Vec<Rc<RefCell<Memory>>>,
 }
 
 impl World {
@@ -440,8 +442,15 @@ impl World {
             due: u64::MAX,
         };
         let budgets = plan.budgets.clone();
-        let mut world =
-            World { common, processes: Vec::new(), ledger, calls: BTreeMap::new(), next_call: 0, budgets };
+        let mut world = World {
+            common,
+            processes: Vec::new(),
+            ledger,
+            calls: BTreeMap::new(),
+            next_call: 0,
+            budgets,
+            graves: Vec::new(),
+        };
         world.start_ledger();
         for process in 0..plan.processes {
             let skew = world.common.within((0, 10 * SECOND));
@@ -641,17 +650,13 @@ impl World {
         }
         let def = &self.budgets[0];
         let mut taken = 0u64;
-        for process in &self.processes {
-            let mut host = Host {
-                common: &self.common,
-                memory: Rc::clone(&process.memory),
-                peers: Vec::new(),
-                skew: 0,
-                depth: 1,
-            };
+        let living =
+            self.processes.iter().filter(|process| process.alive).map(|process| (&process.memory, true));
+        for (memory, alive) in living.chain(self.graves.iter().map(|memory| (memory, false))) {
+            let memory = Rc::clone(memory);
+            let mut host = Host { common: &self.common, memory, peers: Vec::new(), skew: 0, depth: 1 };
             for record in weir_lease::records(&mut host) {
-                taken +=
-                    if process.alive { record.now.u + record.now.h } else { record.now.g - record.now.r };
+                taken += if alive { record.now.u + record.now.h } else { record.now.g - record.now.r };
             }
         }
         let room = def.limit.saturating_sub(taken);
@@ -908,6 +913,7 @@ impl World {
             return;
         }
         one.alive = false;
+        self.graves.push(Rc::clone(&one.memory));
         let vms = std::mem::take(&mut one.vms);
         for vm in vms {
             let vm = vm.borrow();
