@@ -1,4 +1,8 @@
 //! What a snapshot is made from: plain data, so that neither the policy's types nor their changes reach in here.
+//!
+//! It can be written as JSON, in which form the golden files hold it.
+
+use serde::{Deserialize, Serialize};
 
 /// Name of the ECDS resource of the client's side.
 pub const EXCHANGE: &str = "weir.exchange";
@@ -10,7 +14,8 @@ pub const LEDGER_CLUSTER: &str = "weir-ledger";
 pub const OTLP_CLUSTER: &str = "weir-otlp";
 
 /// One version of everything that a gateway is told.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Input {
     /// Version of the policy, shown in the status of gateways.
     pub policy: String,
@@ -29,7 +34,8 @@ pub struct Input {
 }
 
 /// One provider and the cluster that reaches it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Provider {
     /// Unique name.
     pub name: String,
@@ -46,7 +52,8 @@ pub struct Provider {
 }
 
 /// Host name or IP address, and port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Address {
     /// Name or address, IPv6 without brackets.
     pub host: String,
@@ -89,7 +96,8 @@ impl std::fmt::Display for Address {
 }
 
 /// TLS to a provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Server name that is asked for and must be in the certificate.
     pub sni: String,
@@ -98,7 +106,8 @@ pub struct Tls {
 }
 
 /// AWS Signature Version 4 by Envoy's own filter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Signing {
     /// AWS region.
     pub region: String,
@@ -109,7 +118,8 @@ pub struct Signing {
 }
 
 /// The listener and what holds for every request on it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gateway {
     /// Where it listens.
     pub listen: Address,
@@ -133,7 +143,8 @@ impl Default for Gateway {
 }
 
 /// Where access log lines go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccessLog {
     /// None are written.
     Off,
@@ -145,7 +156,8 @@ pub enum AccessLog {
 }
 
 /// What the filters themselves talk to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Services {
     /// The ledger's gRPC.
     pub ledger: Option<Address>,
@@ -156,7 +168,8 @@ pub struct Services {
 }
 
 /// The wasm module.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Module {
     /// File that policies run on. A new module comes under a new name: that is what makes Envoy load it.
     pub file: String,
@@ -166,7 +179,8 @@ pub struct Module {
 }
 
 /// When another try is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Tries in all, the first included.
     pub tries: u32,

@@ -156,6 +156,7 @@ fn protocol_options(
 }
 
 fn tls_socket(tls: &Tls) -> TransportSocket {
+    let is_ip = tls.sni.parse::<std::net::IpAddr>().is_ok();
     let name =
         StringMatcher { match_pattern: Some(MatchPattern::Exact(tls.sni.clone())), ..Default::default() };
     let validation = CertificateValidationContext {
@@ -164,14 +165,15 @@ fn tls_socket(tls: &Tls) -> TransportSocket {
             ..Default::default()
         }),
         match_typed_subject_alt_names: vec![SubjectAltNameMatcher {
-            san_type: SanType::Dns.into(),
+            san_type: if is_ip { SanType::IpAddress } else { SanType::Dns }.into(),
             matcher: Some(name),
             ..Default::default()
         }],
         ..Default::default()
     };
     let context = UpstreamTlsContext {
-        sni: tls.sni.clone(),
+        // RFC 6066 §3: an address is no server name.
+        sni: if is_ip { String::new() } else { tls.sni.clone() },
         common_tls_context: Some(CommonTlsContext {
             validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
             ..Default::default()

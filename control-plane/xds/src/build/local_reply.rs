@@ -27,10 +27,8 @@ const TOO_LARGE: &str = "The request body is larger than this gateway takes.";
 const REFUSED: &str = "The gateway refused this request: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)";
 
 fn mapper(codes: &str, message: &str, kind: &str, code: &str) -> ResponseMapper {
-    let expression = ExpressionFilter {
-        expression: format!("{FROM_ENVOY} && {codes}"),
-        ..Default::default()
-    };
+    let expression =
+        ExpressionFilter { expression: format!("{FROM_ENVOY} && {codes}"), ..Default::default() };
     let extension = ExtensionFilter {
         name: "envoy.access_loggers.extension_filters.cel".to_owned(),
         config_type: Some(extension_filter::ConfigType::TypedConfig(pack(&expression))),
