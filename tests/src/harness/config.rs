@@ -82,6 +82,18 @@ impl EnvoyConfig {
             if let Some(filters) = value.get_mut("http_filters").and_then(Value::as_array_mut) {
                 filters.retain(|filter| filter.pointer("/typed_config/config/vm_config").is_none());
             }
+        });
+        self.straight_to(cluster)
+    }
+
+    /// Puts filters that do nothing in the place of both, its route straight to `cluster`.
+    pub fn idle_filters(&mut self, cluster: &str) -> &mut Self {
+        self.module(&paths::module("probe")).configure("exchange", "idle").configure("attempt", "idle");
+        self.straight_to(cluster)
+    }
+
+    fn straight_to(&mut self, cluster: &str) -> &mut Self {
+        visit(&mut self.0, &mut |value| {
             if let Some(route) = value.get_mut("route").and_then(Value::as_object_mut)
                 && route.remove("inline_cluster_specifier_plugin").is_some()
             {

@@ -13,6 +13,17 @@ pub const MODEL: &str = "openai/gpt-oss-20b";
 /// Another name for it, which the provider does not know.
 pub const ALIAS: &str = "gpt-4o-mini";
 
+/// What a gateway is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filters {
+    /// Weir's.
+    Weir,
+    /// Two wasm filters that do nothing.
+    Idle,
+    /// None: what the same Envoy does by itself.
+    None,
+}
+
 /// What may differ from the example.
 pub struct Setup {
     /// Names the logs.
@@ -27,6 +38,10 @@ pub struct Setup {
     pub exchange: Exchange,
     /// Exchange has received no policy, as before the control plane has answered.
     pub no_policy: bool,
+    /// What stands where Weir's filters stand.
+    pub filters: Filters,
+    /// Requests go to this port instead of the simulated provider's.
+    pub provider: Option<u16>,
     /// The provider.
     pub vllm: vllm::Config,
     /// HTTP/2 towards the provider.
@@ -69,6 +84,8 @@ impl Inject {
             concurrency: 1,
             exchange: serde_json::from_value(written).expect("the example's configuration is valid"),
             no_policy: false,
+            filters: Filters::Weir,
+            provider: None,
             vllm: vllm::Config::default(),
             upstream_h2: false,
             envoy,
@@ -82,8 +99,15 @@ impl Inject {
             true => String::new(),
             false => serde_json::to_string(&setup.exchange).expect("plain data"),
         };
-        config.module(&paths::module(setup.module)).configure("exchange", &exchange);
-        config.port(8080, port).port(9101, vllm.port()).port(4317, collector.port());
+        match setup.filters {
+            Filters::Weir => config.module(&paths::module(setup.module)).configure("exchange", &exchange),
+            Filters::Idle => config.idle_filters("weir-gpu-pool"),
+            Filters::None => config.without_filters("weir-gpu-pool"),
+        };
+        config
+            .port(8080, port)
+            .port(9101, setup.provider.unwrap_or(vllm.port()))
+            .port(4317, collector.port());
         if setup.upstream_h2 {
             let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
             let cluster = config.cluster("weir-gpu-pool");

@@ -38,6 +38,13 @@ pub fn module(name: &str) -> PathBuf {
     path
 }
 
+/// The built `weir` binary.
+pub fn control_plane() -> PathBuf {
+    let path = std::env::var_os("WEIR_BIN").map_or_else(|| target().join("release/weir"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: run cargo xtask build", path.display());
+    path
+}
+
 /// An installed Envoy.
 pub fn envoy(version: &str) -> PathBuf {
     let path = match std::env::var_os("WEIR_ENVOY").or_else(|| std::env::var_os("ENVOY_BIN")) {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod foundations;
+mod latency;
 mod pass_through;
 mod protocols;
 mod sdk;

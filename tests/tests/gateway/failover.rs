@@ -1,0 +1,264 @@
+//! Failover as one table: what the first provider does, in which order they are asked, streamed or not. Every row
+//! is answered 200 by the other provider, and neither sees a header that is not on its list.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use weir_tests::harness::Client;
+use weir_tests::sim::{At, Behaviour, Fault, Order, Record, Rule};
+
+use crate::setup::{BEDROCK_FIRST, Gateway, KEY, VLLM_FIRST, VLLM_KEY, chat, said};
+
+/// How the first provider fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nobody listens.
+    Refused,
+    ResetBeforeHeaders,
+    CloseBeforeHeaders,
+    /// 200 and headers, then a reset.
+    ResetBeforeFirstByte,
+    Status(u16),
+    StallBeforeHeaders,
+    /// 200 and headers, then nothing.
+    Silence,
+    /// 200, and the first event of the stream is an error of this kind.
+    FirstFrame(&'static str),
+}
+
+/// For whom a row holds. How long a whole answer may take is `gateway.request_timeout`, not `retry.first_byte`:
+/// it begins to come when all of it was generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    Everywhere,
+    Streams,
+    /// Streams of this provider.
+    StreamsOf(&'static str),
+}
+
+const KINDS: [(Kind, Where); 14] = [
+    (Kind::Refused, Where::Everywhere),
+    (Kind::ResetBeforeHeaders, Where::Everywhere),
+    (Kind::CloseBeforeHeaders, Where::Everywhere),
+    (Kind::ResetBeforeFirstByte, Where::Everywhere),
+    (Kind::Status(429), Where::Everywhere),
+    (Kind::Status(500), Where::Everywhere),
+    (Kind::Status(503), Where::Everywhere),
+    (Kind::StallBeforeHeaders, Where::Streams),
+    (Kind::Silence, Where::Streams),
+    (Kind::FirstFrame("InternalServerError"), Where::StreamsOf(VLLM_FIRST)),
+    (Kind::FirstFrame("internalServerException"), Where::StreamsOf(BEDROCK_FIRST)),
+    (Kind::FirstFrame("throttlingException"), Where::StreamsOf(BEDROCK_FIRST)),
+    (Kind::FirstFrame("serviceUnavailableException"), Where::StreamsOf(BEDROCK_FIRST)),
+    (Kind::FirstFrame("modelStreamErrorException"), Where::StreamsOf(BEDROCK_FIRST)),
+];
+
+/// Longer than a healthy first byte takes on a busy machine.
+const FIRST_BYTE: &str = "4s";
+
+/// What each provider may see, and nothing else.
+const BOTH: [&str; 8] =
+    ["host", "content-type", "content-length", "accept", "user-agent", "traceparent", "tracestate", "x-request-id"];
+const VLLM_ALSO: [&str; 1] = ["authorization"];
+const BEDROCK_ALSO: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-sha256"];
+
+struct Case {
+    kind: Kind,
+    first: &'static str,
+    stream: bool,
+    /// In the prompt, so that simulators and books know whose request it is.
+    mark: String,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (kind, place) in KINDS {
+        for first in [VLLM_FIRST, BEDROCK_FIRST] {
+            for stream in [false, true] {
+                let holds = match place {
+                    Where::Everywhere => true,
+                    Where::Streams => stream,
+                    Where::StreamsOf(whose) => stream && whose == first,
+                };
+                if holds {
+                    let mark = format!("case-{:03}.", cases.len());
+                    cases.push(Case { kind, first, stream, mark });
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn behaviour(kind: Kind) -> Option<Behaviour> {
+    Some(Behaviour::fault(match kind {
+        Kind::Refused => return None,
+        Kind::ResetBeforeHeaders => Fault::ResetBeforeHeaders,
+        Kind::CloseBeforeHeaders => Fault::CloseBeforeHeaders,
+        Kind::ResetBeforeFirstByte => Fault::ResetMidStream { at: At::Bytes(0) },
+        Kind::Status(code) => return Some(Behaviour::status(code)),
+        Kind::StallBeforeHeaders => Fault::StallBeforeHeaders { ms: None },
+        Kind::Silence => Fault::SilenceAfterHeaders { ms: None },
+        Kind::FirstFrame(name) => Fault::ErrorFirstFrame { error_type: Some(name.into()), message: None },
+    }))
+}
+
+/// Claims that a client has no say in, and credentials that are nobody's business.
+fn spoofed(client: &Client, body: &Value) -> reqwest::RequestBuilder {
+    client
+        .post("/v1/chat/completions", body.to_string())
+        .header("x-envoy-attempt-count", "1")
+        .header("x-envoy-max-retries", "0")
+        .header("x-envoy-retry-on", "gateway-error")
+        .header("x-envoy-upstream-rq-per-try-timeout-ms", "1")
+        .header("x-envoy-upstream-rq-timeout-ms", "1")
+        .header("x-weir-tried", "1")
+        .header("x-weir-s1", "weir-bedrock")
+        .header("x-api-key", "client-secret")
+        .header("api-key", "client-secret")
+        .header("cookie", "session=client-secret")
+        .header("proxy-authorization", "Basic client-secret")
+        .header("openai-organization", "client-secret")
+        .header("x-amz-security-token", "client-secret")
+        .header("x-amz-date", "20200101T000000Z")
+        .header("x-amz-content-sha256", "client-secret")
+        .header("x-goog-api-key", "client-secret")
+        .header("x-stainless-lang", "python")
+        .header("tracestate", "vendor=value")
+}
+
+async fn run(gateway: &Gateway, case: &Case) -> Result<Duration, String> {
+    let model = match (case.kind, case.first) {
+        (Kind::Refused, VLLM_FIRST) => "dead-vllm-first",
+        (Kind::Refused, _) => "dead-bedrock-first",
+        _ => case.first,
+    };
+    let begun = Instant::now();
+    // A connection for each: what one row does to it is no other row's business.
+    let request = spoofed(&gateway.client(), &chat(model, &format!("{} Say something.", case.mark), case.stream));
+    let answer = Client::try_answer(request).await.map_err(|error| format!("{error:?}"))?;
+    let took = begun.elapsed();
+    let said = said(&answer, case.stream)?;
+    if !said.done || said.finish.is_none() || said.text.is_empty() {
+        return Err(format!("not a whole answer: {said:?} in {}", answer.text()));
+    }
+    let target = answer.header("x-weir-target").unwrap_or_default();
+    let second = if case.first == VLLM_FIRST { "bedrock:" } else { "gpu-pool:" };
+    if !target.starts_with(second) || !target.ends_with(" attempt 2") {
+        return Err(format!("answered by {target}"));
+    }
+    let seen = |records: Vec<Record>| -> Vec<Record> {
+        records.into_iter().filter(|r| r.body.as_ref().is_some_and(|body| body.contains(&case.mark))).collect()
+    };
+    let by_vllm = seen(gateway.vllm().book().records());
+    let by_bedrock = seen(gateway.bedrock.book().records());
+    let (first, second) = if case.first == VLLM_FIRST { (&by_vllm, &by_bedrock) } else { (&by_bedrock, &by_vllm) };
+    let asked_first = usize::from(case.kind != Kind::Refused);
+    if (first.len(), second.len()) != (asked_first, 1) {
+        return Err(format!("asked {} times, then {} times", first.len(), second.len()));
+    }
+    by_vllm.iter().try_for_each(|record| only_allowed(record, &VLLM_ALSO, "Bearer vllm-only-credential"))?;
+    by_bedrock.iter().try_for_each(|record| only_allowed(record, &BEDROCK_ALSO, "AWS4-HMAC-SHA256 Credential=AKID"))?;
+    Ok(took)
+}
+
+fn only_allowed(record: &Record, also: &[&str], credential: &str) -> Result<(), String> {
+    for (name, value) in &record.headers {
+        let name = name.to_ascii_lowercase();
+        if !BOTH.contains(&name.as_str()) && !also.contains(&name.as_str()) {
+            return Err(format!("a provider saw {name}: {value}"));
+        }
+        let own = name == "authorization" && value.starts_with(credential);
+        let foreign = [KEY, VLLM_KEY, "secret", "AKID"].iter().any(|what| value.contains(what));
+        if (name == "authorization" && !own) || (foreign && !own) {
+            return Err(format!("a provider saw {name}: {value}"));
+        }
+    }
+    let body = record.body.as_deref().unwrap_or_default();
+    match body.contains(VLLM_KEY) || body.contains("client-secret") {
+        true => Err("a credential is in the body".into()),
+        false => Ok(()),
+    }
+}
+
+async fn matrix(version: &str) {
+    let gateway = Gateway::with(&format!("failover-{version}"), |plan, _| {
+        plan.version = version.into();
+        plan.policy["retry"]["first_byte"] = json!(FIRST_BYTE);
+    })
+    .await;
+    let gateway = Arc::new(gateway);
+    let cases = cases();
+    let count = cases.len();
+    for case in &cases {
+        let Some(behaviour) = behaviour(case.kind) else { continue };
+        let rule = Rule { contains: case.mark.clone(), times: None, behaviour };
+        let order = Order { rules: vec![rule], ..Order::default() };
+        match case.first {
+            VLLM_FIRST => gateway.vllm().order(order),
+            _ => gateway.bedrock.order(order),
+        }
+    }
+    let seats = Arc::new(Semaphore::new(12));
+    let mut running = JoinSet::new();
+    // Those that stall wait for the others to be done beside them.
+    let (slow, fast): (Vec<Case>, Vec<Case>) =
+        cases.into_iter().partition(|case| matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence));
+    for case in slow.into_iter().chain(fast) {
+        let (gateway, seats) = (gateway.clone(), seats.clone());
+        running.spawn(async move {
+            let _seat = seats.acquire().await;
+            let result = run(&gateway, &case).await;
+            (case, result)
+        });
+    }
+    let mut failures = Vec::new();
+    let mut longest = Duration::ZERO;
+    while let Some(done) = running.join_next().await {
+        let (case, result) = done.expect("a row does not panic");
+        match result {
+            Ok(took) if !matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence) => longest = longest.max(took),
+            Ok(_) => {}
+            Err(why) => failures.push(format!("{:?}, {}, stream {}: {why}", case.kind, case.first, case.stream)),
+        }
+    }
+    println!("Envoy {version}: {} of {count} rows answered by the other provider, stalls aside in {longest:?} at most", count - failures.len());
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), gateway.envoy.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_of_the_first_provider_is_answered_by_the_other() {
+    matrix("1.40.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_of_the_first_provider_is_answered_by_the_other_on_the_release_before() {
+    matrix("1.39.3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forty_streams_at_once_fail_over_when_the_first_provider_is_dead() {
+    let gateway = Arc::new(Gateway::start("breakers").await);
+    // A retry counts as active while its stream lives: they must live at the same time.
+    let slow = Behaviour { reply_tokens: Some(30), token_us: Some(40_000), ..Behaviour::default() };
+    gateway.vllm().always(slow.clone());
+    gateway.bedrock.always(slow);
+    for model in ["dead-vllm-first", "dead-bedrock-first"] {
+        let mut running = JoinSet::new();
+        for number in 0..40 {
+            let client = gateway.client();
+            let body = chat(model, &format!("Stream {number}."), true).to_string();
+            running.spawn(async move { said(&client.chat(body).await, true) });
+        }
+        let mut good = 0;
+        while let Some(result) = running.join_next().await {
+            let said = result.expect("no panic").unwrap_or_else(|why| panic!("{model}: {why}"));
+            assert!(said.done && said.finish.is_some(), "{model}: {said:?}");
+            good += 1;
+        }
+        assert_eq!(good, 40);
+    }
+}
