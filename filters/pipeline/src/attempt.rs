@@ -21,6 +21,8 @@ use crate::refusal::Refusal;
 
 /// Largest answer that is translated as a whole, and largest frame of a stream.
 const MAX_ANSWER: usize = 16 << 20;
+/// Bytes of a whole answer that are held back. What is larger is worth more early than safe.
+const MAX_HELD: usize = 64 << 10;
 /// Bytes that may be held while the first frame is awaited.
 const MAX_FIRST: usize = 1 << 20;
 
@@ -29,8 +31,6 @@ pub struct Attempt {
     config: Rc<filter::Attempt>,
     plan: Option<Plan>,
     report: Report,
-    scheme: String,
-    tracestate: String,
     request: Outgoing,
     response: Incoming,
     /// Effects that send the request on once the ledger has agreed.
@@ -60,6 +60,8 @@ enum Incoming {
     Pass,
     /// A stream of the client's own dialect whose first event is awaited.
     First,
+    /// A whole answer of the client's own dialect: while nothing of it has gone on, a reset still fails over.
+    Held,
     /// A stream that is translated.
     Stream(Box<Translation>),
     /// An answer, or an error, that is translated as a whole.
@@ -91,8 +93,6 @@ impl Attempt {
             config,
             plan: plan.and_then(Plan::decode),
             report,
-            scheme: "http".into(),
-            tracestate: String::new(),
             request: Outgoing::Fresh,
             response: Incoming::Fresh,
             waiting: Vec::new(),
@@ -118,7 +118,7 @@ impl Attempt {
     /// Takes what happened, appends what must be done.
     pub fn handle(&mut self, _now: crate::io::Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
         match input {
-            Input::RequestHeaders { headers, .. } => self.request_headers(&headers, effects),
+            Input::RequestHeaders { .. } => self.request_headers(effects),
             Input::RequestBody { body, end, .. } => self.request_body(body, end, effects),
             Input::Reserved(answer) => self.reserved(answer, effects),
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
@@ -151,10 +151,11 @@ impl Attempt {
         self.plan.as_ref().is_none_or(|p| self.report.attempt >= p.legs.len() as u64)
     }
 
-    fn request_headers(&mut self, headers: &Headers<'_>, effects: &mut Vec<Effect>) -> Step {
-        effects.push(Effect::State(TRIED, self.report.attempt.to_string().into_bytes()));
-        self.scheme = headers.get(":scheme").unwrap_or("http").to_owned();
-        self.tracestate = headers.get("tracestate").unwrap_or_default().to_owned();
+    fn request_headers(&mut self, effects: &mut Vec<Effect>) -> Step {
+        if !self.last_leg() {
+            // The route reads it only to choose the next try's cluster.
+            effects.push(Effect::State(TRIED, self.report.attempt.to_string().into_bytes()));
+        }
         let Some(leg) = self.leg() else {
             // Without a plan nothing is known of the request: it is refused, never passed.
             let refusal = Refusal::server(503, "no_plan", "the request carries no decision: send it through weir's exchange filter");
@@ -168,8 +169,11 @@ impl Attempt {
             return self.refuse(&refusal, effects);
         }
         let same = leg.model == self.plan.as_ref().map(|p| p.asked.as_str()).unwrap_or_default();
-        self.tell(effects);
         let needs = self.plan.as_ref().map(|p| p.needs.clone()).unwrap_or_default();
+        if !needs.is_empty() {
+            // Should this try be lost, the next one must know that it began.
+            self.tell(effects);
+        }
         if self.kind_translates() || !same {
             self.request = Outgoing::Body;
             return Step::Pause;
@@ -250,7 +254,7 @@ impl Attempt {
         };
         let mut out = vec![
             (":method".to_owned(), "POST".to_owned()),
-            (":scheme".to_owned(), self.scheme.clone()),
+            (":scheme".to_owned(), plan.map_or("http", |p| p.scheme.as_str()).to_owned()),
             (":authority".to_owned(), self.config.authority.clone()),
             (":path".to_owned(), format!("{}{path}", self.config.path_prefix)),
             ("content-type".to_owned(), "application/json".to_owned()),
@@ -261,8 +265,8 @@ impl Attempt {
         if let Some(plan) = plan {
             out.push(("x-request-id".to_owned(), plan.id.clone()));
             out.push(("traceparent".to_owned(), plan.traceparent.clone()));
-            if !self.tracestate.is_empty() {
-                out.push(("tracestate".to_owned(), self.tracestate.clone()));
+            if !plan.tracestate.is_empty() {
+                out.push(("tracestate".to_owned(), plan.tracestate.clone()));
             }
         }
         if let Some(authorization) = &self.config.authorization {
@@ -334,6 +338,10 @@ impl Attempt {
             self.response = Incoming::First;
             return Step::Pause;
         }
+        if status == 200 && !stream && !end && !self.last_leg() {
+            self.response = Incoming::Held;
+            return Step::Pause;
+        }
         self.response = Incoming::Pass;
         Step::Continue
     }
@@ -366,6 +374,11 @@ impl Attempt {
     fn response_body(&mut self, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
         match std::mem::replace(&mut self.response, Incoming::Pass) {
             Incoming::Fresh | Incoming::Pass => Step::Continue,
+            Incoming::Held if !end && chunk.len() < MAX_HELD => {
+                self.response = Incoming::Held;
+                Step::Pause
+            }
+            Incoming::Held => Step::Continue,
             Incoming::First => match judge_first(chunk, end) {
                 First::Unknown if chunk.len() < MAX_FIRST => {
                     self.response = Incoming::First;

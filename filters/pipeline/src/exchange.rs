@@ -71,6 +71,7 @@ enum State {
 struct Admitted {
     caller: Caller,
     api: Api,
+    scheme: String,
 }
 
 struct Flight {
@@ -83,6 +84,8 @@ struct Flight {
     vocabulary: Option<Vocabulary>,
     answer: Answer,
     status: u16,
+    /// What the answering try said of itself.
+    report: Option<Report>,
     /// The answer came from a provider, not from Envoy.
     provider: bool,
 }
@@ -121,6 +124,11 @@ impl Exchange {
     /// What must be held for each try.
     pub fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    /// The answer came to its end, so that nothing the host could add at [`Input::Done`] is needed.
+    pub fn complete(&self) -> bool {
+        matches!(&self.state, State::Sent(flight) if flight.answer.complete())
     }
 
     /// Takes what happened, appends what must be done.
@@ -260,7 +268,11 @@ impl Exchange {
             prompt::parse(b"")?;
         }
         strip(headers, &["accept-encoding"], effects);
-        self.state = State::Body(Box::new(Admitted { caller, api }));
+        self.state = State::Body(Box::new(Admitted {
+            caller,
+            api,
+            scheme: headers.get(":scheme").unwrap_or("http").to_owned(),
+        }));
         Ok(Step::Pause)
     }
 
@@ -348,7 +360,7 @@ impl Exchange {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Step, Refusal> {
-        let Admitted { caller, api } = admitted;
+        let Admitted { caller, api, scheme } = admitted;
         let doc = prompt::parse(body)?;
         let request = Request::read(*api, &doc)?;
         self.span.request_model = request.model().to_owned();
@@ -444,7 +456,7 @@ impl Exchange {
             None => request.model_at(),
         };
 
-        let flight = self.plan(policy, &choice, caller, *api, &request, model_at, out.as_ref().map_or(body.len(), Vec::len), now, redacted.vault);
+        let flight = self.plan(policy, &choice, caller, *api, &request, model_at, out.as_ref().map_or(body.len(), Vec::len), scheme, now, redacted.vault);
         let send = self.send(policy, &flight, body.len(), out);
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
@@ -540,6 +552,7 @@ impl Exchange {
         request: &Request<'_, '_>,
         model_at: std::ops::Range<usize>,
         body_len: usize,
+        scheme: &str,
         now: Now,
         vault: Option<pii::Vault>,
     ) -> Flight {
@@ -565,6 +578,8 @@ impl Exchange {
             include_usage: client_usage || (request.stream() && !self.needs.is_empty()),
             created: now.seconds(),
             traceparent: self.span.context.traceparent(),
+            tracestate: self.span.tracestate.clone(),
+            scheme: scheme.to_owned(),
             body_len: body_len as u64,
             legs,
             needs: self.needs.clone(),
@@ -580,6 +595,7 @@ impl Exchange {
             vocabulary,
             answer: Answer::None,
             status: 0,
+            report: None,
             provider: false,
         }
     }
@@ -654,24 +670,28 @@ impl Exchange {
         let policy = self.policy.clone();
         let State::Sent(flight) = &mut self.state else { return Step::Continue };
         flight.status = status;
-        flight.provider = origin.details == "via_upstream";
         self.span.address = origin.address.to_owned();
         let report = origin.report.and_then(Report::decode).unwrap_or_default();
-        self.span.attempts = report.attempt;
-        let index = usize::try_from(report.attempt.saturating_sub(1)).unwrap_or(0);
+        // Only a try that got an answer says so; Envoy's own answers follow tries that did not.
+        flight.provider = matches!(report.progress, Progress::Answering | Progress::Refused)
+            && (status < 400 || origin.details == "via_upstream");
+        let attempt = report.attempt.max(origin.attempts);
+        self.span.attempts = attempt;
+        let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0);
         if let (Some(target), Some(policy)) = (flight.targets.get(index), &policy) {
             self.span.target.clone_from(&target.provider);
             self.span.target_model.clone_from(&target.model);
             self.span.provider = provider_name(policy, &target.provider).to_owned();
         }
-        self.span.losses = report.losses;
+        self.span.losses.clone_from(&report.losses);
+        flight.report = Some(report);
         if let Some(policy) = &policy
             && policy.config.headers != ShowHeaders::None
         {
             effects.push(Effect::SetResponseHeader("x-weir-request-id", self.span.id.clone()));
             effects.push(Effect::SetResponseHeader("x-weir-policy", policy.config.version.clone()));
             if policy.config.headers == ShowHeaders::Reasons {
-                let why = format!("{}:{} attempt {}", self.span.target, self.span.target_model, report.attempt);
+                let why = format!("{}:{} attempt {attempt}", self.span.target, self.span.target_model);
                 effects.push(Effect::SetResponseHeader("x-weir-target", why));
             }
         }
@@ -727,10 +747,13 @@ impl Exchange {
 
     fn done(&mut self, now: Now, report: Option<&[u8]>, details: &str, effects: &mut Vec<Effect>) -> Step {
         self.span.end = now.0;
-        let report = report.and_then(Report::decode).unwrap_or_default();
+        let report = report.and_then(Report::decode);
         match std::mem::replace(&mut self.state, State::Over) {
             State::Over => return Step::Continue,
-            State::Sent(flight) => self.settle(&flight, &report, details, effects),
+            State::Sent(mut flight) => {
+                let report = report.or_else(|| flight.report.take()).unwrap_or_default();
+                self.settle(&flight, &report, details, effects);
+            }
             State::Passing => {}
             State::Fresh | State::Body(_) | State::Reserving(..) => {
                 // The client went before it was answered; nothing was sent and nothing is billed.
@@ -751,7 +774,7 @@ impl Exchange {
         self.span.response_id.clone_from(&facts.id);
         self.span.response_model.clone_from(&facts.model);
         self.span.finish_reasons.clone_from(&facts.finish);
-        self.span.attempts = report.attempt;
+        self.span.attempts = self.span.attempts.max(report.attempt);
         let index = usize::try_from(report.attempt.saturating_sub(1)).unwrap_or(0);
         let price = flight.targets.get(index).and_then(|t| t.price);
 

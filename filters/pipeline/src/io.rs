@@ -100,6 +100,8 @@ pub struct Origin<'a> {
     pub address: &'a str,
     /// What the answering try left in filter state under [`crate::plan::REPORT`].
     pub report: Option<&'a [u8]>,
+    /// Tries made, where the host was asked; 0 where the report says it.
+    pub attempts: u64,
 }
 
 /// What the shell must do, in the order given.

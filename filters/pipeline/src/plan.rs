@@ -52,6 +52,10 @@ pub struct Plan {
     pub created: u64,
     /// The W3C trace parent that a provider is handed.
     pub traceparent: String,
+    /// The caller's W3C trace state, handed on as it came.
+    pub tracestate: String,
+    /// `:scheme` of the request.
+    pub scheme: String,
     /// Tries in order.
     pub legs: Vec<Leg>,
     /// What each try that reached a provider may cost.
@@ -65,7 +69,7 @@ impl Plan {
         w.bytes(self.id.as_bytes()).int(self.api as u64).bytes(self.asked.as_bytes());
         w.int(self.model_at.0).int(self.model_at.1).int(self.body_len);
         w.int(u64::from(self.stream)).int(u64::from(self.include_usage)).int(self.created);
-        w.bytes(self.traceparent.as_bytes());
+        w.bytes(self.traceparent.as_bytes()).bytes(self.tracestate.as_bytes()).bytes(self.scheme.as_bytes());
         w.int(self.legs.len() as u64);
         for leg in &self.legs {
             w.bytes(leg.provider.as_bytes()).bytes(leg.model.as_bytes()).int(leg.target);
@@ -90,6 +94,8 @@ impl Plan {
             include_usage: r.int()? != 0,
             created: r.int()?,
             traceparent: r.str()?.into(),
+            tracestate: r.str()?.into(),
+            scheme: r.str()?.into(),
             ..Plan::default()
         };
         for _ in 0..r.int()?.min(16) {
@@ -182,6 +188,8 @@ mod tests {
             include_usage: true,
             created: 1_700_000_000,
             traceparent: "00-1-2-01".into(),
+            tracestate: "a=b".into(),
+            scheme: "https".into(),
             legs: vec![Leg { provider: "gpu".into(), model: "m".into(), target: 3 }, Leg::default()],
             needs: Vec::new(),
         };

@@ -8,6 +8,7 @@ use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
 use weir_pipeline::plan::{PLAN, REPORT};
 
 use crate::effects;
+use crate::exchange::attempts;
 use crate::host::{self, Buffer, Direction, Map};
 use crate::lease::{Asked, Decided, Holds};
 use crate::vm::Shared;
@@ -50,14 +51,11 @@ impl AttemptStream {
     pub fn request_headers(&mut self, end: bool, shared: &mut Shared) -> Step {
         let now = Now(host::now());
         let plan = host::property(PLAN);
-        let report = host::property(REPORT);
-        let attempt = host::property("upstream\0request_attempt_count")
-            .and_then(|b| b.try_into().ok())
-            .map_or(1, u64::from_le_bytes);
+        let attempt = attempts().max(1);
+        let report = if attempt > 1 { host::property(REPORT) } else { None };
         self.machine = Some(Attempt::new(self.config.clone(), attempt, plan.as_deref(), report.as_deref()));
-        let map = host::map(Map::RequestHeaders).unwrap_or_default();
-        let fields = host::pairs(&map);
-        self.feed(now, Input::RequestHeaders { headers: Headers(&fields), end, entropy: [0; 4] }, shared)
+        // All that a try needs of the request is in the plan; its headers are written anew.
+        self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy: [0; 4] }, shared)
     }
 
     /// Part of the request body has come.

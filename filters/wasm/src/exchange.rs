@@ -99,10 +99,15 @@ impl ExchangeStream {
         let now = Now(host::now());
         let map = host::map(Map::ResponseHeaders).unwrap_or_default();
         let fields = host::pairs(&map);
-        let details = text(host::property("response\0code_details"));
-        let address = text(host::property("upstream\0address"));
         let report = host::property(REPORT);
-        let origin = Origin { details: &details, address: &address, report: report.as_deref() };
+        let good = Headers(&fields).bytes(":status").and_then(<[u8]>::first).is_some_and(|c| *c < b'4');
+        let (details, attempts) = if good && report.is_some() {
+            ("via_upstream".into(), 0)
+        } else {
+            (text(host::property("response\0code_details")), attempts())
+        };
+        let address = text(host::property("upstream\0address"));
+        let origin = Origin { details: &details, address: &address, report: report.as_deref(), attempts };
         self.feed(now, Input::ResponseHeaders { headers: Headers(&fields), end, origin }, shared)
     }
 
@@ -127,12 +132,20 @@ impl ExchangeStream {
     /// The stream is over.
     pub fn done(&mut self, shared: &mut Shared) {
         let now = Now(host::now());
-        let report = host::property(REPORT);
-        let details = text(host::property("response\0code_details"));
+        let (report, details) = if self.replied || self.machine.complete() {
+            (None, String::new())
+        } else {
+            (host::property(REPORT), text(host::property("response\0code_details")))
+        };
         self.feed(now, Input::Done { report: report.as_deref(), details: &details }, shared);
         // Whatever the machine did not settle is not known to have been spent by nobody.
         shared.lease.settle_rest(now, &mut self.holds);
     }
+}
+
+/// Tries that Envoy has made for the effective context's request.
+pub fn attempts() -> u64 {
+    host::property("upstream\0request_attempt_count").and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
 fn text(bytes: Option<Vec<u8>>) -> String {

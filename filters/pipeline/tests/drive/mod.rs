@@ -258,7 +258,7 @@ impl Gateway {
         let fields = side.response.clone();
         let pairs = borrowed(&fields);
         let report = side.state.get(REPORT).cloned();
-        let origin = Origin { details: "via_upstream", address: "127.0.0.1:9101", report: report.as_deref() };
+        let origin = Origin { details: "via_upstream", address: "127.0.0.1:9101", report: report.as_deref(), attempts: 0 };
         exchange.handle(NOW, Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin }, &mut effects);
         side.run(&mut effects);
         for (piece, end) in released {
