@@ -6,6 +6,11 @@
 //! tells ([`tables`]); the others are encoded by merges ([`merge`]), very long ones in windows ([`long`]). All
 //! tables are static data, so there is no load step, and no text makes the work more than n·log n.
 
+#![cfg_attr(
+    not(all(feature = "o200k", feature = "cl100k", any(feature = "p50k", feature = "r50k"))),
+    allow(dead_code, unused_macros, reason = "what only another vocabulary uses")
+)]
+
 mod classes;
 mod counter;
 mod hash;
