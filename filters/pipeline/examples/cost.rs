@@ -7,6 +7,7 @@ use std::time::Instant;
 use weir_config::filter;
 use weir_pipeline::io::{Headers, Input, Now};
 use weir_pipeline::paths::Api;
+use weir_pipeline::seen::Seen;
 use weir_pipeline::{Exchange, Policy, prompt};
 use weir_tokens::Vocabulary;
 
@@ -28,7 +29,7 @@ fn main() {
     each("json", &mut |b| drop(prompt::parse(b.as_bytes())));
     each("json + count", &mut |b| {
         if let Ok(doc) = prompt::parse(b.as_bytes()) {
-            prompt::count(Api::OpenaiChat, &doc, Vocabulary::O200kBase);
+            prompt::count(Api::OpenaiChat, &doc, Vocabulary::O200kBase, &mut Seen::default());
         }
     });
     let headers: Vec<(&[u8], &[u8])> = vec![

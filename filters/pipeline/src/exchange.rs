@@ -398,7 +398,7 @@ impl Exchange {
             Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
             None => Cow::Borrowed(&doc),
         };
-        let size = self.measure(*api, &counted_doc, &choice, &request, context);
+        let size = self.measure(policy, *api, &counted_doc, &choice, &request, context);
         drop(counted_doc);
         drop(edited);
         if let Some(max) = limits.max_input_tokens
@@ -510,6 +510,7 @@ impl Exchange {
     /// The prompt's size by the first target's vocabulary, and what it cannot exceed at any target.
     fn measure(
         &mut self,
+        policy: &Policy,
         api: Api,
         doc: &weir_wire::json::Doc<'_>,
         choice: &Choice<'_>,
@@ -524,7 +525,10 @@ impl Exchange {
             let bound = if request.unbounded() { context } else { bytes.min(context) };
             return Size { tokens: bytes, bound, exact: false };
         };
-        let counted = prompt::count(api, doc, first);
+        let mut seen = policy.seen.borrow_mut();
+        seen.seed(&self.entropy);
+        let counted = prompt::count(api, doc, first, &mut seen);
+        drop(seen);
         self.span.input_counted = Some(counted.tokens);
         let template =
             if choice.targets.iter().any(|(_, t)| t.tokenizer.as_deref() == Some("o200k_harmony")) { HARMONY_TEMPLATE } else { TEMPLATE };

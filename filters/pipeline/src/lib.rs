@@ -19,6 +19,7 @@ pub mod policy;
 pub mod prompt;
 pub mod record;
 pub mod refusal;
+pub mod seen;
 pub mod span;
 pub mod trace;
 

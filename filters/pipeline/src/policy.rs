@@ -9,6 +9,7 @@ use weir_pii as pii;
 use weir_tokens::Vocabulary;
 
 use crate::io::Now;
+use crate::seen::Seen;
 
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
 const MAX_SETS: usize = 64;
@@ -22,6 +23,8 @@ pub struct Policy {
     models: BTreeMap<String, usize>,
     tenants: BTreeMap<String, usize>,
     sets: RefCell<BTreeMap<(bool, u64), Rc<pii::Set>>>,
+    /// Counts of texts seen before.
+    pub seen: RefCell<Seen>,
     /// Types that boundaries ask for, found whether or not a rule redacts them.
     found: Vec<String>,
 }
@@ -140,7 +143,7 @@ impl Policy {
         let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
         found.sort();
         found.dedup();
-        let policy = Self { config, keys, models, tenants, sets: RefCell::default(), found };
+        let policy = Self { config, keys, models, tenants, sets: RefCell::default(), seen: RefCell::default(), found };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.
         policy.build_set(true, u64::MAX)?;
         policy.build_set(false, u64::MAX)?;

@@ -13,6 +13,7 @@ use weir_wire::splice::Splices;
 
 use crate::paths::Api;
 use crate::refusal::Refusal;
+use crate::seen::Seen;
 
 /// A request of one of the client APIs.
 pub enum Request<'d, 'a> {
@@ -226,9 +227,10 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     Ok(out)
 }
 
-/// Counts a prompt.
-pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary) -> Counted {
-    let mut tokens = |text: &str| weir_tokens::count(vocabulary, text);
+/// Counts a prompt; texts that were seen before are not counted again.
+pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, seen: &mut Seen) -> Counted {
+    let salt = vocabulary as u64;
+    let mut tokens = |text: &str| seen.count(salt, text, |text| weir_tokens::count(vocabulary, text));
     match api {
         Api::OpenaiCompletions => {
             let Ok(request) = openai_completions::read(doc) else { return Counted::default() };
