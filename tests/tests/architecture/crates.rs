@@ -28,7 +28,9 @@ const MAY_NAME_THE_HOST: [&str; 2] = ["weir-wasm", "weir-probe"];
 
 /// What each crate below `filters/` may use of the others; a stage never knows another one.
 fn allowed_among_filters() -> BTreeMap<&'static str, &'static [&'static str]> {
+    const SORTED: &[&str] = &["weir-sorted"];
     const ALL: &[&str] = &[
+        "weir-sorted",
         "weir-config",
         "weir-wire",
         "weir-dialects",
@@ -38,15 +40,25 @@ fn allowed_among_filters() -> BTreeMap<&'static str, &'static [&'static str]> {
         "weir-pipeline",
     ];
     BTreeMap::from([
-        ("weir-config", &[][..]),
-        ("weir-wire", &[]),
+        // Containers in little code, below the leaves.
+        ("weir-sorted", &[][..]),
+        ("weir-config", SORTED),
+        ("weir-wire", SORTED),
         ("weir-tokens", &[]),
-        ("weir-pii", &[]),
-        ("weir-lease", &[]),
-        ("weir-dialects", &["weir-wire"]),
+        ("weir-pii", SORTED),
+        ("weir-lease", SORTED),
+        ("weir-dialects", &["weir-sorted", "weir-wire"]),
         (
             "weir-pipeline",
-            &["weir-config", "weir-wire", "weir-dialects", "weir-tokens", "weir-pii", "weir-lease"],
+            &[
+                "weir-sorted",
+                "weir-config",
+                "weir-wire",
+                "weir-dialects",
+                "weir-tokens",
+                "weir-pii",
+                "weir-lease",
+            ],
         ),
         ("weir-wasm", ALL),
         ("weir-playground", ALL),

@@ -1,0 +1,53 @@
+//! A stable merge sort whose code does not depend on the type that is sorted.
+
+use std::cmp::Ordering;
+
+/// Sorts so that `compare` holds between neighbours; what is equal keeps its order. At most n·log₂ n comparisons, and
+/// n − 1 without any memory where the items are sorted already.
+pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
+    let after = |a: usize, b: usize| match (items.get(a), items.get(b)) {
+        (Some(a), Some(b)) => compare(a, b) == Ordering::Greater,
+        _ => false,
+    };
+    let Some(mut order) = order(items.len(), &after) else { return };
+    // Each cycle of the permutation is walked once; a place that is done points to itself.
+    for start in 0..items.len() {
+        let mut at = start;
+        while let Some(from) = order.get_mut(at).map(|next| std::mem::replace(next, at)) {
+            if from == start || from == at {
+                break;
+            }
+            items.swap(at, from);
+            at = from;
+        }
+    }
+}
+
+/// The places of `len` items in sorted order; `None` where they are sorted already.
+#[inline(never)]
+fn order(len: usize, after: &dyn Fn(usize, usize) -> bool) -> Option<Vec<usize>> {
+    (1..len).find(|&at| after(at - 1, at))?;
+    let mut order: Vec<usize> = (0..len).collect();
+    let mut merged = Vec::with_capacity(len);
+    let mut width = 1;
+    while width < len {
+        merged.clear();
+        for pair in order.chunks(2 * width) {
+            let (mut left, mut right) = pair.split_at(width.min(pair.len()));
+            while let ([a, rest_left @ ..], [b, rest_right @ ..]) = (left, right) {
+                if after(*a, *b) {
+                    merged.push(*b);
+                    right = rest_right;
+                } else {
+                    merged.push(*a);
+                    left = rest_left;
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        std::mem::swap(&mut order, &mut merged);
+        width *= 2;
+    }
+    Some(order)
+}
