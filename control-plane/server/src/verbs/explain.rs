@@ -36,7 +36,8 @@ impl Explain {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|why| Failure::new(format!("{}: {why}", path.display())))
         };
-        let loaded = load(&read(&self.file)?, "explain", None).map_err(|refused| refused.failure(&self.file))?;
+        let loaded =
+            load(&read(&self.file)?, "explain", None).map_err(|refused| refused.failure(&self.file))?;
         let policy = Policy::new(loaded.compiled.exchange)
             .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
         let body = match &self.model {
@@ -94,7 +95,11 @@ pub fn told(policy: Policy, headers: &[(String, String)], body: &[u8]) -> String
     for effect in &effects {
         match effect {
             Effect::Reply(reply) => {
-                out.push_str(&format!("refused     {} {}\n", reply.status, String::from_utf8_lossy(&reply.body)));
+                out.push_str(&format!(
+                    "refused     {} {}\n",
+                    reply.status,
+                    String::from_utf8_lossy(&reply.body)
+                ));
                 return out;
             }
             Effect::RequestBody(bytes) => sent = Some(bytes.as_slice()),
@@ -132,8 +137,19 @@ mod tests {
 
     #[test]
     fn a_request_is_told_from_identity_to_the_body_that_leaves() {
-        let story = tell("key", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"mail jane@example.org"}]}"#);
-        for part in ["identity    tenant acme", "redaction   found", "route ", "targets ", "tokens ", "budgets ", "try 1       gpu-pool"] {
+        let story = tell(
+            "key",
+            r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"mail jane@example.org"}]}"#,
+        );
+        for part in [
+            "identity    tenant acme",
+            "redaction   found",
+            "route ",
+            "targets ",
+            "tokens ",
+            "budgets ",
+            "try 1       gpu-pool",
+        ] {
             assert!(story.contains(part), "`{part}` is missing in\n{story}");
         }
         assert!(!story.contains("jane@example.org"), "the value is shown nowhere:\n{story}");
