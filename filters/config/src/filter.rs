@@ -3,9 +3,9 @@
 //! Every reference in here is resolved: names that a rule mentions exist, windows are keywords, money is
 //! integer. Units are in the field names: `_ms` milliseconds, `_pico` 10⁻¹² USD per token, `_nano` 10⁻⁹ USD.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+
+use weir_sorted::Map;
 
 /// What the `exchange` machine of one gateway needs to judge a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub struct Tenant {
     /// Models that may be asked for and that may be chosen, `auto` included; empty allows none.
     pub models: Vec<String>,
     /// Labels of all its requests.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Map<String, String>,
     /// Token limits of one request.
     pub limits: Limits,
 }
@@ -116,7 +116,7 @@ pub struct Key {
     /// SHA-256 of the key, 64 lower-case hex digits.
     pub sha256: String,
     /// Labels that override the tenant's.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Map<String, String>,
     /// Unix seconds from which the key is refused.
     pub expires: Option<u64>,
 }
@@ -217,7 +217,7 @@ pub struct When {
     /// Model names: the asked one in routes, the chosen one in budgets.
     pub model: Vec<String>,
     /// Label values by name.
-    pub labels: BTreeMap<String, Vec<String>>,
+    pub labels: Map<String, Vec<String>>,
     /// Types of findings, before redaction.
     pub found: Vec<String>,
 }

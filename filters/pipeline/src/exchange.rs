@@ -228,7 +228,9 @@ impl Exchange {
             header.push_str(name);
             if let Some(value) = headers.get(&header).filter(|v| v.len() <= 256) {
                 // What the policy gave a tenant or key is not the client's to change.
-                caller.labels.entry(name.clone()).or_insert_with(|| value.to_owned());
+                if !caller.labels.contains_key(name) {
+                    caller.labels.insert(name.clone(), value.to_owned());
+                }
             }
         }
         self.span.tenant.clone_from(&caller.name);

@@ -1,11 +1,11 @@
 //! A filter configuration made ready to judge requests: look-up tables and compiled redaction sets.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use weir_config::filter;
 use weir_pii as pii;
+use weir_sorted::Map;
 use weir_tokens::Vocabulary;
 
 use crate::io::Now;
@@ -19,10 +19,10 @@ const MAX_SETS: usize = 64;
 pub struct Policy {
     /// As received.
     pub config: filter::Exchange,
-    keys: BTreeMap<[u8; 32], (usize, usize)>,
-    models: BTreeMap<String, usize>,
-    tenants: BTreeMap<String, usize>,
-    sets: RefCell<BTreeMap<(bool, u64), Rc<pii::Set>>>,
+    keys: Map<[u8; 32], (usize, usize)>,
+    models: Map<String, usize>,
+    tenants: Map<String, usize>,
+    sets: RefCell<Vec<((bool, u64), Rc<pii::Set>)>>,
     /// Counts of texts seen before.
     pub seen: RefCell<Seen>,
     /// Types that boundaries ask for, found whether or not a rule redacts them.
@@ -39,7 +39,7 @@ pub struct Caller {
     /// Id of the key; empty for anonymous callers.
     pub key: String,
     /// Labels: the tenant's, overridden by the key's.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Map<String, String>,
 }
 
 /// Why a configuration cannot be used; names the offending entry.
@@ -90,8 +90,8 @@ impl std::fmt::Display for ConfigError {
 impl Policy {
     /// Checks every reference and builds the tables.
     pub fn new(config: filter::Exchange) -> Result<Self, ConfigError> {
-        let mut keys = BTreeMap::new();
-        let mut tenants = BTreeMap::new();
+        let mut keys = Map::new();
+        let mut tenants = Map::new();
         for (t, tenant) in config.tenants.iter().enumerate() {
             tenants.insert(tenant.name.clone(), t);
             for (k, key) in tenant.keys.iter().enumerate() {
@@ -101,7 +101,7 @@ impl Policy {
                 }
             }
         }
-        let mut models = BTreeMap::new();
+        let mut models = Map::new();
         for (m, model) in config.models.iter().enumerate() {
             for name in std::iter::once(&model.name).chain(&model.aliases) {
                 if models.insert(name.clone(), m).is_some() {
@@ -159,7 +159,7 @@ impl Policy {
             return Some(Err(&key.id));
         }
         let mut labels = tenant.labels.clone();
-        labels.extend(key.labels.clone());
+        labels.extend(key.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         Some(Ok(Caller { tenant: t, name: tenant.name.clone(), key: key.id.clone(), labels }))
     }
 
@@ -198,13 +198,13 @@ impl Policy {
         if mask == 0 && !(request && !self.found.is_empty()) {
             return None;
         }
-        if let Some(set) = self.sets.borrow().get(&(request, mask)) {
+        if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask)) {
             return Some(set.clone());
         }
         let set = Rc::new(self.build_set(request, mask).ok()?);
         let mut sets = self.sets.borrow_mut();
         if sets.len() < MAX_SETS {
-            sets.insert((request, mask), set.clone());
+            sets.push(((request, mask), set.clone()));
         }
         Some(set)
     }

@@ -107,7 +107,7 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
     let key = |key: &policy::Key| filter::Key {
         id: key.id.clone(),
         sha256: key.sha256.clone(),
-        labels: key.labels.clone(),
+        labels: key.labels.clone().into_iter().collect(),
         expires: key.expires.map(|date| date.unix),
     };
     let limits = tenant.limits.unwrap_or_default();
@@ -115,7 +115,7 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
         name: tenant.name.clone(),
         keys: tenant.keys.iter().map(key).collect(),
         models: tenant.models.to_vec(),
-        labels: tenant.labels.clone(),
+        labels: tenant.labels.clone().into_iter().collect(),
         limits: filter::Limits {
             max_input_tokens: limits.max_input_tokens.map(|count| count.0),
             max_output_tokens: limits.max_output_tokens.map(|count| count.0),

@@ -1,10 +1,9 @@
 //! An answer that is a stream of server-sent events.
 
-use std::collections::BTreeMap;
-
 use weir_dialects::hub::Usage;
 use weir_dialects::openai_chat::{Chunk, Slot, unquote};
 use weir_pii as pii;
+use weir_sorted::Map;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
 use weir_wire::sse;
@@ -27,10 +26,10 @@ struct Events {
     api: Api,
     treatment: Treatment,
     chunk: Chunk,
-    texts: BTreeMap<(u32, Slot), Text>,
+    texts: Map<(u32, Slot), Text>,
     id: String,
     model: String,
-    finish: BTreeMap<u32, String>,
+    finish: Map<u32, String>,
     usage: Option<Usage>,
     done: bool,
     complete: bool,
@@ -53,10 +52,10 @@ impl Stream {
             api,
             treatment,
             chunk: Chunk::default(),
-            texts: BTreeMap::new(),
+            texts: Map::new(),
             id: String::new(),
             model: String::new(),
-            finish: BTreeMap::new(),
+            finish: Map::new(),
             usage: None,
             done: false,
             complete: false,
@@ -240,7 +239,7 @@ impl Events {
 
     /// Tells what was held back of a choice's texts (or of all), in the form of `payload`.
     fn flush(&mut self, payload: &[u8], chunk: &Chunk, only: Option<u32>, out: &mut Vec<u8>) {
-        for ((choice, slot), text) in &mut self.texts {
+        for ((choice, slot), text) in self.texts.iter_mut() {
             if only.is_some_and(|c| c != *choice) {
                 continue;
             }
