@@ -1,4 +1,5 @@
 //! The whole path, end to end: policy file, control plane, real Envoy, vLLM and Bedrock. Each test starts its own.
 
 mod failover;
+mod kill;
 mod setup;
