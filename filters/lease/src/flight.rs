@@ -49,6 +49,7 @@ pub struct Call {
 
 /// A call whose reply is awaited.
 pub(crate) struct Flight {
+    pub id: u32,
     pub method: Method,
     pub sent: Nanos,
     pub timeout_ms: u32,

@@ -1,10 +1,6 @@
 //! One VM's client of the ledger: reservations and settlements. What goes to the ledger is composed in `report`, what
 //! comes back is taken in in `reply`.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use prost::Message;
-
 use crate::flight::{Call, Flight};
 use crate::instance::{Instance, mix};
 use crate::message::Figures;
@@ -12,6 +8,8 @@ use crate::record::{Settled, Ticket};
 use crate::refusal::{Code, Refusal, Shortfall};
 use crate::shared::{self, Session};
 use crate::store::{self, Place, SETS, SharedData, TRIES, Update};
+use crate::table::Table;
+use crate::wire;
 use crate::{ACQUIRE_TIMEOUT, MS, Nanos, REFUND_FLUSH, SECOND};
 
 /// Units are asked for ahead of need at most this often per record.
@@ -170,15 +168,18 @@ pub struct Lessee {
     pub(crate) beat_at: Nanos,
     pub(crate) session: Session,
     pub(crate) session_at: Option<Nanos>,
-    pub(crate) waiters: BTreeMap<u64, Waiter>,
-    pub(crate) pending: VecDeque<u64>,
-    pub(crate) flights: BTreeMap<u32, Flight>,
+    pub(crate) waiters: Table<u64, Box<Waiter>>,
+    pub(crate) pending: Vec<u64>,
+    pub(crate) flights: Vec<Flight>,
     pub(crate) next_call: u32,
     pub(crate) ready: Vec<Call>,
     pub(crate) woken: Vec<(u64, Reserve)>,
-    pub(crate) due: BTreeMap<Place, Due>,
-    pub(crate) figures: BTreeMap<u128, Figures>,
+    pub(crate) due: Table<Place, Due>,
+    /// Last figures of a counter, and their window.
+    pub(crate) figures: Table<u128, (u64, Figures)>,
     pub(crate) unsettled: Vec<(Part, u64)>,
+    /// VMs that look dead: heartbeat, and in how many sweeps it was the same.
+    pub(crate) silent: Vec<(u32, Nanos, u32)>,
     pub(crate) busy_at: Option<Nanos>,
     pub(crate) leader: bool,
     pub(crate) led_at: Nanos,
@@ -201,15 +202,16 @@ impl Lessee {
             beat_at: 0,
             session: Session::default(),
             session_at: None,
-            waiters: BTreeMap::new(),
-            pending: VecDeque::new(),
-            flights: BTreeMap::new(),
+            waiters: Table::new(),
+            pending: Vec::new(),
+            flights: Vec::new(),
             next_call: 0,
             ready: Vec::new(),
             woken: Vec::new(),
-            due: BTreeMap::new(),
-            figures: BTreeMap::new(),
+            due: Table::new(),
+            figures: Table::new(),
             unsettled: Vec::new(),
+            silent: Vec::new(),
             busy_at: None,
             leader: false,
             led_at: 0,
@@ -264,9 +266,9 @@ impl Lessee {
             }
             Tried::Short => {
                 self.stats.waited += 1;
-                self.pending.push_back(waiter);
+                self.pending.push(waiter);
                 let deadline = now + ACQUIRE_TIMEOUT;
-                self.waiters.insert(waiter, Waiter { slips, round: 0, deadline, after: now });
+                self.waiters.insert(waiter, Box::new(Waiter { slips, round: 0, deadline, after: now }));
                 Reserve::Wait
             }
         }
@@ -274,7 +276,7 @@ impl Lessee {
 
     /// The waiting request is gone: nothing is reserved for it any more.
     pub fn cancel(&mut self, now: Nanos, store: &mut dyn SharedData, waiter: u64) {
-        if let Some(mut gone) = self.waiters.remove(&waiter) {
+        if let Some(mut gone) = self.waiters.remove(waiter) {
             self.roll_back(now, store, &mut gone.slips);
         }
         self.pending.retain(|one| *one != waiter);
@@ -357,7 +359,7 @@ impl Lessee {
         // The set depends on the process's secret nonce, so that a client who may choose subjects cannot fill one set.
         let hash = mix(&[self.session.nonce[0], (id >> 64) as u64, id as u64]);
         let set = (hash % u64::from(SETS)) as u16;
-        Slip { id, name: need.instance.encode_to_vec(), set, need, part: None, short: false }
+        Slip { id, name: wire::instance(&need.instance), set, need, part: None, short: false }
     }
 
     /// The set of an instance by its id alone.
@@ -435,8 +437,9 @@ impl Lessee {
             if let Some(ticket) = ticket {
                 return Ok(Part { place: found.place, lane: found.record.lane, ticket });
             }
-            let figures = self.figures.get(&slip.id).filter(|_| marked);
-            return Err(figures.map(|figures| Box::new(short_of(need, figures.clone()))));
+            let wid = found.record.wid;
+            let figures = self.figures.get(slip.id).filter(|(of, _)| marked && *of == wid);
+            return Err(figures.map(|(_, figures)| Box::new(short_of(need, figures.clone()))));
         }
         Err(None)
     }
@@ -451,7 +454,7 @@ impl Lessee {
 
     /// Reports a record at `at`, or earlier if that was planned.
     pub(crate) fn soon(&mut self, place: Place, lane: u32, at: Nanos, all: bool) {
-        match self.due.get_mut(&place) {
+        match self.due.get_mut(place) {
             Some(due) if due.lane == lane => {
                 due.at = due.at.min(at);
                 due.all |= all;
@@ -462,11 +465,11 @@ impl Lessee {
         }
     }
 
-    pub(crate) fn keep_figures(&mut self, id: u128, figures: Figures) {
-        if self.figures.len() >= MAX_FIGURES && !self.figures.contains_key(&id) {
-            self.figures.pop_first();
+    pub(crate) fn keep_figures(&mut self, id: u128, wid: u64, figures: Figures) {
+        if self.figures.len() >= MAX_FIGURES && self.figures.get(id).is_none() {
+            self.figures.drop_first();
         }
-        self.figures.insert(id, figures);
+        self.figures.insert(id, (wid, figures));
     }
 
     pub(crate) fn refused(&mut self, list: Vec<Shortfall>) -> Reserve {

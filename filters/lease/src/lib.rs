@@ -29,6 +29,8 @@ mod reply;
 mod report;
 mod shared;
 mod store;
+mod table;
+mod wire;
 
 pub use flight::{Call, Method, SERVICE};
 pub use instance::{Instance, InstanceId, Unit, mix};

@@ -6,7 +6,7 @@
 //! [`Record`], the slots, and the encoded [`Instance`](crate::Instance) up to the end.
 
 use crate::mutant::{self, Mutant};
-use crate::{KEEP, Nanos, SECOND};
+use crate::{KEEP, MS, Nanos, SECOND};
 
 /// Version of the format. Another version is another key prefix, so it is only a check.
 const VERSION: u8 = 1;
@@ -301,7 +301,8 @@ impl Record {
         self.demand_sum = self.demand_sum.saturating_add(x);
         self.mean = match self.mean {
             0 => x,
-            mean => ((u128::from(mean) * 7 + u128::from(x) + 4) / 8) as u64,
+            // Seven parts old, one part new, without overflow.
+            mean => mean / 8 * 7 + x / 8 + (mean % 8 * 7 + x % 8 + 4) / 8,
         };
     }
 
@@ -312,7 +313,7 @@ impl Record {
             return false;
         }
         let before = self.demand;
-        let fresh = (u128::from(self.demand_sum) * u128::from(SECOND) / u128::from(elapsed)) as u64;
+        let fresh = self.demand_sum.saturating_mul(1_000) / (elapsed / MS);
         self.demand = match self.demand_sum {
             // Silence counts double, so that an idle process is soon known to be one.
             0 => self.demand / 4,

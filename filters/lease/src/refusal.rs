@@ -80,7 +80,16 @@ impl Shortfall {
 impl Refusal {
     /// Of the shortfalls of one request. Without any it still refuses: as unavailable.
     pub(crate) fn of(mut budgets: Vec<Shortfall>) -> Refusal {
-        budgets.sort_by_key(|one| core::cmp::Reverse(one.retry_after_ms));
+        // Two or three at most: a library sort would be more machine code than all else here.
+        for from in 1..budgets.len() {
+            for at in (1..=from).rev() {
+                let (Some(a), Some(b)) = (budgets.get(at - 1), budgets.get(at)) else { break };
+                if a.retry_after_ms >= b.retry_after_ms {
+                    break;
+                }
+                budgets.swap(at - 1, at);
+            }
+        }
         let code = budgets.iter().map(|one| one.code).max().unwrap_or(Code::Unavailable);
         let retry_after_ms = budgets.first().map_or(1_000, |first| first.retry_after_ms);
         Refusal { code, retry_after_ms, budgets }

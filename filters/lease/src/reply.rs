@@ -1,15 +1,14 @@
 //! What comes back from the ledger: grants are merged and reserved in the same compare-and-swap, so that a neighbour
 //! cannot take what a waiting request was granted.
 
-use prost::Message;
-
 use crate::flight::{Flight, Method};
 use crate::lessee::{Lessee, Part, Tried, Waiter, contended, short_of, unavailable};
-use crate::message::{ItemReply, OpenReply, SyncReply, WatchReply};
+use crate::message::ItemReply;
 use crate::record::Word;
 use crate::refusal::{Code, Shortfall};
 use crate::shared::{self, Session};
 use crate::store::{self, Place, SharedData, Update, WAYS};
+use crate::wire;
 use crate::{ACQUIRE_TIMEOUT, MS, Nanos, REFUND_FLUSH, ROUNDS};
 
 /// gRPC: the ledger does not know the session.
@@ -22,7 +21,8 @@ const RETRY: Nanos = 100 * MS;
 impl Lessee {
     /// The reply to a call: the message, or a gRPC status. Take [`Lessee::woken`] and [`Lessee::calls`] afterwards.
     pub fn reply(&mut self, now: Nanos, store: &mut dyn SharedData, id: u32, result: Result<&[u8], u32>) {
-        let Some(flight) = self.flights.remove(&id) else { return };
+        let Some(at) = self.flights.iter().position(|flight| flight.id == id) else { return };
+        let flight = self.flights.swap_remove(at);
         let failed = match (flight.method, result) {
             (_, Err(status)) => Some(status),
             (Method::Open, Ok(body)) => self.opened(now, store, &flight, body),
@@ -48,7 +48,7 @@ impl Lessee {
         }
         let hopeless = self.session.closed || self.session.lost(now);
         for id in flight.waiters {
-            let Some(mut waiter) = self.waiters.remove(&id) else { continue };
+            let Some(mut waiter) = self.waiters.remove(id) else { continue };
             waiter.after = now + RETRY;
             if hopeless || now >= waiter.deadline {
                 let list = waiter.slips.iter().filter(|slip| slip.short).map(unavailable).collect();
@@ -56,7 +56,7 @@ impl Lessee {
                 self.woken.push((id, outcome));
             } else {
                 self.waiters.insert(id, waiter);
-                self.pending.push_back(id);
+                self.pending.push(id);
             }
         }
     }
@@ -79,8 +79,8 @@ impl Lessee {
         flight: &Flight,
         body: &[u8],
     ) -> Option<u32> {
-        let reply = match OpenReply::decode(body) {
-            Ok(reply) if reply.sid != 0 => reply,
+        let reply = match wire::open_reply(body) {
+            Some(reply) if reply.sid != 0 => reply,
             _ => return Some(13),
         };
         self.change(store, &mut |session| {
@@ -98,7 +98,7 @@ impl Lessee {
     }
 
     fn watched(&mut self, now: Nanos, store: &mut dyn SharedData, body: &[u8]) -> Option<u32> {
-        let Ok(reply) = WatchReply::decode(body) else { return Some(13) };
+        let Some(reply) = wire::watch_reply(body) else { return Some(13) };
         if reply.epoch > self.session.epoch {
             self.change(store, &mut |session| session.epoch = session.epoch.max(reply.epoch));
         }
@@ -141,16 +141,16 @@ impl Lessee {
         flight: &Flight,
         body: &[u8],
     ) -> Option<u32> {
-        let reply = match SyncReply::decode(body) {
-            Ok(reply) if reply.items.len() == flight.refs.len() => reply,
+        let reply = match wire::sync_reply(body) {
+            Some(reply) if reply.items.len() == flight.refs.len() => reply,
             _ => return Some(13),
         };
         if let Some(session) = shared::heard(store, flight.sent, reply.epoch) {
             self.session = session;
             self.session_at = Some(now);
         }
-        let mut waiters: Vec<(u64, Waiter)> =
-            flight.waiters.iter().filter_map(|id| Some((*id, self.waiters.remove(id)?))).collect();
+        let mut waiters: Vec<(u64, Box<Waiter>)> =
+            flight.waiters.iter().filter_map(|id| Some((*id, self.waiters.remove(*id)?))).collect();
         for (one, item) in flight.refs.iter().zip(&reply.items) {
             self.take_in(now, store, flight.sent, one, item, &mut waiters);
         }
@@ -168,7 +168,7 @@ impl Lessee {
         sent: Nanos,
         one: &crate::flight::Ref,
         item: &ItemReply,
-        waiters: &mut [(u64, Waiter)],
+        waiters: &mut [(u64, Box<Waiter>)],
     ) {
         if item.gone {
             // Nothing is granted any more, and nothing more is to be said of this record.
@@ -242,7 +242,7 @@ impl Lessee {
             self.soon(one.place, one.lane, now + REFUND_FLUSH, false);
         }
         if let Some(figures) = &item.figures {
-            self.keep_figures(one.id, figures.clone());
+            self.keep_figures(one.id, item.wid, figures.clone());
         }
     }
 
@@ -252,7 +252,7 @@ impl Lessee {
         now: Nanos,
         store: &mut dyn SharedData,
         id: u64,
-        mut waiter: Waiter,
+        mut waiter: Box<Waiter>,
         flight: &Flight,
         items: &[ItemReply],
     ) {
@@ -288,7 +288,7 @@ impl Lessee {
                     waiter.after = now;
                     waiter.deadline = now + ACQUIRE_TIMEOUT;
                     self.waiters.insert(id, waiter);
-                    self.pending.push_back(id);
+                    self.pending.push(id);
                     return;
                 }
             },

@@ -2,15 +2,14 @@
 //! process, the leader, reports for all; each VM acquires for its own requests, since a callback reaches only the VM
 //! that dispatched.
 
-use prost::Message;
-
 use crate::flight::{Call, Flight, Method, Ref};
-use crate::instance::{Instance, mix};
+use crate::instance::mix;
 use crate::lessee::{Lessee, contended, unavailable};
-use crate::message::{Ask, CloseRequest, DrainRequest, Item, OpenRequest, Past, SyncRequest, WatchRequest};
+use crate::message::Ask;
 use crate::record::Record;
 use crate::shared;
 use crate::store::{self, Place, SharedData, Update, WAYS};
+use crate::wire;
 use crate::{ACQUIRE_TIMEOUT, MS, Nanos, SECOND};
 
 /// Version of records and messages.
@@ -25,6 +24,8 @@ const BATCH: usize = 256;
 const WATCH_MS: u32 = 10_000;
 /// A call whose callback is this late never comes: its context is gone.
 const GRACE: Nanos = SECOND;
+/// Sweeps in which a VM must look dead.
+const LOOKS: u32 = 3;
 
 impl Lessee {
     /// The timer: see [`Lessee::tick_in_ms`]. Call [`Lessee::woken`] and [`Lessee::calls`] afterwards.
@@ -59,10 +60,11 @@ impl Lessee {
     /// When the timer should fire next, in milliseconds; between 1 and 1,000.
     pub fn tick_in_ms(&self, now: Nanos) -> u32 {
         let mut next = self.ticked_at + SECOND;
-        if let Some(at) = self.due.values().map(|due| due.at).min() {
+        let open = self.session.sid != 0;
+        if let Some(at) = self.due.iter().map(|(_, due)| due.at).min().filter(|_| open) {
             next = next.min(at);
         }
-        for waiter in self.pending.iter().filter_map(|id| self.waiters.get(id)) {
+        for waiter in self.pending.iter().filter_map(|id| self.waiters.get(*id)) {
             next = next.min(if waiter.after > now { waiter.after } else { waiter.deadline });
         }
         (next.saturating_sub(now).div_ceil(MS)).clamp(1, 1_000) as u32
@@ -71,13 +73,11 @@ impl Lessee {
     /// The calls to dispatch now. A call that cannot be dispatched is answered by [`Lessee::reply`] with status 14.
     pub fn calls(&mut self, now: Nanos, store: &mut dyn SharedData) -> Vec<Call> {
         if self.session.sid == 0 {
-            let opening = self.flights.values().any(|flight| flight.method == Method::Open);
+            let opening = self.flights.iter().any(|flight| flight.method == Method::Open);
             if !opening && now >= self.open_after && (self.leader || !self.pending.is_empty()) {
                 self.open_after = now + 100 * MS;
-                let [nonce_hi, nonce_lo] = self.session.nonce;
-                let open =
-                    OpenRequest { node: self.setup.node.clone(), nonce_hi, nonce_lo, version: VERSION };
-                self.send(now, Method::Open, open.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+                let open = wire::open(&self.setup.node, self.session.nonce, VERSION);
+                self.send(now, Method::Open, open, 1_000, Vec::new(), Vec::new());
             }
         } else {
             self.acquire(now, store);
@@ -99,8 +99,8 @@ impl Lessee {
         }
         self.resend = true;
         if self.session.sid != 0 {
-            let drain = DrainRequest { sid: self.session.sid };
-            self.send(now, Method::Drain, drain.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+            let drain = wire::watch(self.session.sid, 0, 0);
+            self.send(now, Method::Drain, drain, 1_000, Vec::new(), Vec::new());
         }
     }
 
@@ -109,8 +109,8 @@ impl Lessee {
         let late: Vec<u32> = self
             .flights
             .iter()
-            .filter(|(_, flight)| now > flight.sent + Nanos::from(flight.timeout_ms) * MS + GRACE)
-            .map(|(id, _)| *id)
+            .filter(|flight| now > flight.sent + Nanos::from(flight.timeout_ms) * MS + GRACE)
+            .map(|flight| flight.id)
             .collect();
         for id in late {
             self.reply(now, store, id, Err(4));
@@ -118,12 +118,12 @@ impl Lessee {
         let over: Vec<u64> = self
             .pending
             .iter()
-            .filter(|id| self.waiters.get(id).is_none_or(|waiter| now >= waiter.deadline))
+            .filter(|id| self.waiters.get(**id).is_none_or(|waiter| now >= waiter.deadline))
             .copied()
             .collect();
         for id in over {
             self.pending.retain(|one| *one != id);
-            if let Some(waiter) = self.waiters.remove(&id) {
+            if let Some(waiter) = self.waiters.remove(id) {
                 let list = waiter.slips.iter().filter(|slip| slip.short).map(unavailable).collect();
                 let outcome = self.refused(list);
                 self.woken.push((id, outcome));
@@ -144,24 +144,24 @@ impl Lessee {
             self.told_epoch = self.session.epoch;
             self.sweep(now, store, all);
         }
-        let watching = self.flights.values().any(|flight| flight.method == Method::Watch);
+        let watching = self.flights.iter().any(|flight| flight.method == Method::Watch);
         if !watching && now >= self.watch_after {
             self.watch(now);
         }
     }
 
     pub(crate) fn watch(&mut self, now: Nanos) {
-        let watch = WatchRequest { sid: self.session.sid, epoch: self.session.epoch, wait_ms: WATCH_MS };
-        self.send(now, Method::Watch, watch.encode_to_vec(), WATCH_MS + 1_000, Vec::new(), Vec::new());
+        let watch = wire::watch(self.session.sid, self.session.epoch, WATCH_MS);
+        self.send(now, Method::Watch, watch, WATCH_MS + 1_000, Vec::new(), Vec::new());
     }
 
     /// Walks all records: reaps what dead VMs hold, returns what is too much, and reports what has changed. Without
     /// any, the report is a heartbeat.
     fn sweep(&mut self, now: Nanos, store: &mut dyn SharedData, all: bool) {
         let vms = shared::vms(store);
-        let dead: Vec<u32> = vms.beats.iter().map(|(vm, _)| *vm).filter(|vm| vms.dead(*vm, now)).collect();
+        let dead = self.find_dead(now, &vms);
         let draining = self.session.draining;
-        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        let mut batch = self.batch();
         let (mut busy, mut reaped) = (false, true);
         for set in store::used(store) {
             for way in 0..WAYS {
@@ -175,7 +175,7 @@ impl Lessee {
                     &mut self.stats.cas_retries,
                     &mut |record| {
                         let before = record.clone();
-                        presumed = record.reap(&mut |vm| vms.dead(vm, now));
+                        presumed = record.reap(&mut |vm| dead.contains(&vm) || vms.buried(vm));
                         record.open(now);
                         if record.decay(now) {
                             record.rev += 1;
@@ -199,12 +199,12 @@ impl Lessee {
                 }
                 self.stats.presumed += presumed;
                 busy |= !snapshot.idle();
-                if report && let Some((item, one)) = item(&snapshot, place, None, draining) {
-                    items.push(item);
-                    refs.push(one);
+                if report {
+                    batch.add(&snapshot, place, None, draining);
                 }
-                if items.len() >= BATCH {
-                    self.sync(now, core::mem::take(&mut items), core::mem::take(&mut refs), Vec::new());
+                if batch.refs.len() >= BATCH {
+                    let full = core::mem::replace(&mut batch, self.batch());
+                    self.sync(now, full, Vec::new());
                 }
             }
         }
@@ -212,20 +212,35 @@ impl Lessee {
             shared::bury(store, &dead, now);
         }
         if draining && !busy {
-            let close = CloseRequest { sid: self.session.sid };
-            self.send(now, Method::Close, close.encode_to_vec(), 1_000, Vec::new(), Vec::new());
+            let close = wire::watch(self.session.sid, 0, 0);
+            self.send(now, Method::Close, close, 1_000, Vec::new(), Vec::new());
         } else {
-            self.sync(now, items, refs, Vec::new());
+            self.sync(now, batch, Vec::new());
         }
+    }
+
+    /// VMs whose heartbeat is old, and has been the same in several sweeps: one look could be a clock that jumped.
+    fn find_dead(&mut self, now: Nanos, vms: &shared::Vms) -> Vec<u32> {
+        let before = core::mem::take(&mut self.silent);
+        let mut dead = Vec::new();
+        for (vm, beat) in vms.beats.iter().filter(|(vm, _)| vms.dead(*vm, now)) {
+            let seen =
+                before.iter().find(|(known, at, _)| known == vm && at == beat).map_or(1, |one| one.2 + 1);
+            self.silent.push((*vm, *beat, seen));
+            if seen >= LOOKS {
+                dead.push(*vm);
+            }
+        }
+        dead
     }
 
     /// One Acquire for the requests that wait.
     fn acquire(&mut self, now: Nanos, store: &mut dyn SharedData) {
-        let out = self.flights.values().filter(|flight| !flight.waiters.is_empty()).count();
+        let out = self.flights.iter().filter(|flight| !flight.waiters.is_empty()).count();
         for _ in out..ACQUIRES {
             let mut gathered = Vec::new();
             self.pending.retain(|id| {
-                let ready = self.waiters.get(id).is_some_and(|waiter| waiter.after <= now);
+                let ready = self.waiters.get(*id).is_some_and(|waiter| waiter.after <= now);
                 let take = ready && gathered.len() < GATHER;
                 if take {
                     gathered.push(*id);
@@ -247,7 +262,7 @@ impl Lessee {
             ask: Ask,
         }
         let mut wants: Vec<Want> = Vec::new();
-        for slip in gathered.iter().filter_map(|id| self.waiters.get(id)).flat_map(|waiter| &waiter.slips) {
+        for slip in gathered.iter().filter_map(|id| self.waiters.get(*id)).flat_map(|waiter| &waiter.slips) {
             if !slip.short {
                 continue;
             }
@@ -267,7 +282,7 @@ impl Lessee {
                 }),
             }
         }
-        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        let mut batch = self.batch();
         for want in &wants {
             let Some(found) = store::claim(store, want.set, want.id, &want.name) else { continue };
             let mut snapshot = Record::default();
@@ -287,40 +302,37 @@ impl Lessee {
                     true
                 },
             );
-            if updated == Update::Done
-                && let Some((item, one)) = item(&snapshot, found.place, Some(want.ask), false)
-            {
-                items.push(item);
-                refs.push(one);
+            if updated == Update::Done {
+                batch.add(&snapshot, found.place, Some(&want.ask), false);
             }
         }
         // A set that is full of busy records, or contended: its requests cannot be served now.
         let missing = |slip: &crate::lessee::Slip| {
-            slip.short && !refs.iter().any(|one: &Ref| one.id == slip.id && one.name == slip.name)
+            slip.short && !batch.refs.iter().any(|one| one.id == slip.id && one.name == slip.name)
         };
         let mut served = Vec::new();
         for id in gathered {
-            let Some(waiter) = self.waiters.get(&id) else { continue };
+            let Some(waiter) = self.waiters.get(id) else { continue };
             let list: Vec<_> = waiter.slips.iter().filter(|slip| missing(slip)).map(contended).collect();
             if list.is_empty() {
                 served.push(id);
             } else {
-                self.waiters.remove(&id);
+                self.waiters.remove(id);
                 let outcome = self.refused(list);
                 self.woken.push((id, outcome));
             }
         }
         self.stats.acquires += 1;
-        self.sync(now, items, refs, served);
+        self.sync(now, batch, served);
     }
 
     /// One report for the records that cannot wait: refunds of tight budgets, recalls, and leases that run low.
     fn flush(&mut self, now: Nanos, store: &mut dyn SharedData) {
-        if !self.due.values().any(|due| due.at <= now) {
+        if !self.due.iter().any(|(_, due)| due.at <= now) {
             return;
         }
         let draining = self.session.draining;
-        let (mut items, mut refs) = (Vec::new(), Vec::new());
+        let mut batch = self.batch();
         let ready: Vec<(Place, crate::lessee::Due)> = self
             .due
             .iter()
@@ -329,7 +341,7 @@ impl Lessee {
             .map(|(at, due)| (*at, *due))
             .collect();
         for (place, due) in ready {
-            self.due.remove(&place);
+            self.due.remove(place);
             let mut snapshot = Record::default();
             let updated = store::update(store, place, due.lane, &mut self.stats.cas_retries, &mut |record| {
                 record.open(now);
@@ -339,27 +351,26 @@ impl Lessee {
                 snapshot = record.clone();
                 true
             });
-            if updated == Update::Done
-                && let Some((mut item, one)) = item(&snapshot, place, None, draining)
-            {
+            if updated == Update::Done {
                 // What was just recalled is not to come back with the answer.
-                item.no_grant |= due.all;
-                items.push(item);
-                refs.push(one);
+                batch.add(&snapshot, place, None, draining || due.all);
             }
         }
-        if !items.is_empty() {
-            self.sync(now, items, refs, Vec::new());
+        if !batch.refs.is_empty() {
+            self.sync(now, batch, Vec::new());
         }
     }
 
-    fn sync(&mut self, now: Nanos, items: Vec<Item>, refs: Vec<Ref>, waiters: Vec<u64>) {
+    fn batch(&self) -> Batch {
+        Batch { body: wire::sync(self.session.sid, self.session.epoch), refs: Vec::new() }
+    }
+
+    fn sync(&mut self, now: Nanos, batch: Batch, waiters: Vec<u64>) {
         if waiters.is_empty() {
             self.stats.reports += 1;
         }
-        let sync = SyncRequest { sid: self.session.sid, epoch: self.session.epoch, items };
         let timeout = (ACQUIRE_TIMEOUT / MS) as u32;
-        self.send(now, Method::Sync, sync.encode_to_vec(), timeout, refs, waiters);
+        self.send(now, Method::Sync, batch.body, timeout, batch.refs, waiters);
     }
 
     fn send(
@@ -373,44 +384,28 @@ impl Lessee {
     ) {
         self.next_call = self.next_call.wrapping_add(1);
         let id = self.next_call;
-        self.flights.insert(id, Flight { method, sent: now, timeout_ms, refs, waiters });
+        self.flights.push(Flight { id, method, sent: now, timeout_ms, refs, waiters });
         self.ready.push(Call { id, method, body, timeout_ms });
     }
 }
 
-/// A record as the ledger is told of it; `None` when its name cannot be read.
-fn item(record: &Record, place: Place, ask: Option<Ask>, no_grant: bool) -> Option<(Item, Ref)> {
-    let instance = Instance::decode(record.name.as_slice()).ok()?;
-    let prev = (record.prev_wid != 0).then_some(Past {
-        wid: record.prev_wid,
-        g: record.prev.g,
-        r: record.prev.r,
-        u: record.prev.u,
-        h: record.prev.h,
-    });
-    let item = Item {
-        instance: Some(instance),
-        lane: record.lane,
-        wid: record.wid,
-        g: record.now.g,
-        r: record.now.r,
-        u: record.now.u,
-        h: record.now.h,
-        n: record.running(),
-        d: record.rate(),
-        mean: record.mean,
-        rev: record.rev,
-        prev,
-        ask,
-        no_grant,
-    };
-    let one = Ref {
-        place,
-        lane: record.lane,
-        id: record.id,
-        name: record.name.clone(),
-        rev: record.rev,
-        g: record.now.g,
-    };
-    Some((item, one))
+/// A Sync in the making.
+struct Batch {
+    body: Vec<u8>,
+    refs: Vec<Ref>,
+}
+
+impl Batch {
+    fn add(&mut self, record: &Record, place: Place, ask: Option<&Ask>, no_grant: bool) {
+        wire::item(&mut self.body, record, ask, no_grant);
+        let name = record.name.clone();
+        self.refs.push(Ref {
+            place,
+            lane: record.lane,
+            id: record.id,
+            name,
+            rev: record.rev,
+            g: record.now.g,
+        });
+    }
 }

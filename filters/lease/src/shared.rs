@@ -141,12 +141,14 @@ impl Vms {
         out
     }
 
-    /// Whether a VM that was known when this was read is dead by now. One that is younger than this table lives.
+    /// Whether a VM of this table has been silent for too long.
     pub fn dead(&self, vm: u32, now: Nanos) -> bool {
-        match self.beats.iter().find(|(known, _)| *known == vm) {
-            Some((_, beat)) => now.saturating_sub(*beat) > VM_DEAD,
-            None => vm < self.next,
-        }
+        self.beats.iter().any(|(known, beat)| *known == vm && now.saturating_sub(*beat) > VM_DEAD)
+    }
+
+    /// Whether a VM was removed from this table. One that is younger than the table was not.
+    pub fn buried(&self, vm: u32) -> bool {
+        vm < self.next && !self.beats.iter().any(|(known, _)| *known == vm)
     }
 }
 
@@ -266,10 +268,13 @@ pub mod tests {
         assert_eq!(beat(&mut store, two, 6 * SECOND), two);
         let table = vms(&mut store);
         assert!(table.dead(one, 6 * SECOND) && !table.dead(two, 6 * SECOND));
-        assert!(!table.dead(two + 1, 6 * SECOND), "a VM younger than the table lives");
+        assert!(
+            !table.buried(two + 1) && !table.dead(two + 1, 6 * SECOND),
+            "a VM younger than the table lives"
+        );
         bury(&mut store, &[one, two], 6 * SECOND);
         assert_eq!(vms(&mut store).beats, [(two, 6 * SECOND)]);
-        assert!(vms(&mut store).dead(one, 6 * SECOND));
+        assert!(vms(&mut store).buried(one));
         assert!(beat(&mut store, one, 6 * SECOND) > two);
     }
 
