@@ -1,11 +1,10 @@
 //! The VM's lease client between the streams that need budget and the ledger's gRPC service.
 
-use std::collections::BTreeMap;
-
 use weir_config::filter;
 use weir_lease::{Hold, Lessee, Mismatch, Need, Refusal, Reserve, SERVICE, Setup, SharedData};
 use weir_pipeline::budget::Settlement;
 use weir_pipeline::io::Now;
+use weir_sorted::Map;
 
 use crate::host;
 
@@ -17,7 +16,7 @@ pub struct Lease {
     cluster: String,
     root: u32,
     /// Calls in flight: Envoy's token by the client's id.
-    calls: BTreeMap<u32, u32>,
+    calls: Map<u32, u32>,
 }
 
 /// What a stream holds until it settles.
@@ -64,7 +63,7 @@ impl SharedData for HostData {
 impl Lease {
     /// A client that is not configured.
     pub fn new() -> Self {
-        Self { client: None, cluster: String::new(), root: 0, calls: BTreeMap::new() }
+        Self { client: None, cluster: String::new(), root: 0, calls: Map::new() }
     }
 
     /// Takes the ledger's address. The client itself, and what it holds, outlives configurations.

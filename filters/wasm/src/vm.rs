@@ -1,12 +1,12 @@
 //! One VM: its plugins (root contexts), its streams, and what they share.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use weir_config::filter;
 use weir_pipeline::Policy;
 use weir_pipeline::io::{Now, Step};
+use weir_sorted::Map;
 
 use crate::attempt::AttemptStream;
 use crate::exchange::ExchangeStream;
@@ -41,8 +41,8 @@ pub struct Shared {
 
 /// The VM.
 pub struct Vm {
-    roots: BTreeMap<u32, Root>,
-    streams: BTreeMap<u32, Stream>,
+    roots: Map<u32, Root>,
+    streams: Map<u32, Stream>,
     shared: Shared,
 }
 
@@ -82,7 +82,7 @@ impl Shared {
 impl Vm {
     fn new() -> Self {
         let shared = Shared { lease: Lease::new(), spans: Spans::default(), random: [0; 4] };
-        Self { roots: BTreeMap::new(), streams: BTreeMap::new(), shared }
+        Self { roots: Map::new(), streams: Map::new(), shared }
     }
 
     /// A context begins: a plugin (`root` 0) or a stream of one.

@@ -1,8 +1,7 @@
 //! A hub chat as a Converse request. What Converse cannot say is refused where leaving it out would change the
 //! answer's form (`n`, `logprobs`), else it is a loss.
 
-use std::collections::BTreeSet;
-
+use weir_sorted::Map;
 use weir_wire::json::Writer;
 
 use super::blocks::Blocks;
@@ -166,10 +165,10 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
             "tools",
             "tools that the history calls and the request does not offer are offered without a schema",
         );
-        let mut offered = BTreeSet::new();
+        let mut offered: Map<&str, usize> = Map::new();
         for part in parts() {
             if let Part::ToolCall(call) = part
-                && offered.insert(call.name.as_str())
+                && offered.insert(call.name.as_str(), 0).is_none()
             {
                 write_tool(&call.name, None, None, None, blocks);
             }

@@ -4,11 +4,12 @@
 //! of earlier turns never come back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+
+use weir_sorted::Map;
 
 /// Tool names that were replaced, to be restored in answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Renames(BTreeMap<String, String>);
+pub struct Renames(Map<String, String>);
 
 impl Renames {
     /// The client's own name of a tool.
@@ -68,9 +69,8 @@ fn hash(text: &str) -> u64 {
 /// Names of a request's documents so far: Bedrock wants them unlike.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
-    taken: BTreeSet<String>,
-    /// The next number to try for a name, so that a thousand files of one name cost a thousand steps.
-    next: BTreeMap<String, u32>,
+    /// By name the next number to try for it, so that a thousand files of one name cost a thousand steps.
+    taken: Map<String, u32>,
 }
 
 impl Documents {
@@ -78,14 +78,17 @@ impl Documents {
     /// extension goes, because the format says it.
     pub(super) fn name(&mut self, name: Option<&str>, format: &str) -> String {
         let base = document(name, format);
-        if self.taken.insert(base.clone()) {
+        let Some(&first) = self.taken.get(&base) else {
+            self.taken.insert(base.clone(), 2);
             return base;
-        }
-        let next = self.next.entry(base.clone()).or_insert(2);
+        };
+        let mut next = first;
         loop {
             let unique = format!("{base} ({next})");
-            *next = next.saturating_add(1);
-            if self.taken.insert(unique.clone()) {
+            next = next.saturating_add(1);
+            if !self.taken.contains_key(&unique) {
+                self.taken.insert(unique.clone(), 2);
+                self.taken.insert(base, next);
                 return unique;
             }
         }
@@ -131,6 +134,8 @@ pub(super) fn label(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 //! Neighbours of one role are merged, so all results of one round of tool calls stand in one user turn, before its
 //! text and in the order of their calls; what Bedrock refuses (blank texts, unsigned reasoning) is left out by name.
 
-use std::collections::BTreeMap;
+use weir_sorted::{Map, sort_by};
 
 use super::family::Family;
 use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
@@ -87,7 +87,7 @@ pub(super) fn plan<'c>(chat: &'c Chat, family: Family, losses: &mut Vec<Loss>) -
             "this model's provider needs at least one message of the user that is not blank",
         ));
     }
-    let mut calls = BTreeMap::new();
+    let mut calls = Map::new();
     for turn in &mut plan.turns {
         if turn.assistant {
             calls = calls_of(&turn.blocks);
@@ -140,7 +140,7 @@ fn add<'c>(message: &'c Message, number: usize, blocks: &mut Vec<Block<'c>>, los
 }
 
 /// The place of each call of a turn, by its id.
-fn calls_of<'c>(blocks: &[Block<'c>]) -> BTreeMap<&'c str, usize> {
+fn calls_of<'c>(blocks: &[Block<'c>]) -> Map<&'c str, usize> {
     let parts = blocks.iter().filter_map(Block::part);
     let ids = parts.filter_map(|part| match part {
         Part::ToolCall(call) => Some(call.id.as_str()),
@@ -150,7 +150,7 @@ fn calls_of<'c>(blocks: &[Block<'c>]) -> BTreeMap<&'c str, usize> {
 }
 
 /// Puts results first, in the order of their calls. A cache point stays behind the block that it follows.
-fn order_results(turn: &mut Turn<'_>, calls: &BTreeMap<&str, usize>) {
+fn order_results(turn: &mut Turn<'_>, calls: &Map<&str, usize>) {
     let rank = |block: &Block<'_>| match block.part() {
         Some(Part::ToolResult(result)) => Some(calls.get(result.id.as_str()).copied().unwrap_or(calls.len())),
         Some(Part::CachePoint { .. }) => None,
@@ -162,7 +162,7 @@ fn order_results(turn: &mut Turn<'_>, calls: &BTreeMap<&str, usize>) {
         ranked.push((rank(&block).unwrap_or(last), block));
     }
     // Stable: texts and results of one call keep their order.
-    ranked.sort_by_key(|(rank, _)| *rank);
+    sort_by(&mut ranked, |(one, _), (other, _)| one.cmp(other));
     turn.blocks.extend(ranked.into_iter().map(|(_, block)| block));
 }
 
