@@ -22,7 +22,6 @@ pub struct Bootstrap {
 
 /// The bootstrap as JSON; Envoy reads it from a file whose name ends in `.json`.
 pub fn bootstrap(of: &Bootstrap) -> Value {
-    let socket = |to: &Address| json!({"socket_address": {"address": to.host, "port_value": to.port}});
     let ads = json!({"ads": {}, "resource_api_version": "V3"});
     json!({
         "node": {"id": of.node, "cluster": of.cluster},
@@ -41,27 +40,37 @@ pub fn bootstrap(of: &Bootstrap) -> Value {
             "cds_config": ads,
             "lds_config": ads,
         },
-        "static_resources": {"clusters": [{
-            "name": CONTROL_CLUSTER,
-            "type": if of.control.is_ip() { "STATIC" } else { "STRICT_DNS" },
-            "connect_timeout": "1s",
-            "load_assignment": {
-                "cluster_name": CONTROL_CLUSTER,
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(&of.control)}}]}],
-            },
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": {"http2_protocol_options": {
-                        "connection_keepalive": {"interval": "5s", "timeout": "2s"},
-                    }},
-                },
-            },
-        }]},
+        "static_resources": {"clusters": [control_cluster(&of.control)]},
         // A worker that hangs is ended with its process, for a supervisor to start anew.
         "watchdogs": {
             "main_thread_watchdog": {"kill_timeout": "30s"},
             "worker_watchdog": {"kill_timeout": "10s"},
         },
     })
+}
+
+/// The static cluster of the control plane's xDS.
+pub(crate) fn control_cluster(control: &Address) -> Value {
+    json!({
+        "name": CONTROL_CLUSTER,
+        "type": if control.is_ip() { "STATIC" } else { "STRICT_DNS" },
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": CONTROL_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(control)}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                // A control plane that is gone without a word is noticed.
+                "explicit_http_config": {"http2_protocol_options": {
+                    "connection_keepalive": {"interval": "5s", "timeout": "2s"},
+                }},
+            },
+        },
+    })
+}
+
+fn socket(to: &Address) -> Value {
+    json!({"socket_address": {"address": to.host, "port_value": to.port}})
 }

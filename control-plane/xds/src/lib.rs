@@ -11,6 +11,7 @@
 pub mod bootstrap;
 mod build;
 mod consistent;
+pub mod inject;
 mod input;
 mod ordered;
 mod resource;

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod render;
 mod schema;
 mod serve;
 mod up;
@@ -28,6 +29,8 @@ enum Verb {
     Check(check::Check),
     /// Show stage by stage what would happen to a request.
     Explain(explain::Explain),
+    /// Print the patch that injects the filters into a gateway that others configure, or takes them out.
+    Render(render::Render),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -40,6 +43,7 @@ impl Cli {
             Verb::Up(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
+            Verb::Render(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod changes;
+mod injected;
 mod refusals;
 mod setup;
 mod upgrade;

@@ -103,7 +103,7 @@ impl Setup {
 }
 
 /// Every policy has `steady`, whose requests must never fail, and `key-N`, which only policy N knows.
-fn policy(gateway: u16, vllm: u16, number: u32) -> String {
+pub fn policy(gateway: u16, vllm: u16, number: u32) -> String {
     let hash = |key: &str| {
         use sha2::{Digest, Sha256};
         Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
@@ -131,14 +131,14 @@ identity:
     )
 }
 
-fn write_policy(folder: &Path, text: &str) {
+pub fn write_policy(folder: &Path, text: &str) {
     // As editors do it: a new file in the place of the old one.
     let part = folder.join("policy.part");
     std::fs::write(&part, text).expect("target/ is writable");
     std::fs::rename(part, folder.join("policy.yaml")).expect("target/ is writable");
 }
 
-fn control(name: &str, folder: &Path, xds: u16, api: u16) -> Child {
+pub fn control(name: &str, folder: &Path, xds: u16, api: u16) -> Child {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let arguments = [
         "serve".to_owned(),

@@ -82,6 +82,10 @@ pub fn services(input: &Input) -> Vec<Resource> {
 
 fn service(name: &str, to: &Address, tls: Option<&Tls>) -> Resource {
     let mut cluster = cluster(name, std::slice::from_ref(to), tls);
+    if !to.is_ip() {
+        // In Kubernetes the name soon has another address when a pod is replaced.
+        cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
+    }
     // A peer that is gone without a word is noticed, instead of each call waiting for its timeout.
     let keepalive =
         KeepaliveSettings { interval: millis(5_000), timeout: millis(2_000), ..Default::default() };

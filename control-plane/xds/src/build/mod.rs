@@ -9,6 +9,8 @@ mod log;
 mod routes;
 mod slots;
 
+pub(crate) use routes::idle_ms;
+
 use crate::input::{ATTEMPT, Input};
 use crate::resource::{Kind, Resource, Snapshot};
 
