@@ -1,5 +1,7 @@
 //! Rules compiled into what to look for, and matches merged into findings.
 
+use weir_sorted::sort_by;
+
 use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match};
 use crate::view::View;
@@ -27,7 +29,7 @@ impl Set {
             }
             rule.words.iter().for_each(|word| set.words.add(word, rule.action));
         }
-        set.detectors.sort_unstable();
+        sort_by(&mut set.detectors, Ord::cmp);
         Ok(set)
     }
 
@@ -68,7 +70,10 @@ impl Set {
 
 /// Sorts matches so that the first of several that overlap names them all: by start, the longest first.
 pub(crate) fn sort(hits: &mut [Finding]) {
-    hits.sort_unstable_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end, hit.kind));
+    sort_by(hits, |a, b| {
+        let (one, other) = (&a.range, &b.range);
+        one.start.cmp(&other.start).then(other.end.cmp(&one.end)).then(a.kind.cmp(&b.kind))
+    });
 }
 
 /// Merges matches into findings; see [`crate::find`].

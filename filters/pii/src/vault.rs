@@ -1,7 +1,8 @@
 //! Which placeholder stands for which value, within one request.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use weir_sorted::Map;
 
 use crate::{Kind, Restorer};
 
@@ -16,18 +17,18 @@ pub(crate) const NUMBER_DIGITS: usize = 6;
 #[derive(Clone, Debug, Default)]
 pub struct Vault {
     table: Rc<Table>,
-    by_value: BTreeMap<Rc<str>, usize>,
+    by_value: Map<Rc<str>, usize>,
     /// Keys of placeholders that the client typed itself.
-    reserved: BTreeSet<u32>,
+    reserved: Map<u32, usize>,
     /// The last number handed out, by kind.
-    last: BTreeMap<Kind, u32>,
+    last: Vec<(Kind, u32)>,
 }
 
 /// What restoring needs; shared with the restorers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
-    by_key: BTreeMap<u32, usize>,
+    by_key: Map<u32, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl Vault {
             at += found;
             match parse(text.as_bytes().get(at..).unwrap_or_default()) {
                 Parsed::Yes(length, key) => {
-                    self.reserved.insert(key);
+                    self.reserved.insert(key, 0);
                     at += length;
                 }
                 Parsed::No | Parsed::Cut => at += 1,
@@ -83,13 +84,16 @@ impl Vault {
         if index >= MOST {
             return None;
         }
-        let last = self.last.entry(kind).or_default();
-        let mut number = *last + 1;
-        while self.reserved.contains(&key(kind, number)) {
+        let last = self.last.iter().position(|(of, _)| *of == kind);
+        let mut number = last.and_then(|at| self.last.get(at)).map_or(0, |(_, number)| *number) + 1;
+        while self.reserved.contains_key(&key(kind, number)) {
             number += 1;
         }
         // Kept even where it is too great, so that reserved numbers are walked over once, not once per value.
-        *last = number;
+        match last.and_then(|at| self.last.get_mut(at)) {
+            Some(last) => *last = (kind, number),
+            None => self.last.push((kind, number)),
+        }
         if number >= 10u32.pow(NUMBER_DIGITS as u32) {
             return None;
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use weir_sorted::sort_by;
+
 /// Two edits that touch the same bytes, or one outside the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
@@ -49,7 +51,7 @@ impl Splices {
     /// The edited document.
     pub fn apply(&self, text: &[u8]) -> Result<Vec<u8>, Overlap> {
         let mut edits: Vec<&(Range<usize>, Vec<u8>)> = self.edits.iter().collect();
-        edits.sort_by_key(|(range, _)| (range.start, range.end));
+        sort_by(&mut edits, |(a, _), (b, _)| a.start.cmp(&b.start).then(a.end.cmp(&b.end)));
         let added: usize = edits.iter().map(|(_, with)| with.len()).sum();
         let mut out = Vec::with_capacity(text.len() + added);
         let mut done = 0;

@@ -1,5 +1,7 @@
 //! The one pass that judges a document and builds its tape: a loop with an explicit stack, no recursion.
 
+use weir_sorted::sort_by;
+
 use super::scan::plain_end;
 use super::unescape::{escape_at, unescape};
 use super::{COUNT, Doc, ESCAPED, Error, ErrorKind, Kind, Limits, Node};
@@ -290,7 +292,8 @@ impl Parser<'_> {
                 (text, key.start)
             })
             .collect();
-        keys.sort_unstable();
+        // The sort is stable: of equal keys the later one comes second.
+        sort_by(&mut keys, |(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
         keys.windows(2)
             .filter_map(|pair| match pair {
                 [a, b] if a.0 == b.0 => Some(b.1),
