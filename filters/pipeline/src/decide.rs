@@ -148,7 +148,7 @@ fn choose<'p>(policy: &'p Policy, asked: &str, route: Option<&'p Route>) -> Resu
 
 /// By priority; inside one priority a weighted shuffle, so that every fallback order keeps the weights.
 fn order(targets: &mut [(usize, &Target)], mut roll: u64) {
-    targets.sort_by_key(|(_, t)| t.priority);
+    weir_sorted::sort_by(targets, |(_, a), (_, b)| a.priority.cmp(&b.priority));
     let len = targets.len();
     for i in 0..len {
         let Some(priority) = targets.get(i).map(|(_, t)| t.priority) else { return };

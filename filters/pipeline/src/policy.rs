@@ -141,7 +141,7 @@ impl Policy {
             }
         }
         let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
-        found.sort();
+        weir_sorted::sort_by(&mut found, Ord::cmp);
         found.dedup();
         let policy = Self { config, keys, models, tenants, sets: RefCell::default(), seen: RefCell::default(), found };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.

@@ -221,7 +221,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
             out.edits.replace(text.raw_range(range), escaped);
         }
     }
-    out.counts.sort();
+    weir_sorted::sort_by(&mut out.counts, Ord::cmp);
     out.found = out.counts.iter().map(|(name, _)| name.clone()).collect();
     out.vault = (!vault.is_empty()).then_some(vault);
     Ok(out)
