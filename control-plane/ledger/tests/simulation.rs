@@ -197,3 +197,40 @@ fn what_a_killed_process_held_is_stranded_and_the_rest_is_used() {
         assert!(stranded > 0.0);
     }
 }
+
+/// The shapes of load whose figures are quoted: `cargo test --release -p weir-ledger -- --ignored --nocapture shapes`.
+#[test]
+#[ignore = "takes a minute; run by hand for its figures"]
+fn shapes() {
+    let base = |processes, vms, clients, limit, window| Plan {
+        processes,
+        vms,
+        clients,
+        seconds: 60,
+        budgets: vec![budget("day", Unit::Tokens, limit, window, &[])],
+        reserve: (300, 1_400),
+        billed: (20, 100),
+        duration_ms: (100, 1_500),
+        interleave: 0.0,
+        until_spent: false,
+        ..tight(0)
+    };
+    let day = WindowKind::Day;
+    for (name, plan) in [
+        ("1 process, roomy", base(1, 4, 80, 1_000_000_000, day)),
+        ("1 process, tight", Plan { until_spent: true, ..base(1, 4, 80, 600_000, day) }),
+        ("2 processes, roomy", base(2, 2, 200, 1_000_000_000, day)),
+        ("2 processes, tight", Plan { until_spent: true, ..base(2, 2, 200, 600_000, day) }),
+        ("50 processes, roomy", base(50, 2, 800, 1_000_000_000, day)),
+        ("50 processes, tight", Plan { until_spent: true, ..base(50, 2, 800, 6_000_000, day) }),
+        ("50 processes, minutes", Plan { seconds: 180, ..base(50, 1, 160, 1_000_000, WindowKind::Minute) }),
+    ] {
+        let limit = plan.budgets[0].limit;
+        let outcome = World::new(7, plan).run();
+        assert!(outcome.breaches.is_empty(), "{name}: {:#?}", outcome.breaches);
+        report(name, &outcome, limit);
+        for ((instance, wid), billed) in outcome.billed {
+            println!("    {instance} {wid}: billed {:.4}", billed as f64 / limit as f64);
+        }
+    }
+}
