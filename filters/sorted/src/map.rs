@@ -4,6 +4,7 @@
 //! orders cost no more than friendly ones, and keys that ascend fill the lists.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Entries of one list. A greater number makes insertions dearer and the list of lists shorter.
@@ -18,19 +19,33 @@ pub struct Map<K, V> {
     len: usize,
 }
 
-/// How many of the first `len` places lie before what is sought.
+/// What a search needs of a map and a key; a trait of one method makes the smallest table of functions.
+trait Probe {
+    /// How the entry at a place compares with what is sought; `None` where there is no entry.
+    fn compare(&self, list: usize, at: usize) -> Option<Ordering>;
+}
+
+/// The list that belongs to what is sought, the place in it, and whether it is there.
 #[inline(never)]
-fn point(len: usize, before: &dyn Fn(usize) -> bool) -> usize {
-    let (mut from, mut to) = (0, len);
-    while from < to {
-        let middle = from + (to - from) / 2;
-        if before(middle) {
-            from = middle + 1;
-        } else {
-            to = middle;
+fn seek(lists: usize, probe: &dyn Probe) -> (usize, usize, bool) {
+    let (mut list, mut end) = (0, lists);
+    while list + 1 < end {
+        let middle = list + (end - list) / 2;
+        match probe.compare(middle, 0) {
+            Some(Ordering::Greater) => end = middle,
+            _ => list = middle,
         }
     }
-    from
+    let (mut at, mut end) = (0, MOST);
+    while at < end {
+        let middle = at + (end - at) / 2;
+        match probe.compare(list, middle) {
+            Some(Ordering::Less) => at = middle + 1,
+            Some(Ordering::Equal) => return (list, middle, true),
+            Some(Ordering::Greater) | None => end = middle,
+        }
+    }
+    (list, at, false)
 }
 
 impl<K, V> Map<K, V> {
@@ -84,19 +99,23 @@ impl<K, V> Map<K, V> {
     }
 }
 
+struct Sought<'m, K, V, Q: ?Sized> {
+    lists: &'m [Vec<(K, V)>],
+    key: &'m Q,
+}
+
+impl<K: Borrow<Q>, V, Q: Ord + ?Sized> Probe for Sought<'_, K, V, Q> {
+    fn compare(&self, list: usize, at: usize) -> Option<Ordering> {
+        self.lists.get(list)?.get(at).map(|(key, _)| key.borrow().cmp(self.key))
+    }
+}
+
 impl<K: Ord, V> Map<K, V> {
-    /// The list that the key belongs into, the place in it, and whether the key is there.
     fn seek<Q: Ord + ?Sized>(&self, key: &Q) -> (usize, usize, bool)
     where
         K: Borrow<Q>,
     {
-        let starts_before = |at: usize| {
-            self.lists.get(at).and_then(|l| l.first()).is_some_and(|(first, _)| first.borrow() <= key)
-        };
-        let list = point(self.lists.len(), &starts_before).saturating_sub(1);
-        let entries = self.lists.get(list).map(Vec::as_slice).unwrap_or_default();
-        let at = point(entries.len(), &|at| entries.get(at).is_some_and(|(k, _)| k.borrow() < key));
-        (list, at, entries.get(at).is_some_and(|(k, _)| k.borrow() == key))
+        seek(self.lists.len(), &Sought { lists: &self.lists, key })
     }
 
     /// The value of a key.

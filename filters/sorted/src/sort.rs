@@ -5,11 +5,7 @@ use std::cmp::Ordering;
 /// Sorts so that `compare` holds between neighbours; what is equal keeps its order. At most n·log₂ n comparisons, and
 /// n − 1 without any memory where the items are sorted already.
 pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    let after = |a: usize, b: usize| match (items.get(a), items.get(b)) {
-        (Some(a), Some(b)) => compare(a, b) == Ordering::Greater,
-        _ => false,
-    };
-    let Some(mut order) = order(items.len(), &after) else { return };
+    let Some(mut order) = order(items.len(), &Compared { items, compare }) else { return };
     // Each cycle of the permutation is walked once; a place that is done points to itself.
     for start in 0..items.len() {
         let mut at = start;
@@ -23,10 +19,30 @@ pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     }
 }
 
+/// A trait of one method makes the smallest table of functions.
+trait Order {
+    /// Whether one item belongs after another.
+    fn after(&self, one: usize, other: usize) -> bool;
+}
+
+struct Compared<'i, T, F> {
+    items: &'i [T],
+    compare: F,
+}
+
+impl<T, F: Fn(&T, &T) -> Ordering> Order for Compared<'_, T, F> {
+    fn after(&self, one: usize, other: usize) -> bool {
+        match (self.items.get(one), self.items.get(other)) {
+            (Some(one), Some(other)) => (self.compare)(one, other) == Ordering::Greater,
+            _ => false,
+        }
+    }
+}
+
 /// The places of `len` items in sorted order; `None` where they are sorted already.
 #[inline(never)]
-fn order(len: usize, after: &dyn Fn(usize, usize) -> bool) -> Option<Vec<usize>> {
-    (1..len).find(|&at| after(at - 1, at))?;
+fn order(len: usize, items: &dyn Order) -> Option<Vec<usize>> {
+    (1..len).find(|&at| items.after(at - 1, at))?;
     let mut order: Vec<usize> = (0..len).collect();
     let mut merged = Vec::with_capacity(len);
     let mut width = 1;
@@ -35,7 +51,7 @@ fn order(len: usize, after: &dyn Fn(usize, usize) -> bool) -> Option<Vec<usize>>
         for pair in order.chunks(2 * width) {
             let (mut left, mut right) = pair.split_at(width.min(pair.len()));
             while let ([a, rest_left @ ..], [b, rest_right @ ..]) = (left, right) {
-                if after(*a, *b) {
+                if items.after(*a, *b) {
                     merged.push(*b);
                     right = rest_right;
                 } else {

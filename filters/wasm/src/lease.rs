@@ -4,7 +4,6 @@ use weir_config::filter;
 use weir_lease::{Hold, Lessee, Mismatch, Need, Refusal, Reserve, SERVICE, Setup, SharedData};
 use weir_pipeline::budget::Settlement;
 use weir_pipeline::io::Now;
-use weir_sorted::Map;
 
 use crate::host;
 
@@ -15,8 +14,8 @@ pub struct Lease {
     client: Option<Lessee>,
     cluster: String,
     root: u32,
-    /// Calls in flight: Envoy's token by the client's id.
-    calls: Map<u32, u32>,
+    /// Calls in flight: Envoy's token and the client's id.
+    calls: Vec<(u32, u32)>,
 }
 
 /// What a stream holds until it settles.
@@ -63,7 +62,7 @@ impl SharedData for HostData {
 impl Lease {
     /// A client that is not configured.
     pub fn new() -> Self {
-        Self { client: None, cluster: String::new(), root: 0, calls: Map::new() }
+        Self { client: None, cluster: String::new(), root: 0, calls: Vec::new() }
     }
 
     /// Takes the ledger's address. The client itself, and what it holds, outlives configurations.
@@ -134,7 +133,8 @@ impl Lease {
 
     /// A call ended.
     pub fn answer(&mut self, now: Now, token: u32, answer: Result<Vec<u8>, u32>) {
-        let Some(id) = self.calls.remove(&token) else { return };
+        let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
+        let (_, id) = self.calls.swap_remove(at);
         let result = match &answer {
             Ok(message) => Ok(message.as_slice()),
             Err(status) => Err(*status),
@@ -168,9 +168,7 @@ impl Lease {
                     host::grpc(&self.cluster, SERVICE, call.method.name(), &call.body, call.timeout_ms)
                 });
                 match sent {
-                    Ok(token) => {
-                        self.calls.insert(token, call.id);
-                    }
+                    Ok(token) => self.calls.push((token, call.id)),
                     Err(_) => self.client().reply(now.0, &mut HostData, call.id, Err(UNAVAILABLE)),
                 }
             }

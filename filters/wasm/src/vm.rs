@@ -41,7 +41,8 @@ pub struct Shared {
 
 /// The VM.
 pub struct Vm {
-    roots: Map<u32, Root>,
+    /// A handful, so that a search is a walk.
+    roots: Vec<(u32, Root)>,
     streams: Map<u32, Stream>,
     shared: Shared,
 }
@@ -82,16 +83,16 @@ impl Shared {
 impl Vm {
     fn new() -> Self {
         let shared = Shared { lease: Lease::new(), spans: Spans::default(), random: [0; 4] };
-        Self { roots: Map::new(), streams: Map::new(), shared }
+        Self { roots: Vec::new(), streams: Map::new(), shared }
     }
 
     /// A context begins: a plugin (`root` 0) or a stream of one.
     pub fn create(&mut self, context: u32, root: u32) {
         if root == 0 {
-            self.roots.insert(context, Root::None);
+            self.set_root(context, Root::None);
             return;
         }
-        let stream = match self.roots.get(&root) {
+        let stream = match self.roots.iter().find(|(of, _)| *of == root).map(|(_, root)| root) {
             Some(Root::Attempt(config)) => Stream::Attempt(Box::new(AttemptStream::new(context, root, config.clone()))),
             Some(Root::Exchange(policy)) => {
                 Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy.clone())))
@@ -102,13 +103,20 @@ impl Vm {
         self.streams.insert(context, stream);
     }
 
+    fn set_root(&mut self, context: u32, root: Root) {
+        match self.roots.iter_mut().find(|(of, _)| *of == context) {
+            Some((_, old)) => *old = root,
+            None => self.roots.push((context, root)),
+        }
+    }
+
     /// A plugin receives its configuration; `false` refuses it and Envoy keeps the last good one.
     pub fn configure(&mut self, root: u32, size: usize) -> bool {
         let role = host::property("plugin_root_id").unwrap_or_default();
         let bytes = if size == 0 { Vec::new() } else { host::buffer(host::Buffer::Configuration, 0, size).unwrap_or_default() };
         match self.configured(&role, &bytes, root) {
             Ok(configured) => {
-                self.roots.insert(root, configured);
+                self.set_root(root, configured);
                 true
             }
             Err(why) => {
@@ -256,6 +264,6 @@ impl Vm {
     /// A context ends.
     pub fn delete(&mut self, context: u32) {
         self.streams.remove(&context);
-        self.roots.remove(&context);
+        self.roots.retain(|(of, _)| *of != context);
     }
 }

@@ -3,7 +3,6 @@
 use weir_dialects::hub::Usage;
 use weir_dialects::openai_chat::{Chunk, Slot, unquote};
 use weir_pii as pii;
-use weir_sorted::Map;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
 use weir_wire::sse;
@@ -26,10 +25,12 @@ struct Events {
     api: Api,
     treatment: Treatment,
     chunk: Chunk,
-    texts: Map<(u32, Slot), Text>,
+    /// By choice and slot; few, so that a search is a walk.
+    texts: Vec<((u32, Slot), Text)>,
     id: String,
     model: String,
-    finish: Map<u32, String>,
+    /// By choice.
+    finish: Vec<(u32, String)>,
     usage: Option<Usage>,
     done: bool,
     complete: bool,
@@ -52,10 +53,10 @@ impl Stream {
             api,
             treatment,
             chunk: Chunk::default(),
-            texts: Map::new(),
+            texts: Vec::new(),
             id: String::new(),
             model: String::new(),
-            finish: Map::new(),
+            finish: Vec::new(),
             usage: None,
             done: false,
             complete: false,
@@ -78,9 +79,9 @@ impl Stream {
         Facts {
             id: e.id.clone(),
             model: e.model.clone(),
-            finish: e.finish.values().cloned().collect(),
+            finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
             usage: e.usage,
-            output: e.texts.values().filter_map(|t| t.counter.as_ref()).map(Counter::total).sum(),
+            output: e.texts.iter().filter_map(|(_, t)| t.counter.as_ref()).map(Counter::total).sum(),
             counted: e.treatment.vocabulary.is_some() && e.texts.len() < MAX_TEXTS,
         }
     }
@@ -166,7 +167,11 @@ impl Events {
                 && self.finish.len() < MAX_TEXTS
             {
                 let reason = unquote(payload, range.clone()).unwrap_or_default();
-                self.finish.insert(choice.index, reason);
+                let at = self.finish.iter().position(|(index, _)| *index >= choice.index).unwrap_or(self.finish.len());
+                match self.finish.get_mut(at).filter(|(index, _)| *index == choice.index) {
+                    Some((_, known)) => *known = reason,
+                    None => self.finish.insert(at, (choice.index, reason)),
+                }
             }
         }
         let counts = self.treatment.vocabulary.is_some();
@@ -175,14 +180,15 @@ impl Events {
         }
         for text in &chunk.texts {
             let key = (text.choice, text.slot);
-            if !self.texts.contains_key(&key) {
+            let at = self.texts.iter().position(|(of, _)| *of >= key).unwrap_or(self.texts.len());
+            if self.texts.get(at).is_none_or(|(of, _)| *of != key) {
                 if self.texts.len() >= MAX_TEXTS {
                     continue;
                 }
-                self.texts.insert(key, Text::new(&self.treatment, text.slot));
+                self.texts.insert(at, (key, Text::new(&self.treatment, text.slot)));
             }
             if counts
-                && let Some(counter) = self.texts.get_mut(&key).and_then(|t| t.counter.as_mut())
+                && let Some(counter) = self.texts.get_mut(at).and_then(|(_, t)| t.counter.as_mut())
                 && let Some(piece) = unquote(payload, text.value.clone())
             {
                 counter.push(&piece);
@@ -209,7 +215,8 @@ impl Events {
         }
         if self.treatment.texts() {
             for text in &chunk.texts {
-                let Some(on_its_way) = self.texts.get_mut(&(text.choice, text.slot)) else { continue };
+                let key = (text.choice, text.slot);
+                let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else { continue };
                 let Some(piece) = unquote(payload, text.value.clone()) else { continue };
                 let told = on_its_way.push(&piece);
                 if told != piece {
@@ -239,7 +246,7 @@ impl Events {
 
     /// Tells what was held back of a choice's texts (or of all), in the form of `payload`.
     fn flush(&mut self, payload: &[u8], chunk: &Chunk, only: Option<u32>, out: &mut Vec<u8>) {
-        for ((choice, slot), text) in self.texts.iter_mut() {
+        for ((choice, slot), text) in &mut self.texts {
             if only.is_some_and(|c| c != *choice) {
                 continue;
             }
