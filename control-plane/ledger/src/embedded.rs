@@ -36,7 +36,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the ledger in a directory, which no other process may have open.
+    /// Opens the ledger in a directory, which no other process may have open. It knows no budgets until
+    /// [`Engine::set_budgets`]: give them before the service listens, or first requests are told that theirs is gone.
     pub fn open(directory: &Path) -> Result<Embedded, Error> {
         Embedded::with(directory, Params::default())
     }

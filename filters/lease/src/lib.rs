@@ -11,6 +11,10 @@
 //! store, dispatches the [`Call`]s that come out, and hands their replies back. What this crate is not: it knows
 //! neither proxy-wasm nor sockets, and it decides nothing about limits, windows or fairness; the ledger does.
 //!
+//! What the host must do: keep one [`Lessee`] per VM (not per root context: a new configuration makes a new root in the
+//! same VM), pass every timer, reply and request end to it, and after each of them take `woken()`, dispatch `calls()`
+//! and set its timer to `tick_in_ms()`. A call whose callback never comes is given up by the timer.
+//!
 //! ```text
 //! request ─ reserve ─┬─ Held ──────────────── stream … ─ settle
 //!                    ├─ Refused

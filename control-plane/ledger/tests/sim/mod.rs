@@ -2,7 +2,7 @@
 //! ledger with its log on a disk that may lose what was not synced, and a network that loses, repeats, delays and
 //! reorders. VMs interleave between any two operations of a neighbour on the shared store. What it is not: a model of
 //! the protocol. Every decision is the crates' own; this file only moves bytes and time, breaks things, and keeps the
-//! providers' books.
+//! providers' books. It is one long file because every event may touch everything: a world cannot be told in parts.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -596,7 +596,7 @@ impl World {
                     }
                 });
             }
-            Event::ToLedger { call, method, body } => self.to_ledger(call, method, &body),
+            Event::ToLedger { call, method, body } => self.deliver(call, method, &body),
             Event::Reply { to, id, result } => {
                 if let Some(vm) = self.vm(to) {
                     let stalled = vm.borrow().stalled;
@@ -769,7 +769,7 @@ impl World {
         self.common.within(if slow { (20_000, 3_000_000) } else { (100, 600) }) * 1_000
     }
 
-    fn to_ledger(&mut self, call: u64, method: Method, body: &[u8]) {
+    fn deliver(&mut self, call: u64, method: Method, body: &[u8]) {
         let Some((to, id)) = self.calls.get(&call).copied() else { return };
         if !self.ledger.up {
             self.common.after(MS, Event::Reply { to, id, result: Err(14) });

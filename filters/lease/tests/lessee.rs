@@ -1,0 +1,361 @@
+//! One VM's client against a ledger that says what the test wants.
+
+// The helpers outside test functions fail by panicking, like the tests they serve.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use weir_lease::message::{Figures, Item, ItemReply, OpenReply, Short, SyncReply, SyncRequest, WatchReply};
+use weir_lease::{
+    Call, Code, Hold, Instance, LedgerLost, Lessee, MS, Method, Mismatch, Nanos, Need, Refusal, Reserve,
+    SECOND, Setup, SharedData, Unit, records,
+};
+
+#[derive(Default)]
+struct Memory {
+    values: BTreeMap<String, (Vec<u8>, u32)>,
+    version: u32,
+}
+
+impl SharedData for Memory {
+    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.values.get(key).cloned()
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
+        let found = self.values.get(key).map(|(_, version)| *version);
+        if let (Some(cas), Some(found)) = (cas, found)
+            && cas != found
+        {
+            return Err(Mismatch);
+        }
+        self.version += 1;
+        self.values.insert(key.to_owned(), (value.to_owned(), self.version));
+        Ok(())
+    }
+}
+
+struct Vm {
+    lessee: Lessee,
+    store: Memory,
+    now: Nanos,
+    request: u64,
+    /// Dispatched and not taken by the test yet.
+    queue: Vec<Call>,
+}
+
+const WID: u64 = 5;
+
+fn budget(name: &str) -> Instance {
+    Instance::new(name, Unit::Tokens, "", "d")
+}
+
+fn need(name: &str, full: u64) -> Need {
+    Need::whole(budget(name), full, LedgerLost::Deny)
+}
+
+fn granted(item: &Item, g: u64) -> ItemReply {
+    ItemReply { wid: WID, ends_in_ms: 3_600_000, g, cap: 1 << 40, rev: item.rev, ..ItemReply::default() }
+}
+
+fn short(item: &Item, for_ms: u32) -> ItemReply {
+    let figures = Figures { limit: 1_000, settled: 990, left: 10, reset_in_ms: 90_000, ..Figures::default() };
+    let short = Short { for_ms, terminal: true, quarantine: false };
+    ItemReply { short: Some(short), figures: Some(figures), ..granted(item, 0) }
+}
+
+impl Vm {
+    fn new() -> Vm {
+        let lessee = Lessee::new(Setup { node: "edge".into(), random: [1, 2] });
+        Vm { lessee, store: Memory::default(), now: 100 * SECOND, request: 0, queue: Vec::new() }
+    }
+
+    fn reserve(&mut self, needs: Vec<Need>) -> Reserve {
+        self.request += 1;
+        self.lessee.reserve(self.now, &mut self.store, self.request, needs)
+    }
+
+    fn calls(&mut self, method: Method) -> Vec<Call> {
+        self.queue.extend(self.lessee.calls(self.now, &mut self.store));
+        let (taken, rest) = self.queue.drain(..).partition(|call| call.method == method);
+        self.queue = rest;
+        taken
+    }
+
+    fn reply(&mut self, call: &Call, message: impl Message) {
+        let body = message.encode_to_vec();
+        self.lessee.reply(self.now, &mut self.store, call.id, Ok(&body));
+    }
+
+    fn open(&mut self) {
+        for call in self.calls(Method::Open) {
+            self.reply(&call, OpenReply { sid: 9, epoch: 1, sync_ms: 1_000 });
+        }
+    }
+
+    /// Answers every Sync, item by item.
+    fn serve(&mut self, answer: impl Fn(&Item) -> ItemReply) -> Vec<Item> {
+        self.open();
+        let mut seen = Vec::new();
+        for call in self.calls(Method::Sync) {
+            let request = SyncRequest::decode(call.body.as_slice()).unwrap();
+            let items = request.items.iter().map(&answer).collect();
+            seen.extend(request.items);
+            self.reply(&call, SyncReply { epoch: 1, items });
+        }
+        seen
+    }
+
+    fn tick(&mut self, by: Nanos) {
+        self.now += by;
+        self.lessee.tick(self.now, &mut self.store);
+    }
+
+    fn woken(&mut self) -> Reserve {
+        let mut woken = self.lessee.woken();
+        assert_eq!(woken.len(), 1);
+        woken.pop().unwrap().1
+    }
+
+    fn held(&mut self) -> u64 {
+        records(&mut self.store).iter().map(|record| record.now.h).sum()
+    }
+
+    /// A VM that leads and has a lease on budget "a".
+    fn with_lease(g: u64) -> (Vm, Hold) {
+        let mut vm = Vm::new();
+        vm.tick(SECOND);
+        vm.tick(SECOND);
+        assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+        vm.serve(|item| granted(item, g));
+        let Reserve::Held(hold) = vm.woken() else { panic!("not admitted") };
+        (vm, hold)
+    }
+}
+
+fn refusal(outcome: Reserve) -> Refusal {
+    match outcome {
+        Reserve::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_request_asks_and_the_next_ones_do_not() {
+    let (mut vm, first) = Vm::with_lease(10_000);
+    assert_eq!(first.amounts().collect::<Vec<_>>(), [100]);
+    assert_eq!(first.windows().collect::<Vec<_>>(), [WID]);
+    let Reserve::Held(second) = vm.reserve(vec![need("a", 300)]) else { panic!() };
+    assert!(vm.calls(Method::Sync).is_empty());
+    vm.lessee.settle(vm.now, &mut vm.store, first, &[40]);
+    vm.lessee.settle(vm.now, &mut vm.store, second, &[]);
+    let record = &records(&mut vm.store)[0];
+    assert_eq!((record.now.h, record.now.u), (0, 340));
+}
+
+#[test]
+fn without_a_ledger_the_lease_lasts_five_seconds_and_its_return_is_noticed() {
+    let (mut vm, _hold) = Vm::with_lease(10_000);
+    for _ in 0..4 {
+        vm.tick(SECOND);
+        for call in vm.lessee.calls(vm.now, &mut vm.store) {
+            vm.lessee.reply(vm.now, &mut vm.store, call.id, Err(14));
+        }
+        assert!(matches!(vm.reserve(vec![need("a", 10)]), Reserve::Held(_)));
+    }
+    vm.tick(2 * SECOND);
+    let lost = refusal(vm.reserve(vec![need("a", 10)]));
+    assert_eq!((lost.code, lost.code.status()), (Code::Unavailable, 503));
+    assert!(lost.text().contains("its ledger does not answer"), "{}", lost.text());
+    // The lease in hand, if the budget says so; then no more.
+    let local = Need { ledger_lost: LedgerLost::AllowLocal, ..need("a", 10) };
+    assert!(matches!(vm.reserve(vec![local.clone()]), Reserve::Held(_)));
+    assert_eq!(refusal(vm.reserve(vec![Need { full: 20_000, ..local }])).code, Code::Unavailable);
+    vm.tick(SECOND);
+    vm.serve(|item| granted(item, 10_000));
+    assert!(matches!(vm.reserve(vec![need("a", 10)]), Reserve::Held(_)));
+}
+
+#[test]
+fn a_ledger_that_does_not_answer_refuses_within_a_second_or_two() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    let begun = vm.now;
+    loop {
+        for call in vm.lessee.calls(vm.now, &mut vm.store) {
+            vm.lessee.reply(vm.now, &mut vm.store, call.id, Err(14));
+        }
+        if let Some((_, outcome)) = vm.lessee.woken().pop() {
+            assert_eq!(refusal(outcome).code, Code::Unavailable);
+            break;
+        }
+        let wait = u64::from(vm.lessee.tick_in_ms(vm.now)) * MS;
+        vm.tick(wait);
+        assert!(vm.now - begun <= 2 * SECOND);
+    }
+    assert!(vm.now - begun >= SECOND);
+}
+
+#[test]
+fn of_two_budgets_both_are_held_or_none() {
+    let (mut vm, hold) = Vm::with_lease(10_000);
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[0]);
+    assert_eq!(vm.reserve(vec![need("a", 50), need("b", 50)]), Reserve::Wait);
+    assert_eq!(vm.held(), 0, "nothing is held while waiting");
+    let asked = vm.serve(|item| short(item, 200));
+    assert_eq!(asked.len(), 1, "only the short one is asked for");
+    let refused = refusal(vm.woken());
+    assert_eq!(vm.held(), 0);
+    assert_eq!((refused.code, refused.budgets.len()), (Code::Exhausted, 1));
+    assert_eq!(refused.budgets[0].instance, budget("b"));
+    assert_eq!(refused.retry_after_ms, 90_000);
+    assert_eq!(vm.reserve(vec![need("a", 50), need("c", 70)]), Reserve::Wait);
+    vm.serve(|item| granted(item, 70));
+    let Reserve::Held(both) = vm.woken() else { panic!() };
+    assert_eq!(both.amounts().collect::<Vec<_>>(), [50, 70]);
+    assert_eq!(vm.held(), 120);
+}
+
+#[test]
+fn a_refusal_without_asking_needs_a_live_mark() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| short(item, 200));
+    refusal(vm.woken());
+    // Live: refused here, with the same figures. A smaller need is another question.
+    assert_eq!(refusal(vm.reserve(vec![need("a", 100)])).budgets[0].figures.as_ref().unwrap().left, 10);
+    assert_eq!(vm.reserve(vec![need("a", 5)]), Reserve::Wait);
+    vm.serve(|item| granted(item, 5));
+    assert!(matches!(vm.woken(), Reserve::Held(_)));
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| short(item, 200));
+    refusal(vm.woken());
+    // Over: asked again.
+    vm.now += 201 * MS;
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+}
+
+#[test]
+fn a_wake_ends_the_mark_and_a_recall_empties_the_lease() {
+    let (mut vm, _hold) = Vm::with_lease(150);
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| ItemReply { g: 150, ..short(item, 60_000) });
+    refusal(vm.woken());
+    vm.tick(SECOND);
+    let watch = vm.calls(Method::Watch).pop().expect("one long poll is always out");
+    vm.reply(&watch, WatchReply { epoch: 1, wake: vec![budget("a").id().into()], ..WatchReply::default() });
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait, "the mark is gone");
+    let watch = vm.calls(Method::Watch).pop().expect("the next long poll is out");
+    vm.serve(|item| ItemReply { g: 150, ..short(item, 60_000) });
+    vm.reply(&watch, WatchReply { epoch: 1, recall: vec![budget("a").id().into()], ..WatchReply::default() });
+    let reports = vm.calls(Method::Sync);
+    let report = SyncRequest::decode(reports[0].body.as_slice()).unwrap();
+    let item = &report.items[0];
+    assert_eq!(
+        (item.g, item.r, item.h),
+        (150, 50, 100),
+        "all that is free goes home, and what is held stays"
+    );
+    assert!(item.no_grant);
+}
+
+#[test]
+fn what_exceeds_a_tight_cap_goes_home_within_50_ms() {
+    let mut vm = Vm::new();
+    vm.tick(0);
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| ItemReply { tight: true, cap: 0, ..granted(item, 100) });
+    let Reserve::Held(hold) = vm.woken() else { panic!() };
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[30]);
+    assert!(vm.calls(Method::Sync).is_empty());
+    let wait = vm.lessee.tick_in_ms(vm.now);
+    assert!(wait <= 50);
+    vm.tick(u64::from(wait) * MS);
+    let report = SyncRequest::decode(vm.calls(Method::Sync)[0].body.as_slice()).unwrap();
+    assert_eq!((report.items[0].u, report.items[0].r), (30, 70));
+}
+
+#[test]
+fn a_grant_for_a_request_that_is_gone_is_held_by_nobody() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.open();
+    let call = vm.calls(Method::Sync).pop().unwrap();
+    vm.lessee.cancel(vm.now, &mut vm.store, 1);
+    let request = SyncRequest::decode(call.body.as_slice()).unwrap();
+    vm.reply(&call, SyncReply { epoch: 1, items: vec![granted(&request.items[0], 100)] });
+    assert!(vm.lessee.woken().is_empty());
+    assert_eq!(vm.held(), 0);
+    // Decided, and gone before it was told.
+    assert!(matches!(vm.reserve(vec![need("a", 100)]), Reserve::Held(_)));
+    assert_eq!(vm.reserve(vec![need("a", 70)]), Reserve::Wait);
+    vm.serve(|item| granted(item, 170));
+    vm.lessee.cancel(vm.now, &mut vm.store, vm.request);
+    assert!(vm.lessee.woken().is_empty());
+    assert_eq!(vm.held(), 100);
+}
+
+#[test]
+fn a_drained_process_returns_all_and_closes_when_its_last_request_ends() {
+    let (mut vm, hold) = Vm::with_lease(10_000);
+    vm.lessee.drain(vm.now, &mut vm.store);
+    assert_eq!(vm.calls(Method::Drain).len(), 1);
+    vm.tick(SECOND);
+    let reported = vm.serve(|item| granted(item, 10_000));
+    assert_eq!((reported[0].h, reported[0].r), (100, 9_900));
+    vm.tick(SECOND);
+    assert!(vm.calls(Method::Close).is_empty());
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[60]);
+    for _ in 0..30 {
+        vm.tick(SECOND);
+        let calls = [vm.calls(Method::Sync), vm.calls(Method::Close)].concat();
+        for call in calls {
+            match call.method {
+                Method::Sync => {
+                    let request = SyncRequest::decode(call.body.as_slice()).unwrap();
+                    let items = request.items.iter().map(|item| granted(item, 10_000)).collect();
+                    vm.reply(&call, SyncReply { epoch: 1, items });
+                }
+                Method::Close => {
+                    vm.lessee.reply(vm.now, &mut vm.store, call.id, Ok(&[]));
+                    assert_eq!(refusal(vm.reserve(vec![need("a", 1)])).code, Code::Unavailable);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+    panic!("never closed");
+}
+
+#[test]
+fn a_request_without_a_cost_needs_no_ledger() {
+    let mut vm = Vm::new();
+    let Reserve::Held(hold) = vm.reserve(vec![need("a", 0)]) else { panic!() };
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[0]);
+    assert!(vm.lessee.calls(vm.now, &mut vm.store).is_empty());
+}
+
+#[test]
+fn when_the_budget_allows_it_the_last_units_serve_a_smaller_answer() {
+    let mut vm = Vm::new();
+    let clamp = Need { min: 30, floor: 80, ..need("a", 100) };
+    assert_eq!(vm.reserve(vec![clamp.clone()]), Reserve::Wait);
+    vm.serve(|item| {
+        assert_eq!(item.ask.unwrap().min, 30);
+        ItemReply { g: 40, ..short(item, 100) }
+    });
+    let Reserve::Held(hold) = vm.woken() else { panic!() };
+    assert_eq!(hold.amounts().collect::<Vec<_>>(), [40]);
+    // While others hold what is missing, no answer is cut that short.
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![clamp]), Reserve::Wait);
+    vm.serve(|item| {
+        let mut reply = ItemReply { g: 40, ..short(item, 100) };
+        reply.short.as_mut().unwrap().terminal = false;
+        reply.figures.as_mut().unwrap().settled = 0;
+        reply
+    });
+    assert_eq!(refusal(vm.woken()).code, Code::Held);
+}
