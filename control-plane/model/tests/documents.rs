@@ -134,6 +134,7 @@ fn the_first_policy_compiles_to_what_it_says() {
             ("every-key-minute", Unit::Tokens, 2_000_000, "minute"),
             ("every-key-minute", Unit::Requests, 600, "minute"),
             ("globex-day", Unit::Tokens, 1_000_000, "day"),
+            ("trial-dollar", Unit::UsdNano, 1_000_000_000, "hour"),
         ]
     );
     for (def, budget) in

@@ -10,7 +10,7 @@ use crate::process::{Error, Result, say};
 pub fn demo(name: &str) -> Result {
     match name {
         "failover" => failover(),
-        "budget" => Err(Error::new("demo budget needs the control plane's spend, which is not built yet")),
+        "budget" => super::budget::demo(),
         other => Err(Error::new(format!("there is no demo {other:?}; there are failover and budget"))),
     }
 }
@@ -37,5 +37,8 @@ fn ask() -> Result {
     let answer = http::post(GATEWAY, "/v1/chat/completions", &headers, &body.to_string(), &mut |_| ())?;
     let target = answer.header("x-weir-target").unwrap_or("(the policy does not show targets)");
     println!("    {} from {target} after {:.1} ms", answer.status, answer.first_byte.as_secs_f64() * 1e3);
+    if answer.status != 200 {
+        println!("    {}", answer.text());
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `up`, `down`, `demo`: the gateway on this machine, with simulated providers.
 
+mod budget;
 mod demo;
 mod http;
 mod process;
@@ -21,6 +22,8 @@ pub const GATEWAY: u16 = 8080;
 pub const VLLM: u16 = 9101;
 /// The simulated Bedrock.
 pub const BEDROCK: u16 = 9103;
+/// The control plane's API.
+pub const API: u16 = 8090;
 
 /// Options of `up`.
 #[derive(Args)]
@@ -87,17 +90,24 @@ fn start_gateway(options: &Up) -> Result<Running> {
     process::free(GATEWAY)?;
     let policy = options.config.clone().unwrap_or_else(|| paths::root().join("envoy/first.yaml"));
     let program = paths::target().join("release/weir");
-    let arguments = ["up".to_owned(), "--config".to_owned(), policy.to_string_lossy().into_owned()];
-    let envoy = setup::envoy::install(paths::ENVOY)?.to_string_lossy().into_owned();
-    let module = paths::module().to_string_lossy().into_owned();
+    let shown = |path: PathBuf| path.to_string_lossy().into_owned();
+    let arguments = [
+        ("--config", shown(policy)),
+        ("--module", shown(paths::module())),
+        // Spend and the last good policy outlive a restart.
+        ("--data", shown(paths::weir().join("data"))),
+    ];
+    let mut words = vec!["up".to_owned()];
+    words.extend(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+    let envoy = shown(setup::envoy::install(paths::ENVOY)?);
     // The simulated Bedrock takes any signature; real ones come from the caller's environment.
-    let mut environment = vec![("ENVOY_BIN", envoy), ("WEIR_WASM", module)];
+    let mut environment = vec![("ENVOY_BIN", envoy)];
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         if std::env::var_os(name).is_none() && !options.no_sim {
             environment.push((name, "simulated".to_owned()));
         }
     }
-    let mut gateway = Running::start("weir", &program, &arguments, &environment)?;
+    let mut gateway = Running::start("weir", &program, &words, &environment)?;
     gateway.until(Duration::from_secs(30), || {
         http::get(GATEWAY, "/v1/models").is_ok_and(|answer| answer.status != 503)
     })?;

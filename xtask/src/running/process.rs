@@ -92,12 +92,16 @@ pub fn stop_all() -> Result {
     Ok(())
 }
 
-/// Says who is in the way when a port is taken.
+/// Says who is in the way when a port is taken; one that is just being given back is waited for.
 pub fn free(port: u16) -> Result {
-    match TcpListener::bind(("127.0.0.1", port)) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(format!("port {port} is in use by another program: stop that one first"))),
+    let began = Instant::now();
+    while TcpListener::bind(("127.0.0.1", port)).is_err() {
+        if began.elapsed() > Duration::from_secs(2) {
+            return Err(Error::new(format!("port {port} is in use by another program: stop that one first")));
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(())
 }
 
 fn notes() -> PathBuf {
@@ -116,10 +120,11 @@ fn real(program: &str) -> String {
 }
 
 fn stop(pid: &str, program: &str) {
-    for signal in ["-TERM", "-KILL"] {
+    // The control plane lets its Envoy finish what streams; killed first it would leave it behind.
+    for (signal, patience) in [("-TERM", 15), ("-KILL", 3)] {
         let _ = Command::new("kill").args([signal, pid]).status();
         let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(3) {
+        while began.elapsed() < Duration::from_secs(patience) {
             if !is(pid, program) {
                 return;
             }
