@@ -8,6 +8,7 @@ pub mod answer;
 pub mod attempt;
 pub mod budget;
 pub mod codec;
+pub mod config;
 pub mod decide;
 pub mod exchange;
 pub mod identity;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use weir_config::filter;
 use weir_pipeline::Policy;
+use weir_pipeline::config;
 use weir_pipeline::io::{Now, Step};
 use weir_sorted::Map;
 
@@ -131,7 +132,7 @@ impl Vm {
         match role {
             b"exchange" if bytes.is_empty() => Ok(Root::Exchange(None)),
             b"exchange" => {
-                let config: filter::Exchange = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+                let config = config::exchange(bytes).map_err(|e| e.to_string())?;
                 let policy = Policy::new(config).map_err(|e| e.to_string())?;
                 self.shared.spans.configure(policy.config.telemetry.otlp_cluster.as_deref());
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
@@ -141,7 +142,7 @@ impl Vm {
             }
             b"attempt" if bytes.is_empty() => Err("an attempt filter needs its provider's configuration".into()),
             b"attempt" => {
-                let config: filter::Attempt = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+                let config = config::attempt(bytes).map_err(|e| e.to_string())?;
                 Ok(Root::Attempt(Rc::new(config)))
             }
             other => Err(format!(

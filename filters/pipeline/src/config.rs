@@ -1,0 +1,278 @@
+//! The filters' configuration read from JSON: what serde would read, in a tenth of its machine code.
+//!
+//! Strict as the types themselves: an unknown field, a value of another type or an unknown word is an error that names
+//! the path; a missing field is its default. Stricter than serde in what nobody writes: a struct is an object and
+//! never an array, a word is a string, a key is given once. The module is compiled at Envoy's start, and serde makes a
+//! parser of its own for every struct; here every struct is a table of its fields behind one `dyn` reader.
+
+use std::fmt;
+
+use weir_config::filter::{
+    Action, Attempt, Boundary, Budget, Exchange, Identity, Key, KeySource, Ledger, LedgerLost, Limits, Model,
+    Price, Provider, ProviderKind, Redaction, Retry, Route, ShowHeaders, Target, Telemetry, Tenant,
+    UnknownPaths, When,
+};
+use weir_sorted::Map;
+use weir_wire::json::{self, Value};
+
+/// Why a configuration cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// Where, as in `tenants[0].keys[1].id`; empty for the whole document.
+    pub path: String,
+    /// What is wrong there.
+    pub what: What,
+}
+
+/// What is wrong in a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The text is no JSON document.
+    Json(json::Error),
+    /// A field that does not exist.
+    Unknown,
+    /// A value that must be this.
+    Not(&'static str),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            What::Json(error) => return error.fmt(f),
+            What::Unknown => f.write_str("unknown field `")?,
+            What::Not(_) => f.write_str("`")?,
+        }
+        f.write_str(&self.path)?;
+        f.write_str("`")?;
+        match self.what {
+            What::Not(expected) => {
+                f.write_str(" must be ")?;
+                f.write_str(expected)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Reads what an `exchange` filter is given.
+pub fn exchange(text: &[u8]) -> Result<Exchange, ReadError> {
+    let mut config = Exchange::default();
+    document(text, &mut config)?;
+    Ok(config)
+}
+
+/// Reads what an `attempt` filter is given.
+pub fn attempt(text: &[u8]) -> Result<Attempt, ReadError> {
+    let mut config = Attempt::default();
+    document(text, &mut config)?;
+    Ok(config)
+}
+
+fn document(text: &[u8], into: &mut dyn Read) -> Result<(), ReadError> {
+    let doc = json::parse(text, &json::Limits::default())
+        .map_err(|error| ReadError { path: String::new(), what: What::Json(error) })?;
+    into.read(doc.root())
+}
+
+/// A place that takes a value; it holds its default before.
+trait Read {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError>;
+}
+
+/// Something that holds others of one type.
+trait Holder {
+    /// A new place, under a name where places have names.
+    fn place(&mut self, name: &str) -> Option<&mut dyn Read>;
+}
+
+fn not(expected: &'static str) -> ReadError {
+    ReadError { path: String::new(), what: What::Not(expected) }
+}
+
+impl ReadError {
+    /// The error as seen from one level above.
+    fn below(mut self, name: &str) -> Self {
+        if !self.path.is_empty() && !self.path.starts_with('[') {
+            self.path.insert(0, '.');
+        }
+        self.path.insert_str(0, name);
+        self
+    }
+}
+
+/// A struct: the names of its fields, and their places in the same order.
+fn object(value: Value<'_, '_>, names: &[&str], fields: &mut [&mut dyn Read]) -> Result<(), ReadError> {
+    if value.kind() != json::Kind::Object {
+        return Err(not("an object"));
+    }
+    for (key, value) in value.members() {
+        let at = names.iter().position(|name| key.is(name));
+        let read = match at.and_then(|at| fields.get_mut(at)) {
+            Some(field) => field.read(value),
+            None => Err(ReadError { path: String::new(), what: What::Unknown }),
+        };
+        read.map_err(|error| error.below(&key.as_str()))?;
+    }
+    Ok(())
+}
+
+fn array(value: Value<'_, '_>, into: &mut dyn Holder) -> Result<(), ReadError> {
+    if value.kind() != json::Kind::Array {
+        return Err(not("an array"));
+    }
+    for (at, value) in value.items().enumerate() {
+        if let Some(place) = into.place("") {
+            place.read(value).map_err(|error| error.below(&format!("[{at}]")))?;
+        }
+    }
+    Ok(())
+}
+
+fn map(value: Value<'_, '_>, into: &mut dyn Holder) -> Result<(), ReadError> {
+    if value.kind() != json::Kind::Object {
+        return Err(not("an object"));
+    }
+    for (key, value) in value.members() {
+        let name = key.as_str();
+        if let Some(place) = into.place(&name) {
+            place.read(value).map_err(|error| error.below(&name))?;
+        }
+    }
+    Ok(())
+}
+
+impl Read for String {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        *self = value.as_str().ok_or(not("a string"))?.into_owned();
+        Ok(())
+    }
+}
+
+impl Read for bool {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        *self = value.as_bool().ok_or(not("true or false"))?;
+        Ok(())
+    }
+}
+
+impl Read for u64 {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        *self = value.as_u64().ok_or(not("a whole number from 0"))?;
+        Ok(())
+    }
+}
+
+impl Read for u32 {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        *self = number.ok_or(not("a whole number from 0 to 4294967295"))?;
+        Ok(())
+    }
+}
+
+impl<T: Read + Default> Read for Option<T> {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        if value.is_null() {
+            return Ok(());
+        }
+        self.get_or_insert_default().read(value)
+    }
+}
+
+impl<T: Read + Default> Read for Vec<T> {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        array(value, self)
+    }
+}
+
+impl<T: Read + Default> Holder for Vec<T> {
+    fn place(&mut self, _name: &str) -> Option<&mut dyn Read> {
+        self.push(T::default());
+        self.last_mut().map(|place| place as &mut dyn Read)
+    }
+}
+
+impl<T: Read + Default> Read for Map<String, T> {
+    fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+        map(value, self)
+    }
+}
+
+impl<T: Read + Default> Holder for Map<String, T> {
+    fn place(&mut self, name: &str) -> Option<&mut dyn Read> {
+        self.insert(name.to_owned(), T::default());
+        self.get_mut(name).map(|place| place as &mut dyn Read)
+    }
+}
+
+/// The fields of structs. One that is missing here does not compile.
+macro_rules! structs {
+    ($($name:ident { $($field:ident),+ })+) => {$(
+        impl Read for $name {
+            fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+                let $name { $($field),+ } = self;
+                object(value, &[$(stringify!($field)),+], &mut [$($field),+])
+            }
+        }
+    )+};
+}
+
+/// The words of enums. One that is missing here does not compile.
+macro_rules! words {
+    ($($name:ident { $($word:literal = $variant:ident),+ })+) => {$(
+        impl Read for $name {
+            fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
+                const WORDS: &[&str] = &[$($word),+];
+                const VALUES: &[$name] = &[$($name::$variant),+];
+                const _: fn($name) = |value| match value { $($name::$variant => {})+ };
+                const EXPECTED: &str = one_of!($($word),+);
+                let at = word(value, WORDS).ok_or(not(EXPECTED))?;
+                *self = VALUES.get(at).copied().unwrap_or_default();
+                Ok(())
+            }
+        }
+    )+};
+}
+
+macro_rules! one_of {
+    ($first:literal $(, $word:literal)+) => { concat!("one of `", $first, "`", $(", `", $word, "`"),+) };
+}
+
+fn word(value: Value<'_, '_>, words: &[&str]) -> Option<usize> {
+    words.iter().position(|word| value.is_str(word))
+}
+
+structs! {
+    Exchange {
+        version, max_body, request_timeout_ms, unknown_paths, headers, identity, client_labels, tenants, providers,
+        models, boundaries, routes, retry, budgets, ledger, redaction, telemetry
+    }
+    Identity { from, anonymous }
+    KeySource { header, scheme }
+    Tenant { name, keys, models, labels, limits }
+    Key { id, sha256, labels, expires }
+    Limits { max_input_tokens, max_output_tokens }
+    Provider { name, kind, region, cluster }
+    Model { name, aliases, targets }
+    Target { provider, model, priority, weight, tokenizer, context, supports, price }
+    Price { input_pico, output_pico, cache_read_pico, cache_write_pico }
+    When { tenant, key, model, labels, found }
+    Boundary { name, when, providers, regions }
+    Route { name, when, model, fallback }
+    Retry { tries, on, first_byte_ms }
+    Budget { name, when, each, tokens, requests, usd_nano, window, definition, ledger_lost }
+    Ledger { cluster }
+    Redaction { name, when, find, words, action, request, response }
+    Telemetry { otlp_cluster, labels }
+    Attempt { provider, kind, authority, path_prefix, authorization }
+}
+
+words! {
+    UnknownPaths { "deny" = Deny, "pass" = Pass }
+    ShowHeaders { "none" = None, "ids" = Ids, "reasons" = Reasons }
+    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock }
+    LedgerLost { "deny" = Deny, "allow_local" = AllowLocal }
+    Action { "report" = Report, "tokenize" = Tokenize, "mask" = Mask, "block" = Block }
+}
