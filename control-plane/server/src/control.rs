@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use weir_model::Problem;
-use weir_xds::{Module, Provider, Snapshot, consistent, snapshot};
+use weir_xds::{Form, Module, Provider, consistent, snapshot};
 
 use crate::Failure;
 use crate::convert::{self, Surroundings};
-use crate::fleet::{Fleet, unix_ms};
+use crate::fleet::{Fleet, Published, unix_ms};
 use crate::ledger::Ledger;
 use crate::module::ModuleFile;
 use crate::source::{Loaded, Refused, Source};
@@ -104,7 +104,7 @@ impl Control {
         };
         let ledger = Ledger::open(data)?;
         let control = Arc::new(Self {
-            fleet: Fleet::new(Arc::new(Snapshot::default())),
+            fleet: Fleet::new(Arc::default()),
             ledger,
             status: Mutex::new(Status { file: source.file().to_owned(), problems, ..Status::default() }),
         });
@@ -205,10 +205,16 @@ impl Watcher {
         }
         self.lingering.retain(|(old, _)| input.providers.iter().all(|kept| kept.name != old.name));
         input.providers.extend(self.lingering.iter().map(|(provider, _)| provider.clone()));
-        let snapshot = snapshot(&input);
-        if let Some(problem) = consistent(&snapshot).first() {
-            return Err(format!("policy {}: {problem}", next.compiled.version));
+        let slots = Arc::new(snapshot(&input));
+        input.form = Form::Single;
+        let single = Arc::new(snapshot(&input));
+        let published = Published { slots, single };
+        for snapshot in [&published.slots, &published.single] {
+            if let Some(problem) = consistent(snapshot).first() {
+                return Err(format!("policy {}: {problem}", next.compiled.version));
+            }
         }
+        let version = published.slots.version.clone();
         self.control.ledger.set_budgets(&next.compiled.budgets).await?;
         self.source.keep(&next);
         {
@@ -220,14 +226,14 @@ impl Watcher {
             status.text.clone_from(&next.text);
             status.warnings.clone_from(&next.warnings);
             status.module = self.module_file.hash().to_owned();
-            status.snapshot.clone_from(&snapshot.version);
-            if self.control.fleet.current().version != Snapshot::default().version {
+            status.snapshot.clone_from(&version);
+            if !self.control.fleet.current().slots.version.is_empty() {
                 status.problems.clear();
             }
         }
-        tracing::info!(version = next.compiled.version, snapshot = snapshot.version, "published");
+        tracing::info!(version = next.compiled.version, snapshot = version, "published");
         self.loaded = next;
-        self.control.fleet.publish(Arc::new(snapshot));
+        self.control.fleet.publish(Arc::new(published));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use weir_config::filter;
 use weir_model::Compiled;
-use weir_xds::{AccessLog, Address, Gateway, Input, Module, Provider, Retry, Services, Signing, Tls};
+use weir_xds::{AccessLog, Address, Form, Gateway, Input, Module, Provider, Retry, Services, Signing, Tls};
 
 /// What a control plane adds to a policy.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings) -> Inp
         },
         module: module.clone(),
         retry: Retry { tries: compiled.exchange.retry.tries, on: compiled.exchange.retry.on.clone() },
+        form: Form::Slots,
     }
 }
 

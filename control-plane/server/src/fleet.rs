@@ -7,14 +7,37 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::sync::watch;
-use weir_xds::{Event, Progress, Snapshot};
+use weir_xds::{Event, Form, Progress, Snapshot};
 
 /// Refusals that are kept for people to read.
 const REFUSALS: usize = 50;
 
+/// One policy in every form that gateways may need.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// For Envoy 1.39 and newer.
+    pub slots: Arc<Snapshot>,
+    /// For older ones.
+    pub single: Arc<Snapshot>,
+}
+
+impl Published {
+    /// The snapshot in a form.
+    pub fn form(&self, form: Form) -> &Arc<Snapshot> {
+        match form {
+            Form::Slots => &self.slots,
+            Form::Single => &self.single,
+        }
+    }
+
+    fn has(&self, version: &str) -> bool {
+        self.slots.version == version || self.single.version == version
+    }
+}
+
 /// All gateways.
 pub struct Fleet {
-    current: watch::Sender<Arc<Snapshot>>,
+    current: watch::Sender<Arc<Published>>,
     next_peer: AtomicU64,
     state: Mutex<State>,
 }
@@ -26,7 +49,7 @@ struct State {
     taken: BTreeSet<String>,
     refused: BTreeSet<String>,
     /// The last one that some gateway took.
-    good: Option<Arc<Snapshot>>,
+    good: Option<Arc<Published>>,
     refusals: VecDeque<Refusal>,
 }
 
@@ -89,36 +112,36 @@ impl Drop for Peer {
 
 impl Fleet {
     /// A fleet that is given `first`.
-    pub fn new(first: Arc<Snapshot>) -> Arc<Self> {
+    pub fn new(first: Arc<Published>) -> Arc<Self> {
         let (current, _) = watch::channel(first);
         Arc::new(Self { current, next_peer: AtomicU64::new(0), state: Mutex::default() })
     }
 
     /// From now on every gateway should have this.
-    pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.current.send_replace(snapshot);
+    pub fn publish(&self, published: Arc<Published>) {
+        self.current.send_replace(published);
     }
 
     /// What every gateway should have.
-    pub fn current(&self) -> Arc<Snapshot> {
+    pub fn current(&self) -> Arc<Published> {
         self.current.borrow().clone()
     }
 
     /// Tells of publications.
-    pub fn news(&self) -> watch::Receiver<Arc<Snapshot>> {
+    pub fn news(&self) -> watch::Receiver<Arc<Published>> {
         self.current.subscribe()
     }
 
     /// What a gateway that begins is given: the current snapshot, or the last good one while the current one
     /// has been refused and taken by nobody. Else a restarted gateway would stand there without any.
-    pub fn for_a_new_stream(&self) -> Arc<Snapshot> {
-        let current = self.current();
+    pub fn for_a_new_stream(&self, form: Form) -> Arc<Snapshot> {
+        let current = self.current().form(form).clone();
         let state = self.state();
         match &state.good {
             Some(good)
                 if state.refused.contains(&current.version) && !state.taken.contains(&current.version) =>
             {
-                good.clone()
+                good.form(form).clone()
             }
             _ => current,
         }
@@ -147,11 +170,11 @@ impl Fleet {
                 tracing::info!(node = gateway.node, policy, "policy in force");
                 gateway.policy = Some(policy);
                 gateway.refusal = None;
-                if version == current.version {
-                    *good = Some(current);
+                if current.has(&version) {
                     // Only the newest matter; the sets must not grow with every change.
-                    refused.retain(|refused| *refused == version);
-                    taken.clear();
+                    refused.retain(|refused| current.has(refused));
+                    taken.retain(|taken| current.has(taken));
+                    *good = Some(current);
                 }
                 taken.insert(version);
             }
@@ -175,7 +198,7 @@ impl Fleet {
         let mut state = self.state();
         let Some(gateway) = state.gateways.get_mut(&peer.id) else { return };
         gateway.has = progress.has.iter().map(|(kind, count)| (kind.name(), *count)).collect();
-        gateway.current = progress.complete && progress.target == self.current.borrow().version;
+        gateway.current = progress.complete && self.current.borrow().has(&progress.target);
     }
 
     /// All streams, for people.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
-use weir_xds::{In, Kind, Out, Session};
+use weir_xds::{Form, In, Kind, Out, Session, release};
 
 use crate::fleet::{Fleet, Peer};
 
@@ -68,12 +69,17 @@ type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
 /// The two ways to speak xDS.
 trait Wire: Send + 'static {
     type Answer: Send + 'static;
+    fn node(&self) -> Option<&Node>;
     fn event(self) -> In;
     fn answer(out: Out) -> Option<Self::Answer>;
 }
 
 impl Wire for DiscoveryRequest {
     type Answer = DiscoveryResponse;
+
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
 
     fn event(self) -> In {
         In::Sotw(self)
@@ -86,6 +92,10 @@ impl Wire for DiscoveryRequest {
 
 impl Wire for DeltaDiscoveryRequest {
     type Answer = DeltaDiscoveryResponse;
+
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
 
     fn event(self) -> In {
         In::Delta(self)
@@ -106,20 +116,30 @@ async fn converse<W: Wire>(
 ) {
     let begin = Instant::now();
     let now = || begin.elapsed().as_millis() as u64;
+    // The first request says who asks, and so in which form the answers have to be.
+    let Some(Ok(first)) = requests.next().await else { return };
+    let form = Form::of(&first.node().map(release).unwrap_or_default());
     let mut news = fleet.news();
-    let first = fleet.for_a_new_stream();
     news.mark_unchanged();
-    let mut session = Session::new(first, only);
+    let mut session = Session::new(fleet.for_a_new_stream(form), only);
+    let mut first = Some(first);
     let mut out = Vec::new();
     loop {
         let wake = session.deadline().map(|due| Duration::from_millis(due.saturating_sub(now())));
+        let next = async {
+            match first.take() {
+                Some(first) => Some(Ok(first)),
+                None => requests.next().await,
+            }
+        };
         let input = tokio::select! {
-            request = requests.next() => match request {
+            biased;
+            request = next => match request {
                 Some(Ok(request)) => request.event(),
                 _ => return,
             },
             changed = news.changed() => match changed {
-                Ok(()) => In::Target(news.borrow_and_update().clone()),
+                Ok(()) => In::Target(news.borrow_and_update().form(form).clone()),
                 Err(_) => return,
             },
             () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => In::Tick,
@@ -186,8 +206,10 @@ impl ExtensionConfigDiscoveryService for Xds {
         request: Request<DiscoveryRequest>,
     ) -> Result<Response<DiscoveryResponse>, Status> {
         let mut out = Vec::new();
-        let mut session = Session::new(self.fleet.for_a_new_stream(), Some(Kind::Extension));
-        session.handle(0, In::Sotw(request.into_inner()), &mut out);
+        let request = request.into_inner();
+        let form = Form::of(&request.node().map(release).unwrap_or_default());
+        let mut session = Session::new(self.fleet.for_a_new_stream(form), Some(Kind::Extension));
+        session.handle(0, In::Sotw(request), &mut out);
         let answer = out.into_iter().find_map(DiscoveryRequest::answer);
         answer.map(Response::new).ok_or_else(|| Status::not_found("no such extension configuration"))
     }

@@ -31,6 +31,31 @@ pub struct Input {
     pub module: Module,
     /// When another try is made.
     pub retry: Retry,
+    /// What the gateway's release can do.
+    pub form: Form,
+}
+
+/// How a gateway is told to try again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Every try picks its cluster anew: Envoy 1.39 and newer.
+    #[default]
+    Slots,
+    /// One try: an older Envoy would send the next one, meant for another provider, to the first provider's
+    /// cluster, where it is refused as misrouted. The client gets the first provider's own answer instead.
+    Single,
+}
+
+impl Form {
+    /// The form for a release of Envoy as it names itself; one that does not say is taken for a new one.
+    pub fn of(release: &str) -> Form {
+        let mut numbers = release.split('.').map(|number| number.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), Some(minor)) if (major, minor) < (1, 39) => Form::Single,
+            _ => Form::Slots,
+        }
+    }
 }
 
 /// One provider and the cluster that reaches it.
@@ -191,5 +216,35 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Self { tries: 1, on: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_before_1_39_get_one_try() {
+        for (release, form) in [
+            ("1.40.0", Form::Slots),
+            ("1.39.3", Form::Slots),
+            ("2.0.0", Form::Slots),
+            ("1.38.9", Form::Single),
+            ("1.36.4", Form::Single),
+            ("", Form::Slots),
+            ("custom", Form::Slots),
+        ] {
+            assert_eq!(Form::of(release), form, "{release}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_they_are_written() {
+        for text in ["127.0.0.1:80", "[::1]:8080", "weir-control.weir:18000"] {
+            assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "host", ":80", "host:port", "host:70000"] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
     }
 }

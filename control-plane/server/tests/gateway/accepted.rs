@@ -19,6 +19,40 @@ async fn everything_is_accepted_by_the_oldest_release_with_slots() {
     whole("accepted-1-39", "1.39.3", true).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_accepted_by_a_release_that_cannot_fail_over() {
+    whole("accepted-1-36", "1.36.4", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_provider_is_tried_where_the_release_can_and_never_misrouted_where_it_cannot() {
+    // Nobody listens on the first provider's port.
+    for (version, status) in [("1.40.0", 200), ("1.39.3", 200), ("1.36.4", 503)] {
+        let setup = Setup::start(&format!("second-{version}"), version, true).await;
+        let dead = weir_tests::harness::free_port();
+        let text = setup.policy(1);
+        let text = text.replace(
+            "\nmodels:",
+            &format!(
+                "\n- {{name: dead, kind: vllm, region: here, endpoints: [http://127.0.0.1:{dead}]}}\nmodels:"
+            ),
+        );
+        let second = "  - {provider: gpu-pool,";
+        let first = "  - {provider: dead, model: openai/gpt-oss-20b, context: 131072}\n";
+        let text = text.replace(second, &format!("{first}  - {{priority: 1, provider: gpu-pool,"));
+        setup.write(&(text + "retry: {tries: 2, on: [connect, reset, 429, 5xx]}\n"));
+        setup
+            .wait("the second policy", |status| {
+                status["gateways"][0]["current"] == true
+                    && status["policy"]["version"].as_str().is_some_and(|version| version.starts_with("2-"))
+            })
+            .await;
+        let answer = setup.client("key-1").chat(chat()).await;
+        assert_eq!(answer.status, status, "{version}: {}", answer.text());
+        assert!(!answer.text().contains("misrouted"), "{version}: {}", answer.text());
+    }
+}
+
 async fn whole(name: &str, version: &str, delta: bool) {
     let setup = Setup::start(name, version, delta).await;
     let status = setup.status().await;

@@ -8,7 +8,7 @@ use envoy_types::pb::google::protobuf::UInt64Value;
 
 use super::any::{millis, number, pack};
 use super::slots;
-use crate::input::{Gateway, Input, Retry};
+use crate::input::{Form, Gateway, Input, Retry};
 use crate::resource::Resource;
 
 /// Name of the route configuration.
@@ -30,7 +30,7 @@ pub fn routes(input: &Input, gateway: &Gateway) -> Resource {
         // A stream may be longer than any sensible limit on an answer: the limits are the policy's.
         timeout: millis(0),
         idle_timeout: millis(idle_ms(gateway)),
-        retry_policy: Some(retry(&input.retry)),
+        retry_policy: (input.form == Form::Slots).then(|| retry(&input.retry)),
         ..Default::default()
     };
     let route = Route {

@@ -331,7 +331,8 @@ impl Session {
     }
 }
 
-fn release(node: &Node) -> String {
+/// Release of Envoy, such as `1.40.0`; empty when the node does not say.
+pub fn release(node: &Node) -> String {
     match &node.user_agent_version_type {
         Some(UserAgentVersionType::UserAgentVersion(version)) => version.clone(),
         Some(UserAgentVersionType::UserAgentBuildVersion(build)) => match &build.version {
