@@ -100,12 +100,11 @@ fn start_gateway(options: &Up) -> Result<Running> {
     let mut words = vec!["up".to_owned()];
     words.extend(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
     let envoy = shown(setup::envoy::install(paths::ENVOY)?);
-    // The simulated Bedrock takes any signature; real ones come from the caller's environment.
     let mut environment = vec![("ENVOY_BIN", envoy)];
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        if std::env::var_os(name).is_none() && !options.no_sim {
-            environment.push((name, "simulated".to_owned()));
-        }
+    if !options.no_sim {
+        // Of AWS's own documentation; the simulated Bedrock checks signatures made with it.
+        environment.push(("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()));
+        environment.push(("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()));
     }
     let mut gateway = Running::start("weir", &program, &words, &environment)?;
     gateway.until(Duration::from_secs(30), || {
