@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use weir_model::Problem;
-use weir_xds::{Form, Module, Provider, consistent, snapshot};
+use weir_xds::{Form, Input, Module, Provider, consistent, snapshot};
 
 use crate::Failure;
 use crate::convert::{self, Surroundings};
@@ -195,25 +195,24 @@ impl Watcher {
     /// Tells budgets to the ledger and everything to the gateways, in this order: a new budget is known before
     /// anyone asks for it.
     async fn publish(&mut self, next: Loaded) -> Result<(), String> {
-        let mut input = convert::input(&next.compiled, &self.module, &self.around);
-        let before = convert::input(&self.loaded.compiled, &self.module, &self.around);
-        for provider in before.providers {
-            if input.providers.iter().all(|kept| kept.name != provider.name) {
-                self.lingering.retain(|(old, _)| old.name != provider.name);
-                self.lingering.push((provider, Instant::now()));
-            }
+        let before = convert::input(&self.loaded.compiled, &self.module, &self.around, Form::Slots);
+        let input = |form| convert::input(&next.compiled, &self.module, &self.around, form);
+        let slots = input(Form::Slots);
+        let has = |name: &str| slots.providers.iter().any(|kept| kept.name == name);
+        for provider in before.providers.into_iter().filter(|provider| !has(&provider.name)) {
+            self.lingering.retain(|(old, _)| old.name != provider.name);
+            self.lingering.push((provider, Instant::now()));
         }
-        self.lingering.retain(|(old, _)| input.providers.iter().all(|kept| kept.name != old.name));
-        input.providers.extend(self.lingering.iter().map(|(provider, _)| provider.clone()));
-        let slots = Arc::new(snapshot(&input));
-        input.form = Form::Single;
-        let single = Arc::new(snapshot(&input));
-        let published = Published { slots, single };
-        for snapshot in [&published.slots, &published.single] {
-            if let Some(problem) = consistent(snapshot).first() {
-                return Err(format!("policy {}: {problem}", next.compiled.version));
+        self.lingering.retain(|(old, _)| !has(&old.name));
+        let build = |mut input: Input| {
+            input.providers.extend(self.lingering.iter().map(|(provider, _)| provider.clone()));
+            let snapshot = snapshot(&input);
+            match consistent(&snapshot).first() {
+                Some(problem) => Err(format!("policy {}: {problem}", next.compiled.version)),
+                None => Ok(Arc::new(snapshot)),
             }
-        }
+        };
+        let published = Published { single: build(input(Form::Single))?, slots: build(slots)? };
         let version = published.slots.version.clone();
         self.control.ledger.set_budgets(&next.compiled.budgets).await?;
         self.source.keep(&next);

@@ -16,11 +16,16 @@ pub struct Surroundings {
 }
 
 /// The input of a snapshot.
-pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings) -> Input {
+pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings, form: Form) -> Input {
+    let mut exchange = compiled.exchange.clone();
+    if form == Form::Single {
+        // The filter asks Envoy for tries by itself, and plans no more targets than tries.
+        exchange.retry.tries = 1;
+    }
     let providers = compiled.clusters.iter().map(|cluster| provider(cluster, compiled, around)).collect();
     Input {
         policy: compiled.version.clone(),
-        exchange: json(&compiled.exchange),
+        exchange: json(&exchange),
         providers,
         gateway: compiled.listen.map(|listen| Gateway {
             listen: Address::new(listen.ip().to_string(), listen.port()),
@@ -35,8 +40,8 @@ pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings) -> Inp
             otlp_tls: None,
         },
         module: module.clone(),
-        retry: Retry { tries: compiled.exchange.retry.tries, on: compiled.exchange.retry.on.clone() },
-        form: Form::Slots,
+        retry: Retry { tries: exchange.retry.tries, on: exchange.retry.on.clone() },
+        form,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use weir_xds::inject::{Patch, inject};
-use weir_xds::{AccessLog, Address, EXCHANGE, Module};
+use weir_xds::{AccessLog, Address, EXCHANGE, Form, Module};
 
 use crate::Failure;
 use crate::convert::{self, Surroundings};
@@ -61,7 +61,7 @@ impl Render {
             ca_file: self.ca_file.clone(),
         };
         let module = Module { file: self.module.clone(), fallback: self.module.clone() };
-        let patch = inject(&convert::input(&loaded.compiled, &module, &around), &self.control);
+        let patch = inject(&convert::input(&loaded.compiled, &module, &around, Form::Slots), &self.control);
         let document = match (self.target, self.remove) {
             (Target::Envoy, false) => envoy(&patch),
             (Target::Envoy, true) => envoy_removal(&patch),
