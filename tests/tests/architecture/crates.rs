@@ -28,7 +28,6 @@ const MAY_NAME_THE_HOST: [&str; 2] = ["weir-wasm", "weir-probe"];
 
 /// What each crate below `filters/` may use of the others; a stage never knows another one.
 fn allowed_among_filters() -> BTreeMap<&'static str, &'static [&'static str]> {
-    const SORTED: &[&str] = &["weir-sorted"];
     // A sorted map in place of the standard one, for the sake of the module's size; everybody may use it.
     const SORTED: &str = "weir-sorted";
     const ALL: &[&str] = &[
