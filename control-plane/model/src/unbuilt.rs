@@ -49,6 +49,8 @@ const fn line(path: &'static str, at: Where, organ: &'static str) -> Missing {
 pub const UNBUILT: &[Missing] = &[
     line("enforce", Where::Not("true"), "dry run"),
     line("gateway.tls", Where::Any, "TLS of the listener"),
+    // A gateway that Weir configures has nowhere to hand such a request on to.
+    line("gateway.unknown_paths", Where::Is("pass"), "paths of no LLM API"),
     line("providers[].kind", Where::Is("anthropic"), "dialects"),
     line("providers[].balance", Where::Any, "balancing"),
     line("providers[].on_abort", Where::Not("bills_all"), "settlement by provider"),

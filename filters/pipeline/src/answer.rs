@@ -51,6 +51,8 @@ pub struct Facts {
     pub output: u64,
     /// All of the output was counted.
     pub counted: bool,
+    /// The type of what the policy blocked in it.
+    pub blocked: Option<&'static str>,
 }
 
 /// The answer cannot go on; these are its last bytes.

@@ -801,6 +801,9 @@ impl Exchange {
             }
             None => None,
         };
+        if facts.blocked.is_some() {
+            self.span.error = Some("content_blocked".into());
+        }
         if !complete && self.span.error.is_none() {
             self.span.error = Some(if details.contains("downstream") || details.is_empty() { "client_gone" } else { "upstream_cut" }.into());
         }

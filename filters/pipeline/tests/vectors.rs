@@ -355,3 +355,40 @@ fn clients_that_ask_what_they_may_use_are_told() {
     let ids: Vec<&str> = body["data"].as_array().unwrap().iter().filter_map(|m| m["id"].as_str()).collect();
     assert_eq!(ids, ["fast", "gpt-4o-mini", "far", "auto"]);
 }
+
+#[test]
+fn an_answer_that_says_what_is_blocked_ends_as_filtered_at_every_cut() {
+    let gateway = gateway(|c| {
+        c.redaction = vec![filter::Redaction {
+            name: "house".into(),
+            words: vec!["Project Bluebird".into()],
+            action: filter::Action::Block,
+            response: true,
+            ..filter::Redaction::default()
+        }];
+    });
+    let said = ["Well, ", "Proj", "ect Blue", "bird is late", " and so on"];
+    let mut events: Vec<String> = said
+        .iter()
+        .map(|t| serde_json::json!({"id": "1", "model": "m", "choices": [{"index": 0, "delta": {"content": t}, "finish_reason": null}]}).to_string())
+        .collect();
+    events.push(r#"{"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14}}"#.to_owned());
+    events.push("[DONE]".to_owned());
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let answer = stream_answer(&events);
+    let body = PLAIN.replace(r#""fast","#, r#""fast","stream":true,"#);
+    for at in 0..answer.body.len() {
+        let out = gateway.run(&headers(&[]), body.as_bytes(), &[answer.clone()], Cuts::Whole, Cuts::At(at));
+        let told = String::from_utf8(out.body.clone()).unwrap();
+        assert!(!told.contains("Proj") && !told.contains("ird") && !told.contains("so on"), "cut at {at}: {told}");
+        assert_eq!(text_of(&out.body), "Well, ", "cut at {at}");
+        assert!(told.contains("\"finish_reason\":\"content_filter\"") && told.ends_with("data: [DONE]\n\n"), "{told}");
+        let span = out.span.unwrap();
+        assert_eq!((span.error.as_deref(), span.usage.output), (Some("content_blocked"), 9));
+    }
+    let whole = ANSWER.replace("Héllo", "It is project bluebird.");
+    let out = gateway.run(&headers(&[]), PLAIN.as_bytes(), &[json_answer(&whole)], Cuts::Whole, Cuts::Every(11));
+    let told: serde_json::Value = serde_json::from_slice(&out.body).unwrap();
+    assert_eq!(told["choices"][0]["message"]["content"], "");
+    assert_eq!(told["choices"][0]["finish_reason"], "content_filter");
+}

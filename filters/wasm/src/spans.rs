@@ -10,6 +10,8 @@ use crate::host;
 const MAX_SPANS: usize = 2048;
 const MAX_BATCH: usize = 256;
 const TIMEOUT_MS: u32 = 5_000;
+/// A collector that is gone is told of this often, not at every batch.
+const COMPLAIN_EVERY_NS: u64 = 60_000_000_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The batch.
@@ -19,6 +21,7 @@ pub struct Spans {
     waiting: Vec<Vec<u8>>,
     sending: Option<Sending>,
     dropped: u64,
+    complained: u64,
 }
 
 struct Sending {
@@ -46,13 +49,14 @@ impl Spans {
     }
 
     /// Sends what waits, one batch at a time.
-    pub fn flush(&mut self, _now: Now, root: u32) {
+    pub fn flush(&mut self, now: Now, root: u32) {
         if self.sending.is_some() || self.waiting.is_empty() || host::act_on(root).is_err() {
             return;
         }
         let batch = self.waiting.split_off(self.waiting.len().saturating_sub(MAX_BATCH));
         self.send(batch, true);
-        if self.dropped > 0 {
+        if self.dropped > 0 && now.0.saturating_sub(self.complained) > COMPLAIN_EVERY_NS {
+            self.complained = now.0;
             host::log(host::Level::Warn, &format!("weir: {} spans dropped: the collector is slow or gone", self.dropped));
             self.dropped = 0;
         }

@@ -1,7 +1,7 @@
 //! An answer that is a stream of server-sent events.
 
-use weir_dialects::hub::Usage;
-use weir_dialects::openai_chat::{Chunk, Slot, unquote};
+use weir_dialects::hub::{Event, Finish, Usage};
+use weir_dialects::openai_chat::{AnswerContext, Chunk, Slot, StreamEncoder, unquote};
 use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
@@ -35,6 +35,10 @@ struct Events {
     done: bool,
     complete: bool,
     failed: bool,
+    /// The model said what the policy blocks: nothing more is told, the rest is read for its usage.
+    blocked: Option<pii::Kind>,
+    /// The client has been told that the answer was filtered.
+    told: bool,
     /// The last event with a choice: the form in which text that was held back to the end is told.
     template: Vec<u8>,
 }
@@ -61,6 +65,8 @@ impl Stream {
             done: false,
             complete: false,
             failed: false,
+            blocked: None,
+            told: false,
             template: Vec::new(),
         };
         Self { decoder: sse::Decoder::new(MAX_EVENT), events, cut: false }
@@ -83,6 +89,7 @@ impl Stream {
             usage: e.usage,
             output: e.texts.iter().filter_map(|(_, t)| t.counter.as_ref()).map(Counter::total).sum(),
             counted: e.treatment.vocabulary.is_some() && e.texts.len() < MAX_TEXTS,
+            blocked: e.blocked.map(|kind| kind.name()),
         }
     }
 
@@ -116,7 +123,11 @@ impl Stream {
             events.complete = events.done || !events.finish.is_empty();
             if changes {
                 events.flush_all(&mut out);
-                out.extend_from_slice(&self.decoder.finish());
+                let rest = self.decoder.finish();
+                if events.treatment.set.is_none() {
+                    out.extend_from_slice(&rest);
+                }
+                events.tell_blocked(&mut out);
             }
         }
         Ok(changes.then_some(out))
@@ -136,14 +147,30 @@ impl Events {
         if read {
             self.learn(&event.data, &chunk);
         }
-        if changes {
+        if changes && self.blocked.is_none() {
             if read {
                 self.rewrite(event, &chunk, out);
-            } else {
+            } else if self.treatment.set.is_none() {
                 out.extend_from_slice(event.raw);
+            } else {
+                // What cannot be read cannot be masked, and is not let through.
+                self.failed = true;
             }
         }
+        self.tell_blocked(out);
         self.chunk = chunk;
+    }
+
+    /// Ends a blocked answer as OpenAI ends a filtered one.
+    fn tell_blocked(&mut self, out: &mut Vec<u8>) {
+        if self.blocked.is_none() || self.told {
+            return;
+        }
+        self.told = true;
+        let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
+        let mut encoder = StreamEncoder::new(&context, false);
+        encoder.event(&Event::Finish { choice: 0, finish: Finish::ContentFilter }, out);
+        encoder.event(&Event::Done, out);
     }
 
     fn learn(&mut self, payload: &[u8], chunk: &Chunk) {
@@ -219,14 +246,21 @@ impl Events {
                 let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else { continue };
                 let Some(piece) = unquote(payload, text.value.clone()) else { continue };
                 let told = on_its_way.push(&piece);
+                self.blocked = self.blocked.or(on_its_way.blocked());
                 if told != piece {
                     edits.replace(text.value.clone(), quoted(&told));
                 }
+            }
+            if self.blocked.is_some() {
+                return;
             }
             for choice in &chunk.choices {
                 if choice.finish.is_some() {
                     self.flush(payload, chunk, Some(choice.index), out);
                 }
+            }
+            if self.blocked.is_some() {
+                return;
             }
             if !chunk.choices.is_empty() {
                 self.template.clear();
@@ -251,6 +285,10 @@ impl Events {
                 continue;
             }
             let rest = text.finish();
+            self.blocked = self.blocked.or(text.blocked());
+            if self.blocked.is_some() {
+                return;
+            }
             if rest.is_empty() {
                 continue;
             }
@@ -309,6 +347,10 @@ impl Text {
             }
             None => masked,
         }
+    }
+
+    fn blocked(&self) -> Option<pii::Kind> {
+        self.redactor.as_ref().and_then(pii::Redactor::blocked)
     }
 
     fn finish(&mut self) -> String {

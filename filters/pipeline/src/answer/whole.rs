@@ -14,13 +14,15 @@ pub struct Whole {
     /// Too large to be read: passed on, unless it would have to be changed.
     skipped: bool,
     complete: bool,
+    /// It was no JSON.
+    unread: bool,
     facts: Facts,
 }
 
 impl Whole {
     /// A reader.
     pub fn new(treatment: Treatment) -> Self {
-        Self { treatment, body: Vec::new(), skipped: false, complete: false, facts: Facts::default() }
+        Self { treatment, body: Vec::new(), skipped: false, complete: false, unread: false, facts: Facts::default() }
     }
 
     pub(super) fn changes(&self) -> bool {
@@ -55,13 +57,19 @@ impl Whole {
         if !self.changes() {
             return Ok(None);
         }
-        // An answer that is no JSON has no texts; it is the provider's own error page and passes.
-        Ok(Some(edits.apply(&body).unwrap_or(body)))
+        if self.unread && self.treatment.set.is_some() {
+            // What cannot be read cannot be masked, and is not let through.
+            return Err(Cut { last: Vec::new() });
+        }
+        Ok(Some(edits.apply(&body).unwrap_or_default()))
     }
 
     fn read(&mut self, body: &[u8]) -> Splices {
         let mut edits = Splices::new();
-        let Ok(doc) = json::parse(body, &Limits::default()) else { return edits };
+        let Ok(doc) = json::parse(body, &Limits::default()) else {
+            self.unread = true;
+            return edits;
+        };
         let answer = read_answer(&doc);
         self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
         self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
@@ -84,6 +92,12 @@ impl Whole {
                 let mut masked = String::new();
                 redactor.push(&out, &mut masked);
                 redactor.finish(&mut masked);
+                if let Some(kind) = redactor.blocked() {
+                    // As OpenAI tells a filtered answer: no text, and the reason why.
+                    self.facts.blocked = Some(kind.name());
+                    edits.replace(text.value.range(), b"\"\"".to_vec());
+                    continue;
+                }
                 out = masked;
             }
             if let Some(vault) = &self.treatment.vault {
@@ -95,6 +109,13 @@ impl Whole {
             }
             if out != value.as_ref() {
                 edits.replace(text.value.range(), quoted(&out));
+            }
+        }
+        if self.facts.blocked.is_some() {
+            for choice in doc.root().get("choices").into_iter().flat_map(json::Value::items) {
+                if let Some(reason) = choice.get("finish_reason") {
+                    edits.replace(reason.range(), b"\"content_filter\"".to_vec());
+                }
             }
         }
         edits
