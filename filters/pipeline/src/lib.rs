@@ -20,6 +20,7 @@ pub mod policy;
 pub mod prompt;
 pub mod record;
 pub mod refusal;
+mod search;
 pub mod seen;
 pub mod span;
 pub mod trace;

@@ -13,6 +13,7 @@ use weir_wire::splice::Splices;
 
 use crate::paths::Api;
 use crate::refusal::Refusal;
+use crate::search::search;
 use crate::seen::Seen;
 
 /// A request of one of the client APIs.
@@ -180,42 +181,46 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     let mut out = Redacted::default();
     let mut values = Vec::new();
     texts(api, doc, &mut |value| values.push(value));
-    let mut vault = pii::Vault::new();
-    let mut findings = Vec::new();
+    let mut blocked = None;
     let mut hits = Vec::new();
     for (i, value) in values.iter().enumerate() {
         let Some(text) = value.as_str() else { continue };
-        findings.clear();
-        pii::find(set, &text, &mut findings);
-        if !findings.is_empty() {
-            hits.push((i, std::mem::take(&mut findings)));
-        }
+        search(set, &text, &mut |_, findings| {
+            if hits.last() != Some(&i) {
+                hits.push(i);
+            }
+            for finding in findings {
+                let name = finding.kind.name();
+                if finding.action == pii::Action::Block {
+                    blocked.get_or_insert_with(|| name.to_owned());
+                }
+                match out.counts.iter_mut().find(|(n, _)| n == name) {
+                    Some((_, n)) => *n += 1,
+                    None => out.counts.push((name.to_owned(), 1)),
+                }
+            }
+            Vec::new()
+        });
+    }
+    if let Some(name) = blocked {
+        return Err(Refusal::policy(
+            "content_blocked",
+            format!("the request holds a value of type `{name}`, which the policy does not let through: remove it"),
+        ));
     }
     if hits.is_empty() {
         return Ok(out);
     }
+    let mut vault = pii::Vault::new();
     // What a client typed that looks like a placeholder must not be restored to somebody's value.
     for value in &values {
         if let Some(text) = value.as_str() {
             vault.reserve(&text);
         }
     }
-    for (i, findings) in hits {
-        for finding in &findings {
-            let name = finding.kind.name();
-            if finding.action == pii::Action::Block {
-                return Err(Refusal::policy(
-                    "content_blocked",
-                    format!("the request holds a value of type `{name}`, which the policy does not let through: remove it"),
-                ));
-            }
-            match out.counts.iter_mut().find(|(n, _)| n == name) {
-                Some((_, n)) => *n += 1,
-                None => out.counts.push((name.to_owned(), 1)),
-            }
-        }
+    for i in hits {
         let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
-        for (range, with) in pii::redact(&text.text, &findings, &mut vault) {
+        for (range, with) in search(set, &text.text, &mut |text, findings| pii::redact(text, findings, &mut vault)) {
             let mut escaped = Vec::with_capacity(with.len());
             json::escape_into(&mut escaped, &with);
             out.edits.replace(text.raw_range(range), escaped);
