@@ -180,6 +180,8 @@ impl Fleet {
             }
             Event::Rejected { version, policy, kind, names, message } => {
                 let kind = kind.name();
+                tracing::debug!(message, "gateway's reason in full");
+                let message = brief(&message);
                 tracing::error!(node = gateway.node, policy, kind, ?names, message, "gateway refused");
                 let refusal =
                     Refusal { at_ms: unix_ms(), node: gateway.node.clone(), policy, kind, names, message };
@@ -217,7 +219,34 @@ impl Fleet {
     }
 }
 
+/// Envoy repeats the whole resource between what it says first and last; both are kept.
+fn brief(message: &str) -> String {
+    const HEAD: usize = 200;
+    const TAIL: usize = 600;
+    let count = message.chars().count();
+    if count <= HEAD + TAIL {
+        return message.to_owned();
+    }
+    let head: String = message.chars().take(HEAD).collect();
+    let tail: String = message.chars().skip(count - TAIL).collect();
+    format!("{head} … {tail}")
+}
+
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_keeps_its_beginning_and_its_end() {
+        let long = format!("first{}last", "·".repeat(5_000));
+        let brief = brief(&long);
+        assert!(brief.starts_with("first") && brief.ends_with("last"));
+        assert!(brief.chars().count() < 1_000);
+        assert_eq!(super::brief("short"), "short");
+    }
 }

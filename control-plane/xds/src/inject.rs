@@ -143,7 +143,7 @@ fn transport_socket(tls: &Tls) -> Value {
 fn route(input: &Input) -> Value {
     let gateway = input.gateway.clone().unwrap_or_default();
     let clusters: Vec<&str> = input.providers.iter().map(|provider| provider.cluster.as_str()).collect();
-    json!({
+    let mut route = json!({
         "name": "weir",
         "match": {"prefix": "/"},
         "request_body_buffer_limit": gateway.max_body.saturating_add(1 << 20).to_string(),
@@ -173,7 +173,14 @@ fn route(input: &Input) -> Value {
                 },
             }},
         },
-    })
+    });
+    if clusters.is_empty() {
+        // Envoy refuses an empty choice.
+        let action = &mut route["route"];
+        action["cluster"] = json!("weir-none");
+        action.as_object_mut().map(|action| action.remove("inline_cluster_specifier_plugin"));
+    }
+    route
 }
 
 fn slot(number: u32, clusters: &[&str]) -> Value {

@@ -24,9 +24,7 @@ pub fn routes(input: &Input, gateway: &Gateway) -> Resource {
     clusters.sort_unstable();
     clusters.dedup();
     let action = RouteAction {
-        cluster_specifier: Some(route_action::ClusterSpecifier::InlineClusterSpecifierPlugin(
-            slots::specifier(&clusters),
-        )),
+        cluster_specifier: Some(specifier(&clusters)),
         // A stream may be longer than any sensible limit on an answer: the limits are the policy's.
         timeout: millis(0),
         idle_timeout: millis(idle_ms(gateway)),
@@ -52,6 +50,15 @@ pub fn routes(input: &Input, gateway: &Gateway) -> Resource {
     let config =
         RouteConfiguration { name: NAME.to_owned(), virtual_hosts: vec![host], ..Default::default() };
     Resource::new(NAME, pack(&config))
+}
+
+/// Envoy refuses an empty choice. Without providers every request is refused by the filter before it is routed;
+/// the route is still one to a cluster, for the limit on bodies.
+fn specifier(clusters: &[&str]) -> route_action::ClusterSpecifier {
+    match clusters {
+        [] => route_action::ClusterSpecifier::Cluster("weir-none".to_owned()),
+        some => route_action::ClusterSpecifier::InlineClusterSpecifierPlugin(slots::specifier(some)),
+    }
 }
 
 /// Longest silence on a stream: an answer that is not streamed is silent until it is complete.
