@@ -100,6 +100,11 @@ impl Attempt {
         }
     }
 
+    /// Sent on, and no answer has come: whether the provider has the request is the host's to say.
+    pub fn unanswered(&self) -> bool {
+        self.request == Outgoing::Sent && self.report.progress == Progress::Begun
+    }
+
     /// The request body must be handed in.
     pub fn wants_request_body(&self) -> bool {
         self.request == Outgoing::Body
@@ -124,7 +129,13 @@ impl Attempt {
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
             Input::ResponseTrailers => Step::Continue,
-            Input::Done { .. } => Step::Continue,
+            Input::Done { details, .. } => {
+                if details == "unreached" && self.unanswered() {
+                    self.report.progress = Progress::Unreached;
+                    self.tell(effects);
+                }
+                Step::Continue
+            }
         }
     }
 

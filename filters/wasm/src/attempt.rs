@@ -118,7 +118,11 @@ impl AttemptStream {
     /// The try is over.
     pub fn done(&mut self, shared: &mut Shared) {
         let now = Now(host::now());
-        self.feed(now, Input::Done { report: None, details: "" }, shared);
+        if self.machine.as_ref().is_some_and(Attempt::unanswered) {
+            // Envoy knows the local address of a try once its connection is made: without one nothing was sent.
+            let reached = host::property("upstream\0local_address").is_some_and(|a| !a.is_empty());
+            self.feed(now, Input::Done { report: None, details: if reached { "reached" } else { "unreached" } }, shared);
+        }
         shared.lease.settle_rest(now, &mut self.holds);
     }
 }
