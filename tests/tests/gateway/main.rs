@@ -5,4 +5,5 @@ mod failover;
 mod kill;
 mod live;
 mod load;
+mod redaction;
 mod setup;
