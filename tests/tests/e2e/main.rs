@@ -3,6 +3,7 @@
 mod bad_input;
 mod foundations;
 mod latency;
+mod older;
 mod pass_through;
 mod protocols;
 mod sdk;
