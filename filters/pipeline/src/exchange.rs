@@ -805,7 +805,7 @@ impl Exchange {
             self.span.error = Some("content_blocked".into());
         }
         if !complete && self.span.error.is_none() {
-            self.span.error = Some(if details.contains("downstream") || details.is_empty() { "client_gone" } else { "upstream_cut" }.into());
+            self.span.error = Some(if client_left(details) { "client_gone" } else { "upstream_cut" }.into());
         }
         match usage {
             Some(usage) => {
@@ -842,6 +842,12 @@ fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, R
     edits
         .apply(body)
         .map_err(|e| Refusal::server(500, "edit_failed", format!("the body could not be edited ({e}): report this request's id")))
+}
+
+/// Whether the host's reason for a stream's end is the client's going: a closed connection or a reset HTTP/2 stream.
+fn client_left(details: &str) -> bool {
+    !details.starts_with("upstream")
+        && (details.is_empty() || details.contains("downstream") || details.contains("remote_reset"))
 }
 
 /// Removes what a client must not say to this gateway or to a provider.

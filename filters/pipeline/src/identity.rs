@@ -11,7 +11,8 @@ pub fn identify(policy: &Policy, headers: &Headers<'_>, now: Now) -> Result<Call
     for source in &policy.config.identity.from {
         let mut values = headers.all(&source.header);
         let Some(value) = values.next() else { continue };
-        if values.next().is_some() {
+        // Hosts join the values of a repeated header by commas; no key holds one.
+        if values.next().is_some() || value.contains(&b',') {
             return Err(unauthorized(
                 "multiple_api_keys",
                 format!("the header `{}` is sent more than once: send one key", source.header),
