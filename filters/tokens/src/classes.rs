@@ -120,8 +120,7 @@ impl Scan<'_> {
 
 #[inline]
 fn class_of_byte(byte: u8) -> u8 {
-    // A byte is a valid index of 256 entries.
-    #[allow(clippy::indexing_slicing)]
+    #[allow(clippy::indexing_slicing, reason = "a byte is a valid index of 256 entries")]
     BYTES[usize::from(byte)]
 }
 
