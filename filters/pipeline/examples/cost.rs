@@ -1,6 +1,8 @@
 //! What the machines cost natively, stage by stage, on prompts that are all different.
 //! `cargo run --release -p weir-pipeline --example cost`
 
+#![allow(clippy::panic, reason = "a measuring program may stop")]
+
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -42,8 +44,16 @@ fn main() {
     each("exchange, request side", &mut |b| {
         let mut exchange = Exchange::new(Some(policy.clone()));
         let mut effects = Vec::new();
-        exchange.handle(Now(1), Input::RequestHeaders { headers: Headers(&headers), end: false, entropy: [1, 2, 3, 4] }, &mut effects);
-        exchange.handle(Now(1), Input::RequestBody { body: b.as_bytes(), size: b.len(), end: true }, &mut effects);
+        exchange.handle(
+            Now(1),
+            Input::RequestHeaders { headers: Headers(&headers), end: false, entropy: [1, 2, 3, 4] },
+            &mut effects,
+        );
+        exchange.handle(
+            Now(1),
+            Input::RequestBody { body: b.as_bytes(), size: b.len(), end: true },
+            &mut effects,
+        );
         sent += effects.len();
     });
     println!("{sent} effects");

@@ -79,7 +79,12 @@ struct Translation {
 
 impl Attempt {
     /// Try number `attempt`, from 1, at the provider of `config`. `previous` is the last try's report.
-    pub fn new(config: Rc<filter::Attempt>, attempt: u64, plan: Option<&[u8]>, previous: Option<&[u8]>) -> Self {
+    pub fn new(
+        config: Rc<filter::Attempt>,
+        attempt: u64,
+        plan: Option<&[u8]>,
+        previous: Option<&[u8]>,
+    ) -> Self {
         let previous = previous.and_then(Report::decode);
         let report = Report {
             attempt,
@@ -169,14 +174,22 @@ impl Attempt {
         }
         let Some(leg) = self.leg() else {
             // Without a plan nothing is known of the request: it is refused, never passed.
-            let refusal = Refusal::server(503, "no_plan", "the request carries no decision: send it through weir's exchange filter");
+            let refusal = Refusal::server(
+                503,
+                "no_plan",
+                "the request carries no decision: send it through weir's exchange filter",
+            );
             return self.refuse(&refusal, effects);
         };
         if leg.provider != self.config.provider {
-            let refusal = Refusal::server(503, "misrouted", format!(
-                "the request was decided for provider `{}` but reached `{}`: the route's slots do not match the policy",
-                leg.provider, self.config.provider
-            ));
+            let refusal = Refusal::server(
+                503,
+                "misrouted",
+                format!(
+                    "the request was decided for provider `{}` but reached `{}`: the route's slots do not match the policy",
+                    leg.provider, self.config.provider
+                ),
+            );
             return self.refuse(&refusal, effects);
         }
         let same = leg.model == self.plan.as_ref().map(|p| p.asked.as_str()).unwrap_or_default();
@@ -242,7 +255,11 @@ impl Attempt {
             return Ok((renamed(body, plan, &leg.model)?, None));
         }
         if plan.api != Api::OpenaiChat {
-            return Err(Refusal::request(400, "unsupported_feature", "text completions cannot be carried to Bedrock Converse"));
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                "text completions cannot be carried to Bedrock Converse",
+            ));
         }
         let doc = json::parse(body, &Limits::default()).map_err(|_| unreadable_body())?;
         let invalid = |e: weir_dialects::hub::Invalid| Refusal::request(400, e.code, e.message).at(&e.param);
@@ -310,8 +327,11 @@ impl Attempt {
         let status = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
         self.report.status = u64::from(status);
         self.report.progress = if status >= 400 { Progress::Refused } else { Progress::Answering };
-        self.report.request_id =
-            headers.get("x-amzn-requestid").or_else(|| headers.get("x-request-id")).unwrap_or_default().to_owned();
+        self.report.request_id = headers
+            .get("x-amzn-requestid")
+            .or_else(|| headers.get("x-request-id"))
+            .unwrap_or_default()
+            .to_owned();
         self.tell(effects);
         for name in ["x-envoy-upstream-service-time", "server"] {
             if headers.bytes(name).is_some() {
@@ -335,7 +355,10 @@ impl Attempt {
             }
             effects.push(Effect::RemoveResponseHeader("content-length"));
             if status < 400 && stream {
-                effects.push(Effect::SetResponseHeader("content-type", "text/event-stream; charset=utf-8".into()));
+                effects.push(Effect::SetResponseHeader(
+                    "content-type",
+                    "text/event-stream; charset=utf-8".into(),
+                ));
                 effects.push(Effect::SetResponseHeader("cache-control", "no-cache".into()));
                 self.response = Incoming::Stream(Box::new(self.translation()));
             } else {
@@ -345,7 +368,13 @@ impl Attempt {
             }
             return Step::Pause;
         }
-        if status == 200 && stream && !end && !encoded && kind.starts_with("text/event-stream") && !self.last_leg() {
+        if status == 200
+            && stream
+            && !end
+            && !encoded
+            && kind.starts_with("text/event-stream")
+            && !self.last_leg()
+        {
             self.response = Incoming::First;
             return Step::Pause;
         }
@@ -401,7 +430,10 @@ impl Attempt {
             Incoming::Whole { status, error_type } => {
                 if !end {
                     if chunk.len() > MAX_ANSWER {
-                        return self.fail(&Failure::unreadable("the provider's answer is larger than 16 MiB"), effects);
+                        return self.fail(
+                            &Failure::unreadable("the provider's answer is larger than 16 MiB"),
+                            effects,
+                        );
                     }
                     self.response = Incoming::Whole { status, error_type };
                     return Step::Pause;
@@ -429,7 +461,10 @@ impl Attempt {
                 }
                 let mut out = translation.held.take();
                 let first = out.is_some();
-                if first && let Some(Event::Error(failure)) = events.iter().find(|e| !matches!(e, Event::Start { .. })) {
+                if first
+                    && let Some(Event::Error(failure)) =
+                        events.iter().find(|e| !matches!(e, Event::Start { .. }))
+                {
                     let failure = failure.clone();
                     return self.fail(&failure, effects);
                 }
@@ -512,7 +547,8 @@ fn stream_error(payload: &[u8]) -> Option<Failure> {
 fn renamed(body: &[u8], plan: &Plan, model: &str) -> Result<Vec<u8>, Refusal> {
     let bounds = (usize::try_from(plan.model_at.0), usize::try_from(plan.model_at.1));
     let (Ok(from), Ok(to)) = bounds else { return Err(unreadable_body()) };
-    let (Some(before), Some(old), Some(after)) = (body.get(..from), body.get(from..to), body.get(to..)) else {
+    let (Some(before), Some(old), Some(after)) = (body.get(..from), body.get(from..to), body.get(to..))
+    else {
         return Err(unreadable_body());
     };
     // The range was measured on this very body; anything but a string there means that somebody edited it since.
@@ -529,7 +565,11 @@ fn renamed(body: &[u8], plan: &Plan, model: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 fn unreadable_body() -> Refusal {
-    Refusal::server(500, "body_changed", "the body changed between weir's filters: no other filter may edit it")
+    Refusal::server(
+        500,
+        "body_changed",
+        "the body changed between weir's filters: no other filter may edit it",
+    )
 }
 
 fn lines(losses: &[Loss]) -> String {

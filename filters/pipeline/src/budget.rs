@@ -21,7 +21,8 @@ pub fn encode_need(need: &Need, w: &mut Writer) {
 /// Takes a need from a plan.
 pub fn decode_need(r: &mut Reader<'_>) -> Option<Need> {
     let budget = r.str()?;
-    let unit = [Unit::Tokens, Unit::Requests, Unit::NanoUsd].into_iter().nth(usize::try_from(r.int()?).ok()?)?;
+    let unit =
+        [Unit::Tokens, Unit::Requests, Unit::NanoUsd].into_iter().nth(usize::try_from(r.int()?).ok()?)?;
     let instance = Instance::new(budget, unit, r.str()?, r.str()?);
     let full = r.int()?;
     let lost = if r.int()? != 0 { LedgerLost::AllowLocal } else { LedgerLost::Deny };
@@ -63,7 +64,10 @@ impl Bound {
         for (_, target) in targets {
             if let Some(price) = target.price {
                 // Cache writes cost more than plain input; whether a provider writes is its own choice.
-                let dearest = price.input_pico.max(price.cache_write_pico.unwrap_or(0)).max(price.cache_read_pico.unwrap_or(0));
+                let dearest = price
+                    .input_pico
+                    .max(price.cache_write_pico.unwrap_or(0))
+                    .max(price.cache_read_pico.unwrap_or(0));
                 bound.input_pico = bound.input_pico.max(dearest);
                 bound.output_pico = bound.output_pico.max(price.output_pico);
             }
@@ -131,9 +135,11 @@ pub fn needs(budgets: &[&Budget], caller: &Caller, model: &str, bound: &Bound) -
             filter::LedgerLost::Deny => LedgerLost::Deny,
             filter::LedgerLost::AllowLocal => LedgerLost::AllowLocal,
         };
-        for (unit, limit) in
-            [(Unit::Tokens, budget.tokens), (Unit::Requests, budget.requests), (Unit::NanoUsd, budget.usd_nano)]
-        {
+        for (unit, limit) in [
+            (Unit::Tokens, budget.tokens),
+            (Unit::Requests, budget.requests),
+            (Unit::NanoUsd, budget.usd_nano),
+        ] {
             if limit.is_some() {
                 let instance = Instance::new(&budget.name, unit, &subject, &budget.definition);
                 out.push(Need::whole(instance, bound.of(unit), lost));
@@ -198,17 +204,32 @@ mod tests {
 
     #[test]
     fn cached_input_has_its_own_price_and_is_counted_once() {
-        let price =
-            Price { input_pico: 3_000_000, output_pico: 15_000_000, cache_read_pico: Some(300_000), cache_write_pico: Some(3_750_000) };
+        let price = Price {
+            input_pico: 3_000_000,
+            output_pico: 15_000_000,
+            cache_read_pico: Some(300_000),
+            cache_write_pico: Some(3_750_000),
+        };
         let usage = Usage { input: 100, output: 10, cache_read: 60, cache_write: 30, ..Usage::default() };
-        assert_eq!(cost_nano(&usage, Some(&price)), Some((10 * 3_000_000 + 60 * 300_000 + 30 * 3_750_000 + 150_000_000) / 1000));
+        assert_eq!(
+            cost_nano(&usage, Some(&price)),
+            Some((10 * 3_000_000 + 60 * 300_000 + 30 * 3_750_000 + 150_000_000) / 1000)
+        );
     }
 
     #[test]
     fn a_bound_takes_the_dearest_price() {
-        let cheap = Target { price: Some(Price { input_pico: 1000, output_pico: 1000, ..Price::default() }), ..Target::default() };
+        let cheap = Target {
+            price: Some(Price { input_pico: 1000, output_pico: 1000, ..Price::default() }),
+            ..Target::default()
+        };
         let dear = Target {
-            price: Some(Price { input_pico: 500, output_pico: 9000, cache_write_pico: Some(2000), ..Price::default() }),
+            price: Some(Price {
+                input_pico: 500,
+                output_pico: 9000,
+                cache_write_pico: Some(2000),
+                ..Price::default()
+            }),
             ..Target::default()
         };
         let bound = Bound::over(10, 5, &[(0, &cheap), (1, &dear)]);
@@ -217,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_need_survives_the_plan() {
-        let need = Need::whole(Instance::new("b", Unit::NanoUsd, "a\u{1f}k", "0123"), 77, LedgerLost::AllowLocal);
+        let need =
+            Need::whole(Instance::new("b", Unit::NanoUsd, "a\u{1f}k", "0123"), 77, LedgerLost::AllowLocal);
         let mut w = Writer::new(1);
         encode_need(&need, &mut w);
         let bytes = w.finish();

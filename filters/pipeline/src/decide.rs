@@ -100,7 +100,8 @@ pub fn decide<'p>(
         ));
     }
     if facts.own_dialect_only {
-        targets.retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind != ProviderKind::Bedrock));
+        targets
+            .retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind != ProviderKind::Bedrock));
         if targets.is_empty() {
             return Err(Refusal::request(
                 400,
@@ -112,7 +113,8 @@ pub fn decide<'p>(
     for need in facts.needs {
         targets.retain(|(_, t)| t.supports.iter().any(|s| s == need));
         if targets.is_empty() {
-            trace.note(Stage::Targets, || format!("no target of {} that is left supports {need}", model.name));
+            trace
+                .note(Stage::Targets, || format!("no target of {} that is left supports {need}", model.name));
             return Err(Refusal::request(
                 400,
                 "unsupported_feature",
@@ -141,8 +143,12 @@ fn finds(boundary: &Boundary, found: &[String]) -> bool {
 fn choose<'p>(policy: &'p Policy, asked: &str, route: Option<&'p Route>) -> Result<&'p Model, Refusal> {
     let name = route.map_or(asked, |r| r.model.as_str());
     policy.model(name).ok_or_else(|| {
-        Refusal::request(404, "model_not_found", format!("the model `{asked}` does not exist: GET /v1/models lists those that do"))
-            .at("model")
+        Refusal::request(
+            404,
+            "model_not_found",
+            format!("the model `{asked}` does not exist: GET /v1/models lists those that do"),
+        )
+        .at("model")
     })
 }
 
@@ -152,8 +158,12 @@ fn order(targets: &mut [(usize, &Target)], mut roll: u64) {
     let len = targets.len();
     for i in 0..len {
         let Some(priority) = targets.get(i).map(|(_, t)| t.priority) else { return };
-        let rest: u64 =
-            targets.iter().skip(i).take_while(|(_, t)| t.priority == priority).map(|(_, t)| u64::from(t.weight.max(1))).sum();
+        let rest: u64 = targets
+            .iter()
+            .skip(i)
+            .take_while(|(_, t)| t.priority == priority)
+            .map(|(_, t)| u64::from(t.weight.max(1)))
+            .sum();
         let mut pick = roll % rest.max(1);
         roll = roll.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for j in i..len {
@@ -207,7 +217,10 @@ mod tests {
             targets,
         };
         let mut config = Exchange {
-            providers: vec![provider("home", "de", ProviderKind::Vllm), provider("cloud", "us", ProviderKind::Bedrock)],
+            providers: vec![
+                provider("home", "de", ProviderKind::Vllm),
+                provider("cloud", "us", ProviderKind::Bedrock),
+            ],
             models: vec![
                 model("fast", &["mini"], vec![target("home", 0, 1, &["tools"]), target("cloud", 1, 1, &[])]),
                 model("smart", &[], vec![target("cloud", 0, 9, &["tools", "images"])]),
@@ -240,7 +253,9 @@ mod tests {
             ..Caller::default()
         };
         match decide(policy, &caller, facts, 0, &mut Trace::default()) {
-            Ok(choice) => Ok(choice.targets.iter().map(|(_, t)| t.provider.clone()).collect::<Vec<_>>().join(",")),
+            Ok(choice) => {
+                Ok(choice.targets.iter().map(|(_, t)| t.provider.clone()).collect::<Vec<_>>().join(","))
+            }
             Err(refusal) => Err(format!("{} {}", refusal.status, refusal.code)),
         }
     }
@@ -272,7 +287,10 @@ mod tests {
             (
                 "the first matching route wins",
                 Box::new(|c| {
-                    c.routes = vec![route("a", asked("auto"), "smart", None), route("b", asked("auto"), "fast", None)];
+                    c.routes = vec![
+                        route("a", asked("auto"), "smart", None),
+                        route("b", asked("auto"), "fast", None),
+                    ];
                 }),
                 plain("auto"),
                 Ok("cloud"),
@@ -293,14 +311,24 @@ mod tests {
                 plain("fast"),
                 Err("403 model_not_allowed"),
             ),
-            ("a model that is asked must be allowed too", Box::new(|_| {}), plain("secret"), Err("403 model_not_allowed")),
+            (
+                "a model that is asked must be allowed too",
+                Box::new(|_| {}),
+                plain("secret"),
+                Err("403 model_not_allowed"),
+            ),
             (
                 "a route does not make an asked model allowed",
                 Box::new(|c| c.routes = vec![route("r", asked("secret"), "fast", None)]),
                 plain("secret"),
                 Err("403 model_not_allowed"),
             ),
-            ("a boundary removes targets", Box::new(move |c| c.boundaries = vec![home_only(&[])]), plain("fast"), Ok("home")),
+            (
+                "a boundary removes targets",
+                Box::new(move |c| c.boundaries = vec![home_only(&[])]),
+                plain("fast"),
+                Ok("home"),
+            ),
             (
                 "a boundary that leaves nothing is 403",
                 Box::new(move |c| c.boundaries = vec![home_only(&[])]),

@@ -141,10 +141,12 @@ impl Exchange {
                     Err(refusal) => self.refuse(&refusal, effects),
                 }
             }
-            Input::RequestBody { body, size, end } => match self.request_body(body, size, end, now, effects) {
-                Ok(step) => step,
-                Err(refusal) => self.refuse(&refusal, effects),
-            },
+            Input::RequestBody { body, size, end } => {
+                match self.request_body(body, size, end, now, effects) {
+                    Ok(step) => step,
+                    Err(refusal) => self.refuse(&refusal, effects),
+                }
+            }
             Input::Reserved(answer) => self.reserved(answer, effects),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
@@ -190,8 +192,12 @@ impl Exchange {
         hex(&mut self.span.id, &tail.to_be_bytes());
 
         let Some(policy) = self.policy.clone() else {
-            return Err(Refusal::server(503, "no_policy", "this gateway has received no policy yet: try again in a moment")
-                .header("retry-after", "1"));
+            return Err(Refusal::server(
+                503,
+                "no_policy",
+                "this gateway has received no policy yet: try again in a moment",
+            )
+            .header("retry-after", "1"));
         };
         self.span.policy = policy.config.version.clone();
 
@@ -205,8 +211,12 @@ impl Exchange {
                 return Ok(Step::Continue);
             }
             Path::Method(allowed) => {
-                return Err(Refusal::request(405, "method_not_allowed", format!("use {allowed} for this path"))
-                    .header("allow", allowed));
+                return Err(Refusal::request(
+                    405,
+                    "method_not_allowed",
+                    format!("use {allowed} for this path"),
+                )
+                .header("allow", allowed));
             }
             Path::Unserved | Path::Unknown => {
                 return Err(Refusal::request(
@@ -218,7 +228,11 @@ impl Exchange {
         };
         self.span.operation = api.operation();
         if headers.bytes("upgrade").is_some() {
-            return Err(Refusal::request(400, "upgrade_not_supported", "this path does not take protocol upgrades"));
+            return Err(Refusal::request(
+                400,
+                "upgrade_not_supported",
+                "this path does not take protocol upgrades",
+            ));
         }
 
         let mut caller = identity::identify(&policy, headers, now)?;
@@ -337,7 +351,11 @@ impl Exchange {
             State::Body(admitted) => admitted,
             // A body that ends twice, as hosts report it, or after the answer.
             other => {
-                let step = if matches!(other, State::Passing | State::Sent(_)) { Step::Continue } else { Step::Pause };
+                let step = if matches!(other, State::Passing | State::Sent(_)) {
+                    Step::Continue
+                } else {
+                    Step::Pause
+                };
                 self.state = other;
                 return Ok(step);
             }
@@ -374,7 +392,11 @@ impl Exchange {
             None => Redacted::default(),
         };
         self.trace.note(Stage::Redaction, || {
-            if redacted.counts.is_empty() { "nothing found".to_owned() } else { format!("found {:?}", redacted.counts) }
+            if redacted.counts.is_empty() {
+                "nothing found".to_owned()
+            } else {
+                format!("found {:?}", redacted.counts)
+            }
         });
         self.span.findings.clone_from(&redacted.counts);
 
@@ -392,7 +414,8 @@ impl Exchange {
         let budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
         let mut edits = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
-        let context = choice.targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+        let context =
+            choice.targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
 
         // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
         let edited = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
@@ -410,7 +433,10 @@ impl Exchange {
             return Err(Refusal::request(
                 400,
                 "input_too_long",
-                format!("the prompt has {} tokens; the limit of tenant `{}` is {max}", size.tokens, caller.name),
+                format!(
+                    "the prompt has {} tokens; the limit of tenant `{}` is {max}",
+                    size.tokens, caller.name
+                ),
             ));
         }
 
@@ -440,16 +466,18 @@ impl Exchange {
             request.set_include_usage(&mut edits);
         }
 
-        let bound = Bound::over(
-            size.bound,
-            ceiling.unwrap_or(0).saturating_mul(request.answers()),
-            &choice.targets,
-        );
+        let bound =
+            Bound::over(size.bound, ceiling.unwrap_or(0).saturating_mul(request.answers()), &choice.targets);
         self.input_bound = size.bound;
         self.input_known = size.exact;
         self.needs = budget::needs(&budgets, caller, &choice.model.name, &bound);
         if ceiling == Some(0) && !budgets.is_empty() {
-            return Err(Refusal::request(400, "invalid_value", "an output ceiling of 0 leaves nothing to answer").at("max_tokens"));
+            return Err(Refusal::request(
+                400,
+                "invalid_value",
+                "an output ceiling of 0 leaves nothing to answer",
+            )
+            .at("max_tokens"));
         }
 
         let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
@@ -458,7 +486,18 @@ impl Exchange {
             None => request.model_at(),
         };
 
-        let flight = self.plan(policy, &choice, caller, *api, &request, model_at, out.as_ref().map_or(body.len(), Vec::len), scheme, now, redacted.vault);
+        let flight = self.plan(
+            policy,
+            &choice,
+            caller,
+            *api,
+            &request,
+            model_at,
+            out.as_ref().map_or(body.len(), Vec::len),
+            scheme,
+            now,
+            redacted.vault,
+        );
         let send = self.send(policy, &flight, body.len(), out);
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
@@ -532,8 +571,12 @@ impl Exchange {
         let counted = prompt::count(api, doc, first, &mut seen);
         drop(seen);
         self.span.input_counted = Some(counted.tokens);
-        let template =
-            if choice.targets.iter().any(|(_, t)| t.tokenizer.as_deref() == Some("o200k_harmony")) { HARMONY_TEMPLATE } else { TEMPLATE };
+        let template = if choice.targets.iter().any(|(_, t)| t.tokenizer.as_deref() == Some("o200k_harmony"))
+        {
+            HARMONY_TEMPLATE
+        } else {
+            TEMPLATE
+        };
         let same = choice.targets.iter().all(|(_, t)| vocabulary(t).is_some_and(|v| v == first));
         let bound = if request.unbounded() {
             context
@@ -543,7 +586,12 @@ impl Exchange {
             bytes.max(counted.tokens + template).min(context)
         };
         self.trace.note(Stage::Tokens, || {
-            format!("{} input tokens by {}{}, at most {bound}", counted.tokens, first.name(), if counted.exact { "" } else { " (estimated in part)" })
+            format!(
+                "{} input tokens by {}{}, at most {bound}",
+                counted.tokens,
+                first.name(),
+                if counted.exact { "" } else { " (estimated in part)" }
+            )
         });
         Size { tokens: counted.tokens, bound, exact: counted.exact }
     }
@@ -590,8 +638,7 @@ impl Exchange {
             legs,
             needs: self.needs.clone(),
         };
-        let vocabulary =
-            targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
+        let vocabulary = targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
         Flight {
             plan,
             targets,
@@ -818,14 +865,20 @@ impl Exchange {
                 // Nobody will say what this cost: all that was reserved is presumed spent.
                 self.span.counted = Counted::Estimated;
                 let output = facts.output;
-                let input = if self.input_known { self.span.input_counted.unwrap_or(self.input_bound) } else { self.input_bound };
+                let input = if self.input_known {
+                    self.span.input_counted.unwrap_or(self.input_bound)
+                } else {
+                    self.input_bound
+                };
                 self.span.usage = Usage { input, output, ..Usage::default() };
                 self.span.cost_nano = budget::cost_nano(&self.span.usage, price.as_ref());
                 effects.push(Effect::Settle(budget::in_full(&self.needs)));
             }
         }
         if report.lost > 0 {
-            self.span.ints.push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
+            self.span
+                .ints
+                .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
         }
     }
 }
@@ -839,9 +892,13 @@ struct Size {
 }
 
 fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    edits
-        .apply(body)
-        .map_err(|e| Refusal::server(500, "edit_failed", format!("the body could not be edited ({e}): report this request's id")))
+    edits.apply(body).map_err(|e| {
+        Refusal::server(
+            500,
+            "edit_failed",
+            format!("the body could not be edited ({e}): report this request's id"),
+        )
+    })
 }
 
 /// Whether the host's reason for a stream's end is the client's going: a closed connection or a reset HTTP/2 stream.
@@ -906,5 +963,11 @@ fn local(status: u16, details: &str) -> Vec<u8> {
         _ => ("gateway_error", "the gateway could not serve the request"),
     };
     let message = if details.is_empty() { message.to_owned() } else { format!("{message} ({details})") };
-    openai_chat::error(status, if status < 500 { "invalid_request_error" } else { "server_error" }, Some(code), &message, None)
+    openai_chat::error(
+        status,
+        if status < 500 { "invalid_request_error" } else { "server_error" },
+        Some(code),
+        &message,
+        None,
+    )
 }

@@ -24,10 +24,13 @@ pub fn identify(policy: &Policy, headers: &Headers<'_>, now: Now) -> Result<Call
         let hash: [u8; 32] = Sha256::digest(key).into();
         return match policy.caller(&hash, now) {
             Some(Ok(caller)) => Ok(caller),
-            Some(Err(id)) => {
-                Err(unauthorized("expired_api_key", format!("the API key `{id}` has expired: ask for a new one")))
+            Some(Err(id)) => Err(unauthorized(
+                "expired_api_key",
+                format!("the API key `{id}` has expired: ask for a new one"),
+            )),
+            None => {
+                Err(unauthorized("invalid_api_key", "the API key is not known to this gateway".to_owned()))
             }
-            None => Err(unauthorized("invalid_api_key", "the API key is not known to this gateway".to_owned())),
         };
     }
     if let Some(caller) = policy.anonymous() {
@@ -48,7 +51,9 @@ fn expected(header: &str, scheme: Option<&str>) -> String {
 }
 
 fn unauthorized(code: &'static str, message: String) -> Refusal {
-    Refusal::request(401, code, message).header("www-authenticate", "Bearer").header("x-should-retry", "false")
+    Refusal::request(401, code, message)
+        .header("www-authenticate", "Bearer")
+        .header("x-should-retry", "false")
 }
 
 fn key_in<'a>(value: &'a [u8], scheme: Option<&str>) -> Option<&'a [u8]> {

@@ -55,10 +55,28 @@ pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, GET /
 
 // Whatever a policy says of unknown paths, these never pass: they carry prompts.
 const LLM_PREFIXES: [&str; 22] = [
-    "/v1/chat", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/files", "/v1/uploads",
-    "/v1/batches", "/v1/audio", "/v1/images", "/v1/videos", "/v1/realtime", "/v1/assistants", "/v1/threads",
-    "/v1/moderations", "/v1/fine_tuning", "/v1/vector_stores", "/v1/messages", "/v1/complete", "/model/",
-    "/openai/", "/anthropic/",
+    "/v1/chat",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/files",
+    "/v1/uploads",
+    "/v1/batches",
+    "/v1/audio",
+    "/v1/images",
+    "/v1/videos",
+    "/v1/realtime",
+    "/v1/assistants",
+    "/v1/threads",
+    "/v1/moderations",
+    "/v1/fine_tuning",
+    "/v1/vector_stores",
+    "/v1/messages",
+    "/v1/complete",
+    "/model/",
+    "/openai/",
+    "/anthropic/",
 ];
 
 /// Classifies a request by method and path; a query string does not matter.

@@ -198,7 +198,8 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(Plan::decode(&bytes[..cut]), None);
         }
-        let report = Report { attempt: 2, progress: Progress::Unreached, lost: 1, status: 503, ..Report::default() };
+        let report =
+            Report { attempt: 2, progress: Progress::Unreached, lost: 1, status: 503, ..Report::default() };
         assert_eq!(Report::decode(&report.encode()), Some(report));
     }
 }

@@ -14,6 +14,9 @@ use crate::seen::Seen;
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
 const MAX_SETS: usize = 64;
 
+/// A redaction set under its direction (requests or answers) and the rules that it was made of.
+type KeptSet = ((bool, u64), Rc<pii::Set>);
+
 /// One version of the policy.
 #[derive(Debug)]
 pub struct Policy {
@@ -22,7 +25,7 @@ pub struct Policy {
     keys: Map<[u8; 32], (usize, usize)>,
     models: Map<String, usize>,
     tenants: Map<String, usize>,
-    sets: RefCell<Vec<((bool, u64), Rc<pii::Set>)>>,
+    sets: RefCell<Vec<KeptSet>>,
     /// Counts of texts seen before.
     pub seen: RefCell<Seen>,
     /// Types that boundaries ask for, found whether or not a rule redacts them.
@@ -143,7 +146,8 @@ impl Policy {
         let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
         weir_sorted::sort_by(&mut found, Ord::cmp);
         found.dedup();
-        let policy = Self { config, keys, models, tenants, sets: RefCell::default(), seen: RefCell::default(), found };
+        let policy =
+            Self { config, keys, models, tenants, sets: RefCell::default(), seen: RefCell::default(), found };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.
         policy.build_set(true, u64::MAX)?;
         policy.build_set(false, u64::MAX)?;
@@ -195,7 +199,8 @@ impl Policy {
                 mask |= 1 << i;
             }
         }
-        if mask == 0 && !(request && !self.found.is_empty()) {
+        let looks_for_boundaries = request && !self.found.is_empty();
+        if mask == 0 && !looks_for_boundaries {
             return None;
         }
         if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask)) {
@@ -212,7 +217,11 @@ impl Policy {
     fn build_set(&self, request: bool, mask: u64) -> Result<pii::Set, ConfigError> {
         let mut rules = Vec::new();
         if request && !self.found.is_empty() {
-            rules.push(pii::Rule { find: self.found.clone(), words: Vec::new(), action: pii::Action::Report });
+            rules.push(pii::Rule {
+                find: self.found.clone(),
+                words: Vec::new(),
+                action: pii::Action::Report,
+            });
         }
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };
@@ -237,7 +246,10 @@ impl Policy {
 pub fn who(when: &filter::When, caller: &Caller) -> bool {
     any(&when.tenant, &caller.name)
         && any(&when.key, &caller.key)
-        && when.labels.iter().all(|(name, values)| caller.labels.get(name).is_some_and(|v| values.contains(v)))
+        && when
+            .labels
+            .iter()
+            .all(|(name, values)| caller.labels.get(name).is_some_and(|v| values.contains(v)))
 }
 
 /// Whether a list allows a value: an empty one allows every value.

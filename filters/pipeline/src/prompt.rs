@@ -19,7 +19,7 @@ use crate::seen::Seen;
 /// A request of one of the client APIs.
 pub enum Request<'d, 'a> {
     /// Chat completions.
-    Chat(openai_chat::Request<'d, 'a>),
+    Chat(Box<openai_chat::Request<'d, 'a>>),
     /// Text completions.
     Text(openai_completions::Request<'d, 'a>),
 }
@@ -60,7 +60,7 @@ impl<'d, 'a> Request<'d, 'a> {
     pub fn read(api: Api, doc: &'d Doc<'a>) -> Result<Self, Refusal> {
         let read = match api {
             Api::OpenaiCompletions => openai_completions::read(doc).map(Self::Text),
-            Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(Self::Chat),
+            Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(|r| Self::Chat(Box::new(r))),
         };
         read.map_err(|e| {
             let param = e.param.clone();
@@ -139,7 +139,14 @@ impl<'d, 'a> Request<'d, 'a> {
     /// Content whose tokens cannot be seen from here: the context window is its bound.
     pub fn unbounded(&self) -> bool {
         match self {
-            Self::Chat(r) => r.has.remote || r.has.images || r.has.audio || r.has.video || r.has.documents || r.has.prediction,
+            Self::Chat(r) => {
+                r.has.remote
+                    || r.has.images
+                    || r.has.audio
+                    || r.has.video
+                    || r.has.documents
+                    || r.has.prediction
+            }
             Self::Text(_) => false,
         }
     }
@@ -205,7 +212,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     if let Some(name) = blocked {
         return Err(Refusal::policy(
             "content_blocked",
-            format!("the request holds a value of type `{name}`, which the policy does not let through: remove it"),
+            format!(
+                "the request holds a value of type `{name}`, which the policy does not let through: remove it"
+            ),
         ));
     }
     if hits.is_empty() {
@@ -220,7 +229,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     }
     for i in hits {
         let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
-        for (range, with) in search(set, &text.text, &mut |text, findings| pii::redact(text, findings, &mut vault)) {
+        for (range, with) in
+            search(set, &text.text, &mut |text, findings| pii::redact(text, findings, &mut vault))
+        {
             let mut escaped = Vec::with_capacity(with.len());
             json::escape_into(&mut escaped, &with);
             out.edits.replace(text.raw_range(range), escaped);
@@ -251,7 +262,9 @@ pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, seen: &mut Seen) -
 /// What a prompt cannot exceed, whatever the vocabulary.
 pub fn byte_bound(api: Api, doc: &Doc<'_>) -> u64 {
     match api {
-        Api::OpenaiCompletions => openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r)),
+        Api::OpenaiCompletions => {
+            openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r))
+        }
         Api::OpenaiChat | Api::Models => openai_chat::byte_bound(doc),
     }
 }

@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn strings_without_escapes_and_values_outside_of_strings_are_found_once() {
-        assert_eq!(masked(r#"{"a":"x@y.org","b":"\t","c":"x@y.org"}"#), r#"{"a":"[EMAIL]","b":"\t","c":"[EMAIL]"}"#);
+        assert_eq!(
+            masked(r#"{"a":"x@y.org","b":"\t","c":"x@y.org"}"#),
+            r#"{"a":"[EMAIL]","b":"\t","c":"[EMAIL]"}"#
+        );
         assert_eq!(masked(r#"{"x@y.org":"\t"}"#), r#"{"[EMAIL]":"\t"}"#);
         assert_eq!(masked(r#"{"a":"\t" x@y.org}"#), r#"{"a":"\t" [EMAIL]}"#);
     }

@@ -1,5 +1,13 @@
 //! The two machines, driven natively: what goes in and comes out, whatever the cuts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "a test may panic"
+)]
+
 mod drive;
 
 use std::collections::BTreeMap;
@@ -70,7 +78,11 @@ fn headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn json_answer(body: &str) -> Answer {
-    Answer { status: 200, headers: vec![("content-type".into(), "application/json".into())], body: body.as_bytes().to_vec() }
+    Answer {
+        status: 200,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.as_bytes().to_vec(),
+    }
 }
 
 fn stream_answer(events: &[&str]) -> Answer {
@@ -95,7 +107,8 @@ fn failing(status: u16) -> Answer {
     }
 }
 
-const PLAIN: &str = r#"{"model": "fast",  "messages":[{"role":"user","content":"Say h\u00e9llo, \ud83d\ude00 please"}] }"#;
+const PLAIN: &str =
+    r#"{"model": "fast",  "messages":[{"role":"user","content":"Say h\u00e9llo, \ud83d\ude00 please"}] }"#;
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"fast","choices":[{"index":0,"message":{"role":"assistant","content":"Héllo"},"finish_reason":"stop"}],"usage":{"prompt_tokens":14,"completion_tokens":3,"total_tokens":17}}"#;
 
 fn events() -> Vec<&'static str> {
@@ -108,7 +121,8 @@ fn events() -> Vec<&'static str> {
 }
 
 fn code(outcome: &Outcome) -> String {
-    let body: serde_json::Value = serde_json::from_slice(&outcome.body).unwrap_or_else(|e| panic!("{e}: {:?}", outcome.body));
+    let body: serde_json::Value =
+        serde_json::from_slice(&outcome.body).unwrap_or_else(|e| panic!("{e}: {:?}", outcome.body));
     assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}");
     format!("{} {}", outcome.status, body["error"]["code"].as_str().unwrap_or("?"))
 }
@@ -117,7 +131,8 @@ fn code(outcome: &Outcome) -> String {
 fn what_needs_no_change_passes_byte_identical_both_ways_at_every_cut() {
     let gateway = gateway(|_| {});
     for at in 0..=PLAIN.len().max(ANSWER.len()) {
-        let out = gateway.run(&headers(&[]), PLAIN.as_bytes(), &[json_answer(ANSWER)], Cuts::At(at), Cuts::At(at));
+        let out =
+            gateway.run(&headers(&[]), PLAIN.as_bytes(), &[json_answer(ANSWER)], Cuts::At(at), Cuts::At(at));
         assert_eq!((out.status, out.sent.len()), (200, 1));
         assert_eq!(out.sent[0].2, PLAIN.as_bytes(), "request cut at {at}");
         assert_eq!(out.body, ANSWER.as_bytes(), "answer cut at {at}");
@@ -133,16 +148,30 @@ fn a_stream_passes_byte_identical_and_is_counted_alike_at_every_cut() {
     let gateway = gateway(|_| {});
     let answer = stream_answer(&events());
     let body = PLAIN.replace(r#""fast","#, r#""fast","stream":true,"#);
-    let whole = gateway.run(&headers(&[]), body.as_bytes(), &[answer.clone()], Cuts::Whole, Cuts::Whole);
+    let whole =
+        gateway.run(&headers(&[]), body.as_bytes(), std::slice::from_ref(&answer), Cuts::Whole, Cuts::Whole);
     assert_eq!(whole.body, answer.body);
     let span = whole.span.unwrap();
-    assert_eq!((span.counted, span.usage.output), (Counted::Here, 4), "Hé llo 世 界 are four tokens of o200k_base");
+    assert_eq!(
+        (span.counted, span.usage.output),
+        (Counted::Here, 4),
+        "Hé llo 世 界 are four tokens of o200k_base"
+    );
     assert!(span.error.is_none());
     for at in 1..answer.body.len() {
-        let out = gateway.run(&headers(&[]), body.as_bytes(), &[answer.clone()], Cuts::Whole, Cuts::At(at));
+        let out = gateway.run(
+            &headers(&[]),
+            body.as_bytes(),
+            std::slice::from_ref(&answer),
+            Cuts::Whole,
+            Cuts::At(at),
+        );
         assert_eq!(out.body, answer.body, "cut at {at}");
         let again = out.span.unwrap();
-        assert_eq!((again.usage, again.counted, &again.finish_reasons), (span.usage, span.counted, &span.finish_reasons));
+        assert_eq!(
+            (again.usage, again.counted, &again.finish_reasons),
+            (span.usage, span.counted, &span.finish_reasons)
+        );
     }
 }
 
@@ -168,11 +197,26 @@ fn no_header_of_the_client_reaches_a_provider_but_what_weir_writes() {
         ("openai-organization", "org"),
         ("accept-encoding", "gzip"),
     ];
-    let out = gateway.run(&headers(&spoofed), PLAIN.as_bytes(), &[failing(503), failing(503)], Cuts::Whole, Cuts::Whole);
+    let out = gateway.run(
+        &headers(&spoofed),
+        PLAIN.as_bytes(),
+        &[failing(503), failing(503)],
+        Cuts::Whole,
+        Cuts::Whole,
+    );
     assert_eq!(out.sent.len(), 2, "both targets were tried");
     let allowed = [
-        ":method", ":scheme", ":authority", ":path", "content-type", "content-length", "accept", "user-agent", "x-request-id",
-        "traceparent", "authorization",
+        ":method",
+        ":scheme",
+        ":authority",
+        ":path",
+        "content-type",
+        "content-length",
+        "accept",
+        "user-agent",
+        "x-request-id",
+        "traceparent",
+        "authorization",
     ];
     for (provider, fields, _) in &out.sent {
         let name = provider.trim_start_matches("weir-");
@@ -192,7 +236,13 @@ fn a_failing_provider_is_followed_by_the_next_in_its_own_dialect() {
         r#"{"output":{"message":{"role":"assistant","content":[{"text":"Hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":9,"outputTokens":2,"totalTokens":11},"metrics":{"latencyMs":5}}"#,
     );
     for at in 0..150 {
-        let out = gateway.run(&headers(&[]), PLAIN.as_bytes(), &[failing(503), converse.clone()], Cuts::Whole, Cuts::At(at));
+        let out = gateway.run(
+            &headers(&[]),
+            PLAIN.as_bytes(),
+            &[failing(503), converse.clone()],
+            Cuts::Whole,
+            Cuts::At(at),
+        );
         assert_eq!(out.status, 200);
         let sent: serde_json::Value = serde_json::from_slice(&out.sent[1].2).unwrap();
         assert_eq!(sent["messages"][0]["content"][0]["text"], "Say héllo, 😀 please");
@@ -212,10 +262,18 @@ fn a_failing_provider_is_followed_by_the_next_in_its_own_dialect() {
 fn a_first_event_that_is_an_error_fails_over_and_a_later_one_does_not() {
     let gateway = gateway(|c| c.models[0].targets[1].provider = "gpu".into());
     let body = PLAIN.replace(r#""fast","#, r#""fast","stream":true,"#);
-    let bad = stream_answer(&[r#"{"error":{"message":"overloaded","type":"server_error","param":null,"code":503}}"#]);
+    let bad = stream_answer(&[
+        r#"{"error":{"message":"overloaded","type":"server_error","param":null,"code":503}}"#,
+    ]);
     let good = stream_answer(&events());
     for at in 0..bad.body.len() {
-        let out = gateway.run(&headers(&[]), body.as_bytes(), &[bad.clone(), good.clone()], Cuts::Whole, Cuts::At(at));
+        let out = gateway.run(
+            &headers(&[]),
+            body.as_bytes(),
+            &[bad.clone(), good.clone()],
+            Cuts::Whole,
+            Cuts::At(at),
+        );
         assert_eq!((out.status, out.sent.len()), (200, 2), "cut at {at}");
         assert_eq!(out.body, good.body);
     }
@@ -232,7 +290,8 @@ fn a_first_event_that_is_an_error_fails_over_and_a_later_one_does_not() {
 fn bad_requests_are_refused_in_the_clients_dialect_and_nothing_is_sent() {
     let gateway = gateway(|_| {});
     let deep = "[".repeat(100_000);
-    let big = format!(r#"{{"model":"fast","messages":[{{"role":"user","content":"{}"}}]}}"#, "a".repeat(100_001));
+    let big =
+        format!(r#"{{"model":"fast","messages":[{{"role":"user","content":"{}"}}]}}"#, "a".repeat(100_001));
     let cases: Vec<(&str, Vec<(&str, &str)>, &[u8])> = vec![
         ("401 missing_api_key", vec![("authorization", "")], PLAIN.as_bytes()),
         ("401 invalid_api_key", vec![("authorization", "Bearer nope")], PLAIN.as_bytes()),
@@ -240,7 +299,11 @@ fn bad_requests_are_refused_in_the_clients_dialect_and_nothing_is_sent() {
         ("401 expired_api_key", vec![("authorization", "Bearer test")], PLAIN.as_bytes()),
         ("400 invalid_json", vec![], b"{\"model\":"),
         ("400 invalid_json", vec![], deep.as_bytes()),
-        ("400 invalid_json", vec![], b"{\"model\":\"fast\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}"),
+        (
+            "400 invalid_json",
+            vec![],
+            b"{\"model\":\"fast\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}",
+        ),
         ("400 invalid_json", vec![], b"\xef\xbb\xbf{}"),
         ("400 invalid_json", vec![], br#"{"model":"fast","model":"far","messages":[]}"#),
         ("400 invalid_json", vec![], br#"{"model":"fast","messages":[{"role":"user","content":"\ud800"}]}"#),
@@ -260,11 +323,19 @@ fn bad_requests_are_refused_in_the_clients_dialect_and_nothing_is_sent() {
     ];
     for (expected, more, body) in cases {
         let out = gateway.run(&headers(&more), body, &[], Cuts::Every(997), Cuts::Whole);
-        assert_eq!(code(&out), expected, "{more:?} {:?}", String::from_utf8_lossy(&body[..body.len().min(80)]));
+        assert_eq!(
+            code(&out),
+            expected,
+            "{more:?} {:?}",
+            String::from_utf8_lossy(&body[..body.len().min(80)])
+        );
         assert!(out.sent.is_empty());
     }
     let twice: Vec<_> = headers(&[]).into_iter().chain([("authorization", "Bearer test")]).collect();
-    assert_eq!(code(&gateway.run(&twice, PLAIN.as_bytes(), &[], Cuts::Whole, Cuts::Whole)), "401 multiple_api_keys");
+    assert_eq!(
+        code(&gateway.run(&twice, PLAIN.as_bytes(), &[], Cuts::Whole, Cuts::Whole)),
+        "401 multiple_api_keys"
+    );
 }
 
 #[test]
@@ -286,9 +357,12 @@ fn a_value_is_hidden_from_the_provider_and_comes_back_at_every_cut() {
         }];
     });
     let mail = "jane.doe+x@example.org";
-    let body = format!(r#"{{"model":"fast","stream":true,"messages":[{{"role":"user","content":"Write to {mail} or 536-90-4399 \u00e9"}}]}}"#);
+    let body = format!(
+        r#"{{"model":"fast","stream":true,"messages":[{{"role":"user","content":"Write to {mail} or 536-90-4399 \u00e9"}}]}}"#
+    );
     // The echo comes in pieces that cut the placeholder everywhere.
-    let probe = gateway.run(&headers(&[]), body.as_bytes(), &[stream_answer(&events())], Cuts::Whole, Cuts::Whole);
+    let probe =
+        gateway.run(&headers(&[]), body.as_bytes(), &[stream_answer(&events())], Cuts::Whole, Cuts::Whole);
     let sent: serde_json::Value = serde_json::from_slice(&probe.sent[0].2).unwrap();
     let hidden = sent["messages"][0]["content"].as_str().unwrap().to_owned();
     assert!(!hidden.contains("jane") && !hidden.contains("4399") && hidden.ends_with('é'), "{hidden}");
@@ -301,8 +375,18 @@ fn a_value_is_hidden_from_the_provider_and_comes_back_at_every_cut() {
             .collect();
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
         for cut in [1, 13, 4096] {
-            let out = gateway.run(&headers(&[]), body.as_bytes(), &[stream_answer(&pieces)], Cuts::Whole, Cuts::Every(cut));
-            assert_eq!(text_of(&out.body), format!("Write to {mail} or 536-90-4399 é"), "pieces of {size}, cut every {cut}");
+            let out = gateway.run(
+                &headers(&[]),
+                body.as_bytes(),
+                &[stream_answer(&pieces)],
+                Cuts::Whole,
+                Cuts::Every(cut),
+            );
+            assert_eq!(
+                text_of(&out.body),
+                format!("Write to {mail} or 536-90-4399 é"),
+                "pieces of {size}, cut every {cut}"
+            );
             assert!(out.body.ends_with(b"data: [DONE]\n\n"));
         }
     }
@@ -337,7 +421,13 @@ fn under_a_budget_a_ceiling_is_sent_usage_is_asked_and_hidden_and_the_rest_is_gi
     let mut told = events();
     told.insert(3, r#"{"id":"chatcmpl-1","model":"fast","choices":[],"usage":{"prompt_tokens":14,"completion_tokens":4,"total_tokens":18}}"#);
     for cut in [1, 2, 3, 50, 10_000] {
-        let out = gateway.run(&headers(&[]), body.as_bytes(), &[stream_answer(&told)], Cuts::Whole, Cuts::Every(cut));
+        let out = gateway.run(
+            &headers(&[]),
+            body.as_bytes(),
+            &[stream_answer(&told)],
+            Cuts::Whole,
+            Cuts::Every(cut),
+        );
         let sent: serde_json::Value = serde_json::from_slice(&out.sent[0].2).unwrap();
         assert_eq!(sent["max_completion_tokens"], 4096);
         assert_eq!(sent["stream_options"]["include_usage"], true);
@@ -350,7 +440,13 @@ fn under_a_budget_a_ceiling_is_sent_usage_is_asked_and_hidden_and_the_rest_is_gi
 #[test]
 fn clients_that_ask_what_they_may_use_are_told() {
     let gateway = gateway(|_| {});
-    let out = gateway.run(&headers(&[(":method", "GET"), (":path", "/v1/models")]), b"", &[], Cuts::Whole, Cuts::Whole);
+    let out = gateway.run(
+        &headers(&[(":method", "GET"), (":path", "/v1/models")]),
+        b"",
+        &[],
+        Cuts::Whole,
+        Cuts::Whole,
+    );
     let body: serde_json::Value = serde_json::from_slice(&out.body).unwrap();
     let ids: Vec<&str> = body["data"].as_array().unwrap().iter().filter_map(|m| m["id"].as_str()).collect();
     assert_eq!(ids, ["fast", "gpt-4o-mini", "far", "auto"]);
@@ -378,16 +474,29 @@ fn an_answer_that_says_what_is_blocked_ends_as_filtered_at_every_cut() {
     let answer = stream_answer(&events);
     let body = PLAIN.replace(r#""fast","#, r#""fast","stream":true,"#);
     for at in 0..answer.body.len() {
-        let out = gateway.run(&headers(&[]), body.as_bytes(), &[answer.clone()], Cuts::Whole, Cuts::At(at));
+        let out = gateway.run(
+            &headers(&[]),
+            body.as_bytes(),
+            std::slice::from_ref(&answer),
+            Cuts::Whole,
+            Cuts::At(at),
+        );
         let told = String::from_utf8(out.body.clone()).unwrap();
-        assert!(!told.contains("Proj") && !told.contains("ird") && !told.contains("so on"), "cut at {at}: {told}");
+        assert!(
+            !told.contains("Proj") && !told.contains("ird") && !told.contains("so on"),
+            "cut at {at}: {told}"
+        );
         assert_eq!(text_of(&out.body), "Well, ", "cut at {at}");
-        assert!(told.contains("\"finish_reason\":\"content_filter\"") && told.ends_with("data: [DONE]\n\n"), "{told}");
+        assert!(
+            told.contains("\"finish_reason\":\"content_filter\"") && told.ends_with("data: [DONE]\n\n"),
+            "{told}"
+        );
         let span = out.span.unwrap();
         assert_eq!((span.error.as_deref(), span.usage.output), (Some("content_blocked"), 9));
     }
     let whole = ANSWER.replace("Héllo", "It is project bluebird.");
-    let out = gateway.run(&headers(&[]), PLAIN.as_bytes(), &[json_answer(&whole)], Cuts::Whole, Cuts::Every(11));
+    let out =
+        gateway.run(&headers(&[]), PLAIN.as_bytes(), &[json_answer(&whole)], Cuts::Whole, Cuts::Every(11));
     let told: serde_json::Value = serde_json::from_slice(&out.body).unwrap();
     assert_eq!(told["choices"][0]["message"]["content"], "");
     assert_eq!(told["choices"][0]["finish_reason"], "content_filter");

@@ -27,7 +27,15 @@ pub struct AttemptStream {
 impl AttemptStream {
     /// A try under a provider's configuration.
     pub fn new(context: u32, _root: u32, config: Rc<filter::Attempt>) -> Self {
-        Self { context, config, machine: None, effects: Vec::new(), holds: Holds::default(), replied: false, size: 0 }
+        Self {
+            context,
+            config,
+            machine: None,
+            effects: Vec::new(),
+            holds: Holds::default(),
+            replied: false,
+            size: 0,
+        }
     }
 
     fn feed(&mut self, now: Now, input: Input<'_>, shared: &mut Shared) -> Step {
@@ -68,7 +76,8 @@ impl AttemptStream {
         if !machine.wants_request_body() {
             return machine.pass();
         }
-        let body = if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
+        let body =
+            if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
         self.feed(Now(host::now()), Input::RequestBody { body: &body, size, end }, shared)
     }
 
@@ -106,7 +115,11 @@ impl AttemptStream {
         if self.replied || !machine.wants_response_body(end) {
             return Step::Continue;
         }
-        let chunk = if size == 0 { Vec::new() } else { host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default() };
+        let chunk = if size == 0 {
+            Vec::new()
+        } else {
+            host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default()
+        };
         self.feed(Now(host::now()), Input::ResponseBody { chunk: &chunk, end }, shared)
     }
 
@@ -121,7 +134,11 @@ impl AttemptStream {
         if self.machine.as_ref().is_some_and(Attempt::unanswered) {
             // Envoy knows the local address of a try once its connection is made: without one nothing was sent.
             let reached = host::property("upstream\0local_address").is_some_and(|a| !a.is_empty());
-            self.feed(now, Input::Done { report: None, details: if reached { "reached" } else { "unreached" } }, shared);
+            self.feed(
+                now,
+                Input::Done { report: None, details: if reached { "reached" } else { "unreached" } },
+                shared,
+            );
         }
         shared.lease.settle_rest(now, &mut self.holds);
     }

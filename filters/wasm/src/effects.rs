@@ -17,7 +17,13 @@ pub struct Outcome {
 }
 
 /// Carries out `effects` in order and empties the list.
-pub fn run(effects: &mut Vec<Effect>, now: Now, context: u32, holds: &mut Holds, shared: &mut Shared) -> Outcome {
+pub fn run(
+    effects: &mut Vec<Effect>,
+    now: Now,
+    context: u32,
+    holds: &mut Holds,
+    shared: &mut Shared,
+) -> Outcome {
     let mut outcome = Outcome::default();
     for effect in effects.drain(..) {
         let done = match effect {
@@ -48,7 +54,10 @@ pub fn run(effects: &mut Vec<Effect>, now: Now, context: u32, holds: &mut Holds,
             Effect::Cut => host::close(Direction::Response),
         };
         if let Err(status) = done {
-            host::log(host::Level::Error, &format!("weir: the host refused an effect with status {}", status.0));
+            host::log(
+                host::Level::Error,
+                &format!("weir: the host refused an effect with status {}", status.0),
+            );
         }
     }
     outcome

@@ -73,7 +73,8 @@ impl ExchangeStream {
         self.size = size;
         let now = Now(host::now());
         // Only the whole is looked at; until then its size is enough.
-        let body = if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
+        let body =
+            if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
         self.feed(now, Input::RequestBody { body: &body, size, end }, shared)
     }
 
@@ -117,7 +118,11 @@ impl ExchangeStream {
             return Step::Continue;
         }
         let now = Now(host::now());
-        let chunk = if size == 0 { Vec::new() } else { host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default() };
+        let chunk = if size == 0 {
+            Vec::new()
+        } else {
+            host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default()
+        };
         self.feed(now, Input::ResponseBody { chunk: &chunk, end }, shared)
     }
 
@@ -145,7 +150,9 @@ impl ExchangeStream {
 
 /// Tries that Envoy has made for the effective context's request.
 pub fn attempts() -> u64 {
-    host::property("upstream\0request_attempt_count").and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+    host::property("upstream\0request_attempt_count")
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
 }
 
 fn text(bytes: Option<Vec<u8>>) -> String {

@@ -73,7 +73,8 @@ impl Lease {
 
     fn client(&mut self) -> &mut Lessee {
         self.client.get_or_insert_with(|| {
-            let node = host::property("xds\0node\0id").and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
+            let node =
+                host::property("xds\0node\0id").and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
             let [a, b, ..] = host::entropy();
             Lessee::new(Setup { node, random: [a, b] })
         })

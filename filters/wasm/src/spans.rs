@@ -57,7 +57,10 @@ impl Spans {
         self.send(batch, true);
         if self.dropped > 0 && now.0.saturating_sub(self.complained) > COMPLAIN_EVERY_NS {
             self.complained = now.0;
-            host::log(host::Level::Warn, &format!("weir: {} spans dropped: the collector is slow or gone", self.dropped));
+            host::log(
+                host::Level::Warn,
+                &format!("weir: {} spans dropped: the collector is slow or gone", self.dropped),
+            );
             self.dropped = 0;
         }
     }

@@ -94,7 +94,9 @@ impl Vm {
             return;
         }
         let stream = match self.roots.iter().find(|(of, _)| *of == root).map(|(_, root)| root) {
-            Some(Root::Attempt(config)) => Stream::Attempt(Box::new(AttemptStream::new(context, root, config.clone()))),
+            Some(Root::Attempt(config)) => {
+                Stream::Attempt(Box::new(AttemptStream::new(context, root, config.clone())))
+            }
             Some(Root::Exchange(policy)) => {
                 Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy.clone())))
             }
@@ -114,7 +116,11 @@ impl Vm {
     /// A plugin receives its configuration; `false` refuses it and Envoy keeps the last good one.
     pub fn configure(&mut self, root: u32, size: usize) -> bool {
         let role = host::property("plugin_root_id").unwrap_or_default();
-        let bytes = if size == 0 { Vec::new() } else { host::buffer(host::Buffer::Configuration, 0, size).unwrap_or_default() };
+        let bytes = if size == 0 {
+            Vec::new()
+        } else {
+            host::buffer(host::Buffer::Configuration, 0, size).unwrap_or_default()
+        };
         match self.configured(&role, &bytes, root) {
             Ok(configured) => {
                 self.set_root(root, configured);
@@ -140,7 +146,9 @@ impl Vm {
                 host::tick_every(tick).map_err(|e| format!("no tick: status {}", e.0))?;
                 Ok(Root::Exchange(Some(Rc::new(policy))))
             }
-            b"attempt" if bytes.is_empty() => Err("an attempt filter needs its provider's configuration".into()),
+            b"attempt" if bytes.is_empty() => {
+                Err("an attempt filter needs its provider's configuration".into())
+            }
             b"attempt" => {
                 let config = config::attempt(bytes).map_err(|e| e.to_string())?;
                 Ok(Root::Attempt(Rc::new(config)))

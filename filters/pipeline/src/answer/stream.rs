@@ -194,7 +194,11 @@ impl Events {
                 && self.finish.len() < MAX_TEXTS
             {
                 let reason = unquote(payload, range.clone()).unwrap_or_default();
-                let at = self.finish.iter().position(|(index, _)| *index >= choice.index).unwrap_or(self.finish.len());
+                let at = self
+                    .finish
+                    .iter()
+                    .position(|(index, _)| *index >= choice.index)
+                    .unwrap_or(self.finish.len());
                 match self.finish.get_mut(at).filter(|(index, _)| *index == choice.index) {
                     Some((_, known)) => *known = reason,
                     None => self.finish.insert(at, (choice.index, reason)),
@@ -243,7 +247,9 @@ impl Events {
         if self.treatment.texts() {
             for text in &chunk.texts {
                 let key = (text.choice, text.slot);
-                let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else { continue };
+                let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else {
+                    continue;
+                };
                 let Some(piece) = unquote(payload, text.value.clone()) else { continue };
                 let told = on_its_way.push(&piece);
                 self.blocked = self.blocked.or(on_its_way.blocked());
@@ -296,7 +302,9 @@ impl Events {
             let mut edits = Splices::new();
             edits.replace(form.delta.clone(), delta(self.api, *choice, *slot, &quoted(&rest)));
             // In text completions the delta is the choice itself, its end included.
-            if let Some(range) = form.finish_value.as_ref().filter(|r| r.start >= form.delta.end || r.end <= form.delta.start) {
+            if let Some(range) =
+                form.finish_value.as_ref().filter(|r| r.start >= form.delta.end || r.end <= form.delta.start)
+            {
                 edits.replace(range.clone(), b"null".to_vec());
             }
             if let Some(range) = &chunk.usage_member {
@@ -384,11 +392,15 @@ fn emit(name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
 /// A delta that carries only this text.
 fn delta(api: Api, choice: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
     let (before, after) = match (api, slot) {
-        (Api::OpenaiCompletions, _) => (format!("{{\"index\":{choice},\"logprobs\":null,\"finish_reason\":null,\"text\":"), "}"),
+        (Api::OpenaiCompletions, _) => {
+            (format!("{{\"index\":{choice},\"logprobs\":null,\"finish_reason\":null,\"text\":"), "}")
+        }
         (_, Slot::Content) => ("{\"content\":".to_owned(), "}"),
         (_, Slot::Reasoning) => ("{\"reasoning_content\":".to_owned(), "}"),
         (_, Slot::Refusal) => ("{\"refusal\":".to_owned(), "}"),
-        (_, Slot::Tool(index)) => (format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":"), "}}]}"),
+        (_, Slot::Tool(index)) => {
+            (format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":"), "}}]}")
+        }
     };
     let mut out = before.into_bytes();
     out.extend_from_slice(text);

@@ -22,7 +22,14 @@ pub struct Whole {
 impl Whole {
     /// A reader.
     pub fn new(treatment: Treatment) -> Self {
-        Self { treatment, body: Vec::new(), skipped: false, complete: false, unread: false, facts: Facts::default() }
+        Self {
+            treatment,
+            body: Vec::new(),
+            skipped: false,
+            complete: false,
+            unread: false,
+            facts: Facts::default(),
+        }
     }
 
     pub(super) fn changes(&self) -> bool {

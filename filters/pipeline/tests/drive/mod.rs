@@ -122,15 +122,29 @@ const NOW: Now = Now(1_700_000_000_000_000_000);
 
 impl Gateway {
     /// Runs one request; `answers` are given to the tries in turn.
-    pub fn run(&self, headers: &[(&str, &str)], body: &[u8], answers: &[Answer], up: Cuts, down: Cuts) -> Outcome {
-        let mut side = Side { request: headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(), ..Side::default() };
+    pub fn run(
+        &self,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        answers: &[Answer],
+        up: Cuts,
+        down: Cuts,
+    ) -> Outcome {
+        let mut side = Side {
+            request: headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            ..Side::default()
+        };
         side.request_body = body.to_vec();
         let mut exchange = Exchange::new(self.policy.clone());
         let mut effects = Vec::new();
         let fields = side.request.clone();
         let pairs = borrowed(&fields);
         let entropy = [11, 22, 33, 44];
-        let mut step = exchange.handle(NOW, Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy }, &mut effects);
+        let mut step = exchange.handle(
+            NOW,
+            Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy },
+            &mut effects,
+        );
         side.run(&mut effects);
         let mut size = 0;
         for piece in up.pieces(body) {
@@ -142,7 +156,8 @@ impl Gateway {
             side.run(&mut effects);
         }
         if side.reply.is_none() {
-            step = exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
+            step =
+                exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
             if side.run(&mut effects) {
                 step = exchange.handle(NOW, Input::Reserved(Ok(())), &mut effects);
                 side.run(&mut effects);
@@ -154,7 +169,11 @@ impl Gateway {
             self.upstream(&mut exchange, &mut side, answers, down, &mut out);
         }
         let report = side.state.get(REPORT).cloned();
-        exchange.handle(NOW, Input::Done { report: report.as_deref(), details: "via_upstream" }, &mut effects);
+        exchange.handle(
+            NOW,
+            Input::Done { report: report.as_deref(), details: "via_upstream" },
+            &mut effects,
+        );
         side.run(&mut effects);
         if let Some(reply) = side.reply {
             out.status = reply.status;
@@ -167,14 +186,23 @@ impl Gateway {
         out
     }
 
-    fn upstream(&self, exchange: &mut Exchange, side: &mut Side, answers: &[Answer], down: Cuts, out: &mut Outcome) {
-        let retries: usize = get(&side.request, "x-envoy-max-retries").and_then(|n| n.parse().ok()).unwrap_or(0);
+    fn upstream(
+        &self,
+        exchange: &mut Exchange,
+        side: &mut Side,
+        answers: &[Answer],
+        down: Cuts,
+        out: &mut Outcome,
+    ) {
+        let retries: usize =
+            get(&side.request, "x-envoy-max-retries").and_then(|n| n.parse().ok()).unwrap_or(0);
         let original = side.request_body.clone();
         for (n, answer) in answers.iter().enumerate() {
             side.request_body = original.clone();
             let slot = side.state.get(["s1", "s2", "s3"][n]).cloned().unwrap_or_default();
             let cluster = String::from_utf8(slot).unwrap();
-            let config = self.attempts.get(&cluster).unwrap_or_else(|| panic!("no cluster `{cluster}`")).clone();
+            let config =
+                self.attempts.get(&cluster).unwrap_or_else(|| panic!("no cluster `{cluster}`")).clone();
             let plan = side.state.get(PLAN).cloned();
             let report = side.state.get(REPORT).cloned();
             let mut attempt = Attempt::new(config, n as u64 + 1, plan.as_deref(), report.as_deref());
@@ -193,14 +221,22 @@ impl Gateway {
         let mut effects = Vec::new();
         let fields = side.request.clone();
         let pairs = borrowed(&fields);
-        attempt.handle(NOW, Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy: [0; 4] }, &mut effects);
+        attempt.handle(
+            NOW,
+            Input::RequestHeaders { headers: Headers(&pairs), end: false, entropy: [0; 4] },
+            &mut effects,
+        );
         if side.run(&mut effects) {
             attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
             side.run(&mut effects);
         }
         if attempt.wants_request_body() {
             let body = side.request_body.clone();
-            attempt.handle(NOW, Input::RequestBody { body: &body, size: body.len(), end: true }, &mut effects);
+            attempt.handle(
+                NOW,
+                Input::RequestBody { body: &body, size: body.len(), end: true },
+                &mut effects,
+            );
             if side.run(&mut effects) {
                 attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
                 side.run(&mut effects);
@@ -226,12 +262,16 @@ impl Gateway {
         set(&mut side.response, ":status", answer.status.to_string());
         let fields = side.response.clone();
         let pairs = borrowed(&fields);
-        let mut held = attempt.handle(NOW, Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin: Origin::default() }, &mut effects)
-            == Step::Pause;
+        let mut held = attempt.handle(
+            NOW,
+            Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin: Origin::default() },
+            &mut effects,
+        ) == Step::Pause;
         side.run(&mut effects);
         let mut released = Vec::new();
         let mut buffer = Vec::new();
-        let mut pieces: Vec<(&[u8], bool)> = down.pieces(&answer.body).into_iter().map(|p| (p, false)).collect();
+        let mut pieces: Vec<(&[u8], bool)> =
+            down.pieces(&answer.body).into_iter().map(|p| (p, false)).collect();
         pieces.push((&[], true));
         for (piece, end) in pieces {
             buffer.extend_from_slice(piece);
@@ -258,8 +298,17 @@ impl Gateway {
         let fields = side.response.clone();
         let pairs = borrowed(&fields);
         let report = side.state.get(REPORT).cloned();
-        let origin = Origin { details: "via_upstream", address: "127.0.0.1:9101", report: report.as_deref(), attempts: 0 };
-        exchange.handle(NOW, Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin }, &mut effects);
+        let origin = Origin {
+            details: "via_upstream",
+            address: "127.0.0.1:9101",
+            report: report.as_deref(),
+            attempts: 0,
+        };
+        exchange.handle(
+            NOW,
+            Input::ResponseHeaders { headers: Headers(&pairs), end: false, origin },
+            &mut effects,
+        );
         side.run(&mut effects);
         for (piece, end) in released {
             side.piece = None;
