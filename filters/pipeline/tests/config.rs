@@ -1,5 +1,6 @@
 //! The reader of the filters' configuration against serde, which the types were written for: at every place of a
 //! document in which every field is given, every other value in its stead.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests stand outside of test functions")]
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

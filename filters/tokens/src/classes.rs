@@ -28,7 +28,10 @@ static BYTES: [u8; 256] = {
     if let [ascii, ..] = rest {
         rest = &[];
         while byte < 128 {
-            #[allow(clippy::indexing_slicing, reason = "both indexes are below 128 here; evaluated by the compiler")]
+            #[allow(
+                clippy::indexing_slicing,
+                reason = "both indexes are below 128 here; evaluated by the compiler"
+            )]
             {
                 table[byte] = ascii[byte];
             }
