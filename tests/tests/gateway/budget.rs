@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use weir_tests::harness::{Answer, Client};
 use weir_tests::sim::{At, Behaviour, Fault, Order, Rule};
 
-use crate::setup::{BEDROCK_FIRST, Gateway, VLLM_FIRST, chat, said};
+use crate::chat::{chat, said};
+use crate::policy::{BEDROCK_FIRST, VLLM_FIRST};
+use crate::setup::Gateway;
 
 const CLIENTS: usize = 64;
 /// Nobody waits longer for the budget to be gone.
@@ -80,7 +82,9 @@ async fn client(client: Client, number: usize, trouble: Trouble, met: Arc<Met>) 
             200 => {
                 let said = said(&answer, stream);
                 match said {
-                    Ok(said) if said.done && said.finish.is_some() => met.answered.fetch_add(1, Ordering::Relaxed),
+                    Ok(said) if said.done && said.finish.is_some() => {
+                        met.answered.fetch_add(1, Ordering::Relaxed)
+                    }
                     _ if trouble == Trouble::Planted => met.broken.fetch_add(1, Ordering::Relaxed),
                     bad => return Err(format!("{bad:?}")),
                 };
@@ -102,7 +106,11 @@ async fn client(client: Client, number: usize, trouble: Trouble, met: Arc<Met>) 
 }
 
 /// Sixty-four of them at once. `meanwhile` is done beside.
-async fn burst<T>(gateway: &mut Gateway, trouble: Trouble, meanwhile: impl AsyncFnOnce(&mut Gateway, &Met) -> T) -> (Arc<Met>, T) {
+async fn burst<T>(
+    gateway: &mut Gateway,
+    trouble: Trouble,
+    meanwhile: impl AsyncFnOnce(&mut Gateway, &Met) -> T,
+) -> (Arc<Met>, T) {
     let met = Arc::new(Met::default());
     let mut running = JoinSet::new();
     for number in 0..CLIENTS {
@@ -117,7 +125,12 @@ async fn burst<T>(gateway: &mut Gateway, trouble: Trouble, meanwhile: impl Async
         assert_eq!(refusal.status, 429, "{error}");
         assert_eq!(error["type"], "insufficient_quota", "{error}");
         assert_eq!(error["code"], "budget_exhausted", "{error}");
-        assert!(error["message"].as_str().is_some_and(|text| text.contains("small") && text.contains("resets in")), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("small") && text.contains("resets in")),
+            "{error}"
+        );
         assert_eq!(refusal.header("x-weir-budget"), Some("small"));
         let wait: u64 = refusal.header("retry-after").and_then(|wait| wait.parse().ok()).expect("how long");
         assert!(wait > 60, "{wait} s");
@@ -153,7 +166,9 @@ fn settled(said: &Value) -> u64 {
 
 /// The ledger's word on the small budget, once nothing runs any more.
 async fn spent(gateway: &Gateway) -> Value {
-    let said = gateway.wait_for("/api/spend", "everything is settled", |said| small(said).is_some_and(|c| c["held"] == 0)).await;
+    let said = gateway
+        .wait_for("/api/spend", "everything is settled", |said| small(said).is_some_and(|c| c["held"] == 0))
+        .await;
     small(&said).expect("it was there")
 }
 
@@ -180,7 +195,10 @@ async fn sixty_four_clients_spend_a_budget_in_money_to_its_end_and_never_over() 
     assert!(billed * 100 >= LIMIT * 95, "{billed} of {LIMIT}: badly used");
     // Each request is rounded up to a nano-USD of its own.
     let settled = spent["settled"].as_u64().unwrap_or_default();
-    assert!(settled >= billed && settled <= billed + met.answered.load(Ordering::Relaxed), "{spent}, billed {billed}");
+    assert!(
+        settled >= billed && settled <= billed + met.answered.load(Ordering::Relaxed),
+        "{spent}, billed {billed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +214,9 @@ async fn a_killed_ledger_forgets_nothing_that_was_settled() {
             gateway.kill_control();
             tokio::time::sleep(Duration::from_millis(300 * kill)).await;
             gateway.start_control();
-            let after = gateway.wait_for("/api/spend", "the ledger is back", |said| said["counters"].is_array()).await;
+            let after = gateway
+                .wait_for("/api/spend", "the ledger is back", |said| said["counters"].is_array())
+                .await;
             let after = settled(&after);
             println!("kill {kill}: {before} settled before, {after} after");
             assert!(before > 0 && after >= before, "{before} before the kill, {after} after");
@@ -214,7 +234,11 @@ async fn a_killed_ledger_forgets_nothing_that_was_settled() {
 async fn failing_providers_and_leaving_clients_do_not_overspend() {
     const LIMIT: u64 = 50_000;
     let mut gateway = start("budget-trouble", json!({"tokens": LIMIT})).await;
-    let rule = |contains: &str, fault: Fault| Rule { contains: contains.into(), times: None, behaviour: Behaviour::fault(fault) };
+    let rule = |contains: &str, fault: Fault| Rule {
+        contains: contains.into(),
+        times: None,
+        behaviour: Behaviour::fault(fault),
+    };
     let error = || Fault::ErrorMidStream { at: At::Events(4), error_type: None, message: None };
     let rules = vec![
         rule("question 3 ", Fault::ResetBeforeHeaders),
@@ -226,7 +250,9 @@ async fn failing_providers_and_leaving_clients_do_not_overspend() {
     ];
     gateway.vllm().order(Order { rules: rules.clone(), ..Order::default() });
     // Bedrock fails for others, or nobody would be left to answer.
-    let rules = rules.into_iter().map(|rule| Rule { contains: rule.contains.replace("question ", "question 1"), ..rule });
+    let rules = rules
+        .into_iter()
+        .map(|rule| Rule { contains: rule.contains.replace("question ", "question 1"), ..rule });
     gateway.bedrock.order(Order { rules: rules.collect(), ..Order::default() });
     let (met, ()) = burst(&mut gateway, Trouble::Planted, async |_, _| ()).await;
     let (billed, spent) = (tokens(&gateway), spent(&gateway).await);

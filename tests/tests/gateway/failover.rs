@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use weir_tests::harness::Client;
 use weir_tests::sim::{At, Behaviour, Fault, Order, Record, Rule};
 
-use crate::setup::{BEDROCK_FIRST, Gateway, KEY, VLLM_FIRST, VLLM_KEY, chat, said};
+use crate::chat::{chat, said};
+use crate::policy::{BEDROCK_FIRST, KEY, VLLM_FIRST, VLLM_KEY};
+use crate::setup::Gateway;
 
 /// How the first provider fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,16 @@ const KINDS: [(Kind, Where); 14] = [
 const FIRST_BYTE: &str = "4s";
 
 /// What each provider may see, and nothing else.
-const BOTH: [&str; 8] =
-    ["host", "content-type", "content-length", "accept", "user-agent", "traceparent", "tracestate", "x-request-id"];
+const BOTH: [&str; 8] = [
+    "host",
+    "content-type",
+    "content-length",
+    "accept",
+    "user-agent",
+    "traceparent",
+    "tracestate",
+    "x-request-id",
+];
 const VLLM_ALSO: [&str; 1] = ["authorization"];
 const BEDROCK_ALSO: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-sha256"];
 
@@ -138,7 +148,8 @@ async fn run(gateway: &Gateway, case: &Case) -> Result<Duration, String> {
     };
     let begun = Instant::now();
     // A connection for each: what one row does to it is no other row's business.
-    let request = spoofed(&gateway.client(), &chat(model, &format!("{} Say something.", case.mark), case.stream));
+    let request =
+        spoofed(&gateway.client(), &chat(model, &format!("{} Say something.", case.mark), case.stream));
     let answer = Client::try_answer(request).await.map_err(|error| format!("{error:?}"))?;
     let took = begun.elapsed();
     let said = said(&answer, case.stream)?;
@@ -151,17 +162,23 @@ async fn run(gateway: &Gateway, case: &Case) -> Result<Duration, String> {
         return Err(format!("answered by {target}"));
     }
     let seen = |records: Vec<Record>| -> Vec<Record> {
-        records.into_iter().filter(|r| r.body.as_ref().is_some_and(|body| body.contains(&case.mark))).collect()
+        records
+            .into_iter()
+            .filter(|r| r.body.as_ref().is_some_and(|body| body.contains(&case.mark)))
+            .collect()
     };
     let by_vllm = seen(gateway.vllm().book().records());
     let by_bedrock = seen(gateway.bedrock.book().records());
-    let (first, second) = if case.first == VLLM_FIRST { (&by_vllm, &by_bedrock) } else { (&by_bedrock, &by_vllm) };
+    let (first, second) =
+        if case.first == VLLM_FIRST { (&by_vllm, &by_bedrock) } else { (&by_bedrock, &by_vllm) };
     let asked_first = usize::from(case.kind != Kind::Refused);
     if (first.len(), second.len()) != (asked_first, 1) {
         return Err(format!("asked {} times, then {} times", first.len(), second.len()));
     }
     by_vllm.iter().try_for_each(|record| only_allowed(record, &VLLM_ALSO, "Bearer vllm-only-credential"))?;
-    by_bedrock.iter().try_for_each(|record| only_allowed(record, &BEDROCK_ALSO, "AWS4-HMAC-SHA256 Credential=AKID"))?;
+    by_bedrock
+        .iter()
+        .try_for_each(|record| only_allowed(record, &BEDROCK_ALSO, "AWS4-HMAC-SHA256 Credential=AKID"))?;
     Ok(took)
 }
 
@@ -220,12 +237,19 @@ async fn matrix(version: &str) {
     while let Some(done) = running.join_next().await {
         let (case, result) = done.expect("a row does not panic");
         match result {
-            Ok(took) if !matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence) => longest = longest.max(took),
+            Ok(took) if !matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence) => {
+                longest = longest.max(took)
+            }
             Ok(_) => {}
-            Err(why) => failures.push(format!("{:?}, {}, stream {}: {why}", case.kind, case.first, case.stream)),
+            Err(why) => {
+                failures.push(format!("{:?}, {}, stream {}: {why}", case.kind, case.first, case.stream))
+            }
         }
     }
-    println!("Envoy {version}: {} of {count} rows answered by the other provider, stalls aside in {longest:?} at most", count - failures.len());
+    println!(
+        "Envoy {version}: {} of {count} rows answered by the other provider, stalls aside in {longest:?} at most",
+        count - failures.len()
+    );
     assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), gateway.envoy.log());
 }
 

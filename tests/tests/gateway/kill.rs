@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use weir_tests::harness::{Answer, Client};
 use weir_tests::sim::{Behaviour, book::Totals};
 
-use crate::setup::{Gateway, VLLM_FIRST, chat, said};
+use crate::chat::{chat, said};
+use crate::policy::VLLM_FIRST;
+use crate::setup::Gateway;
 
 const CLIENTS: usize = 50;
 /// How long after the death a byte that vLLM sent before it may still reach its client.
@@ -37,7 +39,9 @@ async fn ask(client: &Client, text: &str, stream: bool) -> Seen {
         match response.chunk().await {
             Ok(Some(piece)) => body.extend_from_slice(&piece),
             Ok(None) => break Ok(Answer { status, headers, body }),
-            Err(error) => break Err((body.len(), format!("{status}, {headers:?}, {} bytes: {error:?}", body.len()))),
+            Err(error) => {
+                break Err((body.len(), format!("{status}, {headers:?}, {} bytes: {error:?}", body.len())));
+            }
         }
     };
     Seen { stream, sent, head, result }
@@ -95,10 +99,12 @@ async fn a_killed_provider_costs_only_the_streams_that_had_begun() {
     let mut failures = Vec::new();
     for seen in &all {
         let good = match &seen.result {
-            Ok(answer) => said(answer, seen.stream).and_then(|said| match said.done && said.finish.is_some() {
-                true => Ok(answer.header("x-weir-target").unwrap_or_default().to_owned()),
-                false => Err(format!("cut: {said:?}")),
-            }),
+            Ok(answer) => {
+                said(answer, seen.stream).and_then(|said| match said.done && said.finish.is_some() {
+                    true => Ok(answer.header("x-weir-target").unwrap_or_default().to_owned()),
+                    false => Err(format!("cut: {said:?}")),
+                })
+            }
             Err((_, why)) => Err(why.clone()),
         };
         let bytes = seen.result.as_ref().map_or_else(|(bytes, _)| *bytes, |answer| answer.body.len());
@@ -124,6 +130,13 @@ async fn a_killed_provider_costs_only_the_streams_that_had_begun() {
         all.len(),
         by_vllm.answered
     );
-    assert!(failures.is_empty(), "{} of {}: {}\n{}", failures.len(), all.len(), failures.join("\n"), gateway.envoy.log());
+    assert!(
+        failures.is_empty(),
+        "{} of {}: {}\n{}",
+        failures.len(),
+        all.len(),
+        failures.join("\n"),
+        gateway.envoy.log()
+    );
     assert!(in_the_air >= 5 && begun >= 5 && after >= 50, "the kill came at no telling moment");
 }

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use weir_tests::harness::{Answer, Client, paths};
 use weir_tests::sim::Behaviour;
 
+use crate::chat::chat;
 use crate::load::Load;
-use crate::setup::{BEDROCK_FIRST, Gateway, KEY, OTHER_KEY, VLLM_FIRST, chat};
+use crate::policy::{BEDROCK_FIRST, KEY, OTHER_KEY, VLLM_FIRST};
+use crate::setup::Gateway;
 
 const CHANGES: usize = 200;
 
@@ -27,7 +29,8 @@ fn version(base: &Value, number: usize) -> Value {
     let mut policy = base.clone();
     let name = if odd { "bedrock-first" } else { VLLM_FIRST };
     let models = policy["models"].as_array_mut().expect("a list");
-    let mut target = models.iter().find(|model| model["name"] == name).expect("it is there")["targets"][0].clone();
+    let mut target =
+        models.iter().find(|model| model["name"] == name).expect("it is there")["targets"][0].clone();
     target["priority"] = json!(0);
     models.push(json!({"name": "coin", "targets": [target]}));
     policy["tenants"][0]["models"] = json!([VLLM_FIRST, "coin"]);
@@ -65,7 +68,10 @@ async fn two_hundred_changes_under_load_are_seen_at_once_and_fail_no_request() {
     gateway.vllm().always(slow());
     gateway.bedrock.always(slow());
     let client = || gateway.client();
-    let coins = [Load::start(client, 2, "coin", false, of_one_version), Load::start(client, 2, "coin", true, of_one_version)];
+    let coins = [
+        Load::start(client, 2, "coin", false, of_one_version),
+        Load::start(client, 2, "coin", true, of_one_version),
+    ];
     let steady = Load::start(client, 3, VLLM_FIRST, true, any);
     // Several connections: each belongs to one of the workers, and all must have changed.
     let probes: Vec<Client> = (0..6).map(|_| Client::new(gateway.ports.gateway, OTHER_KEY)).collect();
@@ -111,8 +117,11 @@ async fn two_hundred_changes_under_load_are_seen_at_once_and_fail_no_request() {
         (gateway.vllm().book().records(), "/max_tokens", 40),
         (gateway.bedrock.book().records(), "/inferenceConfig/maxTokens", 50),
     ] {
-        let of_coin = records.iter().filter(|record| record.body.as_ref().is_some_and(|body| body.contains("asks coin")));
-        let ceilings: Vec<Value> = of_coin.filter_map(|record| record.json().pointer(field).cloned()).collect();
+        let of_coin = records
+            .iter()
+            .filter(|record| record.body.as_ref().is_some_and(|body| body.contains("asks coin")));
+        let ceilings: Vec<Value> =
+            of_coin.filter_map(|record| record.json().pointer(field).cloned()).collect();
         assert!(ceilings.len() > 50, "{field}: {}", ceilings.len());
         assert!(ceilings.iter().all(|found| *found == json!(ceiling)), "{field}: {ceilings:?}");
     }
@@ -192,7 +201,9 @@ async fn without_its_control_plane_a_gateway_goes_on_and_budgets_follow_their_le
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let denied_at = denied_at.expect("a hard budget is not for ever without its ledger");
-    println!("ledger gone: {served} requests from the lease, the last after {last_served:?}, 503 from {denied_at:?} on; allow_local {local}");
+    println!(
+        "ledger gone: {served} requests from the lease, the last after {last_served:?}, 503 from {denied_at:?} on; allow_local {local}"
+    );
     assert!(served >= 4, "the lease was not used");
     assert!(last_served <= Duration::from_millis(6_000), "served from a lease after {last_served:?}");
     assert!(local_late >= 3);
@@ -232,7 +243,9 @@ async fn without_its_control_plane_a_gateway_goes_on_and_budgets_follow_their_le
     };
     let budget_back = budget_back.unwrap_or_default();
     let (count, _) = free.end().await;
-    println!("started again: budget back after {budget_back:?}, change in force after {policy_back:?}; {count} streams beside");
+    println!(
+        "started again: budget back after {budget_back:?}, change in force after {policy_back:?}; {count} streams beside"
+    );
     assert!(budget_back.max(policy_back) < Duration::from_secs(5));
     settles_exactly(&gateway).await;
 }
@@ -276,9 +289,8 @@ async fn a_new_module_under_load_loses_no_request_and_no_spend() {
         let before = gateway.api("/api/status").await["policy"]["module"].clone();
         let begun = Instant::now();
         std::fs::rename(part, gateway.module()).expect("target/ is writable");
-        let wanted = |status: &Value| {
-            status["policy"]["module"] != before && status["gateways"][0]["current"] == true
-        };
+        let wanted =
+            |status: &Value| status["policy"]["module"] != before && status["gateways"][0]["current"] == true;
         let status = gateway.wait("the new module is in force", wanted).await;
         println!("module {round}: in force after {:?}", begun.elapsed());
         let hash = status["policy"]["module"].as_str().unwrap_or_default().to_owned();
@@ -288,7 +300,9 @@ async fn a_new_module_under_load_loses_no_request_and_no_spend() {
     }
     let (plain, plain_longest) = plain.end().await;
     let (streams, stream_longest) = streams.end().await;
-    println!("2 modules beside {plain} requests (longest {plain_longest:?}) and {streams} streams ({stream_longest:?})");
+    println!(
+        "2 modules beside {plain} requests (longest {plain_longest:?}) and {streams} streams ({stream_longest:?})"
+    );
     settles_exactly(&gateway).await;
     assert_eq!(gateway.envoy.stat("update_rejected").await, 0);
 }

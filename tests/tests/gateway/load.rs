@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use weir_tests::harness::{Answer, Client};
 
-use crate::setup::{chat, said};
+use crate::chat::{chat, said};
 
 /// What a good answer must be besides; the text is what was asked.
 type Check = fn(&Answer, &str) -> Result<(), String>;
@@ -21,7 +21,13 @@ pub struct Load {
 
 impl Load {
     /// This many clients, each on its own connection.
-    pub fn start(client: impl Fn() -> Client, clients: usize, model: &'static str, stream: bool, check: Check) -> Self {
+    pub fn start(
+        client: impl Fn() -> Client,
+        clients: usize,
+        model: &'static str,
+        stream: bool,
+        check: Check,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU64::new(0));
         let clients = (0..clients)
@@ -34,7 +40,9 @@ impl Load {
                         round += 1;
                         let text = format!("Client {number} asks {model} question {round}, stream {stream}.");
                         let begun = Instant::now();
-                        if let Err(why) = ask(&client, &chat(model, &text, stream), stream, &text, check).await {
+                        if let Err(why) =
+                            ask(&client, &chat(model, &text, stream), stream, &text, check).await
+                        {
                             failures.push(format!("{text} {why}"));
                         }
                         longest = longest.max(begun.elapsed());
@@ -72,7 +80,12 @@ impl Load {
             failures.extend(more);
         }
         let count = self.count.load(Ordering::Relaxed);
-        assert!(failures.is_empty(), "{} of {count} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+        assert!(
+            failures.is_empty(),
+            "{} of {count} failed: {:#?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
         (count, longest)
     }
 }

@@ -8,7 +8,9 @@ use tokio::task::JoinSet;
 use weir_tests::harness::{Answer, Client};
 use weir_tests::sim::{Behaviour, Chunking, Record, ReplyKind};
 
-use crate::setup::{BEDROCK_FIRST, Gateway, OTHER_KEY, VLLM_FIRST, chat};
+use crate::chat::chat;
+use crate::policy::{BEDROCK_FIRST, OTHER_KEY, VLLM_FIRST};
+use crate::setup::Gateway;
 
 /// Values of which no four bytes stand in a request by nature.
 const EMAIL: &str = "zqxvkw.jyt+qq@wqzrfjx.net";
@@ -107,7 +109,8 @@ fn heard(answer: &Answer, stream: bool) -> (String, Vec<String>) {
     let events = answer.text();
     assert!(events.trim_end().ends_with("data: [DONE]"), "{events}");
     for data in events.lines().filter_map(|line| line.strip_prefix("data: {")) {
-        let chunk: Value = serde_json::from_str(&format!("{{{data}")).unwrap_or_else(|e| panic!("{e}: {data}"));
+        let chunk: Value =
+            serde_json::from_str(&format!("{{{data}")).unwrap_or_else(|e| panic!("{e}: {data}"));
         assert!(chunk.get("error").is_none(), "{chunk}");
         take(&chunk["choices"][0]["delta"]);
     }
@@ -121,7 +124,11 @@ async fn an_echo_comes_back_exactly_and_the_provider_saw_nothing_of_it() {
     for model in [VLLM_FIRST, BEDROCK_FIRST] {
         for stream in [false, true] {
             for chunking in chunkings() {
-                let echo = Behaviour { reply: Some(ReplyKind::Echo), chunking: Some(chunking.clone()), ..Behaviour::default() };
+                let echo = Behaviour {
+                    reply: Some(ReplyKind::Echo),
+                    chunking: Some(chunking.clone()),
+                    ..Behaviour::default()
+                };
                 let server = if model == VLLM_FIRST { gateway.vllm() } else { &gateway.bedrock };
                 server.always(echo);
                 let answer = gateway.client().chat(chat(model, &text(), stream).to_string()).await;
@@ -145,7 +152,11 @@ async fn values_come_back_inside_of_tool_arguments_as_json() {
     for model in [VLLM_FIRST, BEDROCK_FIRST] {
         for stream in [false, true] {
             for chunking in [Chunking::Event, Chunking::Fixed(1), Chunking::Hostile] {
-                let echo = Behaviour { reply: Some(ReplyKind::Echo), chunking: Some(chunking), ..Behaviour::default() };
+                let echo = Behaviour {
+                    reply: Some(ReplyKind::Echo),
+                    chunking: Some(chunking),
+                    ..Behaviour::default()
+                };
                 let server = if model == VLLM_FIRST { gateway.vllm() } else { &gateway.bedrock };
                 server.always(echo);
                 let mut body = chat(model, &text(), stream);
@@ -155,7 +166,8 @@ async fn values_come_back_inside_of_tool_arguments_as_json() {
                 let (_, arguments) = heard(&answer, stream);
                 assert!(!arguments.is_empty(), "{}", answer.text());
                 for arguments in arguments {
-                    let read: Value = serde_json::from_str(&arguments).unwrap_or_else(|e| panic!("{e}: {arguments}"));
+                    let read: Value =
+                        serde_json::from_str(&arguments).unwrap_or_else(|e| panic!("{e}: {arguments}"));
                     assert_eq!(read["text"], text(), "{model}, stream {stream}");
                 }
                 clean(&last(&gateway, model));
@@ -170,7 +182,9 @@ fn places(model: &str) -> Vec<(&'static str, String)> {
         // Every character as an escape of its own.
         text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
     };
-    let message = |content: &str| format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":{content}}}]}}"#);
+    let message = |content: &str| {
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":{content}}}]}}"#)
+    };
     let all = ALL.map(str::to_owned).join("; ");
     let quoted = json!(all).to_string();
     let history = |arguments: &str, result: &str| {
@@ -182,12 +196,16 @@ fn places(model: &str) -> Vec<(&'static str, String)> {
         )
     };
     let inner = json!({"text": all, "deep": [{"mail": EMAIL}]}).to_string();
-    let odd_inner = format!(r#"{{"text":"{}","mail":"{}"}}"#, escaped(&all), OTHER_EMAIL.replace('@', "\\u0040"));
+    let odd_inner =
+        format!(r#"{{"text":"{}","mail":"{}"}}"#, escaped(&all), OTHER_EMAIL.replace('@', "\\u0040"));
     vec![
         ("string", message(&quoted)),
         ("escaped string", message(&format!("\"{}\"", escaped(&all)))),
         ("one escape", message(&format!("\"{}\"", EMAIL.replace('@', "\\u0040")))),
-        ("content part", message(&format!(r#"[{{"type":"text","text":"Look:"}},{{"type":"text","text":{quoted}}}]"#))),
+        (
+            "content part",
+            message(&format!(r#"[{{"type":"text","text":"Look:"}},{{"type":"text","text":{quoted}}}]"#)),
+        ),
         (
             "system",
             format!(
@@ -215,7 +233,10 @@ fn places(model: &str) -> Vec<(&'static str, String)> {
                 "type":"string","description":{quoted},"enum":[{quoted}]}}}}}}}}}}]}}"#
             ),
         ),
-        ("unknown field", message("\"Hi.\"").replacen('{', &format!(r#"{{"notes":{{"mine":[{quoted}]}},"#), 1)),
+        (
+            "unknown field",
+            message("\"Hi.\"").replacen('{', &format!(r#"{{"notes":{{"mine":[{quoted}]}},"#), 1),
+        ),
         ("user", message("\"Hi.\"").replacen('{', &format!(r#"{{"user":{},"#, json!(EMAIL)), 1)),
     ]
 }
@@ -227,8 +248,11 @@ async fn no_place_and_no_spelling_lets_a_value_through() {
         let mut failures = Vec::new();
         for model in [VLLM_FIRST, BEDROCK_FIRST] {
             for (place, body) in places(model) {
-                let sent: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{place}: {e}: {body}"));
-                let seen = |gateway: &Gateway| gateway.vllm().book().totals().requests + gateway.bedrock.book().totals().requests;
+                let sent: Value =
+                    serde_json::from_str(&body).unwrap_or_else(|e| panic!("{place}: {e}: {body}"));
+                let seen = |gateway: &Gateway| {
+                    gateway.vllm().book().totals().requests + gateway.bedrock.book().totals().requests
+                };
                 let before = seen(&gateway);
                 let answer = gateway.client().chat(body).await;
                 if answer.status != 200 {
@@ -257,7 +281,10 @@ async fn what_blocks_is_refused_by_type_and_nothing_is_sent() {
             assert_eq!(answer.status, 403, "{place}: {}", answer.text());
             assert_eq!(answer.json()["error"]["code"], "content_blocked", "{place}: {}", answer.text());
             for value in ALL {
-                let told = value.as_bytes().windows(4).any(|piece| answer.body.windows(4).any(|window| window == piece));
+                let told = value
+                    .as_bytes()
+                    .windows(4)
+                    .any(|piece| answer.body.windows(4).any(|window| window == piece));
                 assert!(!told, "{place}: the refusal quotes {value}: {}", answer.text());
             }
         }
@@ -269,7 +296,9 @@ async fn what_blocks_is_refused_by_type_and_nothing_is_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_provider_says_is_masked_however_it_is_cut() {
     let gateway = start("redaction-answers", "tokenize").await;
-    let said = format!("You can reach Ana at {EMAIL}; her card is {CARD}, and {OTHER_EMAIL} too. SSN: {SSN}. Bye 👋");
+    let said = format!(
+        "You can reach Ana at {EMAIL}; her card is {CARD}, and {OTHER_EMAIL} too. SSN: {SSN}. Bye 👋"
+    );
     let mut running = JoinSet::new();
     for model in [VLLM_FIRST, BEDROCK_FIRST] {
         for chunking in chunkings() {
