@@ -9,4 +9,5 @@ mod live;
 mod load;
 mod policy;
 mod redaction;
+mod sdk;
 mod setup;
