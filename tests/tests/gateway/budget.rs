@@ -59,8 +59,8 @@ async fn client(client: Client, number: usize, trouble: Trouble, met: Arc<Met>) 
         if begun.elapsed() > PATIENCE {
             return Err(format!("client {number} is still waiting: {met:?}"));
         }
-        let stream = (number + round) % 2 == 0;
-        let model = if (number + round / 2) % 3 == 0 { BEDROCK_FIRST } else { VLLM_FIRST };
+        let stream = (number + round).is_multiple_of(2);
+        let model = if (number + round / 2).is_multiple_of(3) { BEDROCK_FIRST } else { VLLM_FIRST };
         let mut body = chat(model, &format!("Client {number} asks question {round} of many."), stream);
         body["max_tokens"] = json!(64);
         let request = client.post("/v1/chat/completions", body.to_string());

@@ -27,6 +27,12 @@ enum Kind {
     StallBeforeHeaders,
     /// 200 and headers, then nothing.
     Silence,
+    /// Bytes that are no HTTP.
+    GarbageHead,
+    /// 200 and headers, then bytes that are nothing.
+    GarbageBody,
+    /// 200 and headers, then a proper end.
+    Empty,
     /// 200, and the first event of the stream is an error of this kind.
     FirstFrame(&'static str),
 }
@@ -41,7 +47,7 @@ enum Where {
     StreamsOf(&'static str),
 }
 
-const KINDS: [(Kind, Where); 14] = [
+const KINDS: [(Kind, Where); 17] = [
     (Kind::Refused, Where::Everywhere),
     (Kind::ResetBeforeHeaders, Where::Everywhere),
     (Kind::CloseBeforeHeaders, Where::Everywhere),
@@ -51,6 +57,9 @@ const KINDS: [(Kind, Where); 14] = [
     (Kind::Status(503), Where::Everywhere),
     (Kind::StallBeforeHeaders, Where::Streams),
     (Kind::Silence, Where::Streams),
+    (Kind::GarbageHead, Where::Everywhere),
+    (Kind::GarbageBody, Where::Streams),
+    (Kind::Empty, Where::Streams),
     (Kind::FirstFrame("InternalServerError"), Where::StreamsOf(VLLM_FIRST)),
     (Kind::FirstFrame("internalServerException"), Where::StreamsOf(BEDROCK_FIRST)),
     (Kind::FirstFrame("throttlingException"), Where::StreamsOf(BEDROCK_FIRST)),
@@ -112,6 +121,9 @@ fn behaviour(kind: Kind) -> Option<Behaviour> {
         Kind::Status(code) => return Some(Behaviour::status(code)),
         Kind::StallBeforeHeaders => Fault::StallBeforeHeaders { ms: None },
         Kind::Silence => Fault::SilenceAfterHeaders { ms: None },
+        Kind::GarbageHead => Fault::GarbageHead { bytes: 200 },
+        Kind::GarbageBody => Fault::GarbageBody { bytes: 200 },
+        Kind::Empty => Fault::CutMidStream { at: At::Bytes(0) },
         Kind::FirstFrame(name) => Fault::ErrorFirstFrame { error_type: Some(name.into()), message: None },
     }))
 }
@@ -190,7 +202,7 @@ fn only_allowed(record: &Record, also: &[&str], credential: &str) -> Result<(), 
         }
         let own = name == "authorization" && value.starts_with(credential);
         let foreign = [KEY, VLLM_KEY, "secret", "AKID"].iter().any(|what| value.contains(what));
-        if (name == "authorization" && !own) || (foreign && !own) {
+        if (foreign || name == "authorization") && !own {
             return Err(format!("a provider saw {name}: {value}"));
         }
     }
