@@ -18,6 +18,9 @@ pub const TRIED: &str = "tried";
 /// Filter state keys of the cluster slots that the route matches, first try first.
 pub const SLOTS: [&str; 3] = ["s1", "s2", "s3"];
 
+/// While a module is replaced, one build's Exchange meets another's Attempt for a moment, and a plan that cannot
+/// be read is a refused request. So fields are only ever appended: an earlier build passes over what it does not
+/// know, and a later one has to do without it (`unwrap_or_default`). A change of this number refuses requests.
 const VERSION: u8 = 1;
 
 /// Where one try goes.
@@ -198,6 +201,8 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(Plan::decode(&bytes[..cut]), None);
         }
+        // As a later build may write it.
+        assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan));
         let report =
             Report { attempt: 2, progress: Progress::Unreached, lost: 1, status: 503, ..Report::default() };
         assert_eq!(Report::decode(&report.encode()), Some(report));
