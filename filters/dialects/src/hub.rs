@@ -23,15 +23,15 @@ pub struct Chat {
     /// Most tokens to generate, reasoning included.
     pub max_output: Option<u64>,
     /// Sampling temperature on OpenAI's scale, 0 to 2.
-    pub temperature: Option<f64>,
+    pub temperature: Option<Number>,
     /// Nucleus sampling, 0 to 1.
-    pub top_p: Option<f64>,
+    pub top_p: Option<Number>,
     /// Sampling among the k likeliest.
     pub top_k: Option<u64>,
     /// −2 to 2.
-    pub frequency_penalty: Option<f64>,
+    pub frequency_penalty: Option<Number>,
     /// −2 to 2.
-    pub presence_penalty: Option<f64>,
+    pub presence_penalty: Option<Number>,
     /// Asked determinism.
     pub seed: Option<i64>,
     /// Texts that end the answer.
@@ -56,6 +56,15 @@ pub struct Chat {
     pub stream: bool,
     /// Whether the client wants the usage in the stream.
     pub include_usage: bool,
+}
+
+/// A setting that is a number, with the digits that the client wrote: they pass through as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number {
+    /// The nearest double, finite.
+    pub value: f64,
+    /// JSON.
+    pub text: String,
 }
 
 /// Who speaks.

@@ -74,8 +74,8 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
     labels(chat, &mut blocks);
     for (path, there) in [
         ("seed", chat.seed.is_some()),
-        ("frequency_penalty", chat.frequency_penalty.is_some_and(|it| it != 0.0)),
-        ("presence_penalty", chat.presence_penalty.is_some_and(|it| it != 0.0)),
+        ("frequency_penalty", chat.frequency_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
+        ("presence_penalty", chat.presence_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
     ] {
         if there {
             blocks.lose(path, "a setting that Converse does not have");
@@ -91,17 +91,17 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
 }
 
 fn inference(chat: &Chat, blocks: &mut Blocks) -> Result<(), Invalid> {
-    let mut temperature = chat.temperature;
-    if let Some(asked) = temperature {
-        if asked < 0.0 {
+    let mut temperature = chat.temperature.as_ref().map(|asked| asked.text.as_str());
+    if let Some(asked) = &chat.temperature {
+        if asked.value < 0.0 {
             return Err(Invalid::value("temperature", "'temperature' must not be negative"));
         }
-        if asked > 1.0 {
+        if asked.value > 1.0 {
             blocks.lose("temperature", "Bedrock's scale ends at 1: lowered to 1");
-            temperature = Some(1.0);
+            temperature = Some("1.0");
         }
     }
-    if chat.top_p.is_some_and(|asked| !(0.0..=1.0).contains(&asked)) {
+    if chat.top_p.as_ref().is_some_and(|asked| !(0.0..=1.0).contains(&asked.value)) {
         return Err(Invalid::value("top_p", "'top_p' must be between 0 and 1"));
     }
     if chat.max_output == Some(0) {
@@ -121,9 +121,11 @@ fn inference(chat: &Chat, blocks: &mut Blocks) -> Result<(), Invalid> {
         // The service's integers are 32 bits.
         out.key("maxTokens").u64(most.min(i32::MAX as u64));
     }
-    for (key, number) in [("temperature", temperature), ("topP", chat.top_p)] {
+    for (key, number) in
+        [("temperature", temperature), ("topP", chat.top_p.as_ref().map(|asked| asked.text.as_str()))]
+    {
         if let Some(number) = number {
-            out.key(key).f64(number);
+            out.key(key).raw(number.as_bytes());
         }
     }
     if !stops.is_empty() {

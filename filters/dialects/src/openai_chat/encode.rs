@@ -82,13 +82,13 @@ impl Encoder {
             out.key("max_completion_tokens").u64(most);
         }
         for (key, number) in [
-            ("temperature", chat.temperature),
-            ("top_p", chat.top_p),
-            ("frequency_penalty", chat.frequency_penalty),
-            ("presence_penalty", chat.presence_penalty),
+            ("temperature", &chat.temperature),
+            ("top_p", &chat.top_p),
+            ("frequency_penalty", &chat.frequency_penalty),
+            ("presence_penalty", &chat.presence_penalty),
         ] {
             if let Some(number) = number {
-                out.key(key).f64(number);
+                out.key(key).raw(number.text.as_bytes());
             }
         }
         if let Some(seed) = chat.seed {

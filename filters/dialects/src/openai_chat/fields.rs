@@ -2,7 +2,7 @@
 
 use weir_wire::json::{Kind, Value};
 
-use crate::hub::Invalid;
+use crate::hub::{Invalid, Number};
 
 /// A truth value, false where null.
 pub(crate) fn bool(value: Value<'_, '_>, param: &str) -> Result<bool, Invalid> {
@@ -23,9 +23,9 @@ pub(crate) fn count(value: Value<'_, '_>, param: &str) -> Result<Option<u64>, In
 }
 
 /// A number.
-pub(crate) fn number(value: Value<'_, '_>, param: &str) -> Result<Option<f64>, Invalid> {
+pub(crate) fn number(value: Value<'_, '_>, param: &str) -> Result<Option<Number>, Invalid> {
     match value.as_f64() {
-        Some(it) => Ok(Some(it)),
+        Some(it) => Ok(Some(Number { value: it, text: raw(value) })),
         None if value.is_null() => Ok(None),
         None => Err(Invalid::value(param, format!("'{param}' must be a number"))),
     }
