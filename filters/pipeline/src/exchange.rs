@@ -106,6 +106,7 @@ impl Exchange {
     }
 
     /// Records what each stage decides, for `weir explain`.
+    #[cfg(feature = "explain")]
     pub fn explained(mut self) -> Self {
         self.trace = Trace::on();
         self

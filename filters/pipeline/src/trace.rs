@@ -1,4 +1,5 @@
-//! What each stage decided, for `weir explain`. Off in the gateway: then nothing is formatted.
+//! What each stage decided, for `weir explain`. Not in the module: there the feature `explain` is off and no note is
+//! even compiled.
 
 /// The stages of a decision, in order. Nothing later opens what an earlier one closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +60,16 @@ pub struct Trace(Option<Vec<(Stage, String)>>);
 
 impl Trace {
     /// A trace that records.
+    #[cfg(feature = "explain")]
     pub fn on() -> Self {
         Self(Some(Vec::new()))
     }
 
     /// Records what a stage decided.
     pub fn note(&mut self, stage: Stage, text: impl FnOnce() -> String) {
-        if let Some(notes) = &mut self.0 {
+        if cfg!(feature = "explain")
+            && let Some(notes) = &mut self.0
+        {
             notes.push((stage, text()));
         }
     }
