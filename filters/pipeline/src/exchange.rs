@@ -10,6 +10,7 @@ use std::rc::Rc;
 use weir_dialects::openai_chat;
 use weir_lease::Need;
 use weir_pii as pii;
+use weir_sorted::contains;
 use weir_tokens::Vocabulary;
 use weir_wire::json::Writer;
 
@@ -905,7 +906,7 @@ fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, R
 /// Whether the host's reason for a stream's end is the client's going: a closed connection or a reset HTTP/2 stream.
 fn client_left(details: &str) -> bool {
     !details.starts_with("upstream")
-        && (details.is_empty() || details.contains("downstream") || details.contains("remote_reset"))
+        && (details.is_empty() || contains(details, "downstream") || contains(details, "remote_reset"))
 }
 
 /// Removes what a client must not say to this gateway or to a provider.

@@ -1,5 +1,7 @@
 //! Which API a request speaks, by its path. Nothing else of the request is looked at here.
 
+use weir_sorted::contains;
+
 /// An API that clients may speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -89,9 +91,9 @@ pub fn classify(method: &str, path: &str) -> Path {
         }
     }
     // A path that an upstream might normalise into one of ours is judged as one of theirs.
-    let odd = path.contains("//") || path.contains("/.") || path.contains('%') || path.contains('\\');
+    let odd = contains(path, "//") || contains(path, "/.") || path.contains('%') || path.contains('\\');
     let lower = path.to_ascii_lowercase();
-    if LLM_PREFIXES.iter().any(|p| lower.starts_with(p)) || (odd && lower.contains("v1")) {
+    if LLM_PREFIXES.iter().any(|p| lower.starts_with(p)) || (odd && contains(&lower, "v1")) {
         return Path::Unserved;
     }
     Path::Unknown

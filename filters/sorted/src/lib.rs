@@ -1,14 +1,17 @@
-//! A map and a sort in little code: what stands in for `BTreeMap` and `slice::sort` in the wasm module.
+//! A map, a sort and a search in little code: what stands in for `BTreeMap`, `slice::sort` and `str::contains` in the
+//! wasm module.
 //!
 //! The module's code is compiled when Envoy starts, and every pair of types of a `BTreeMap` costs 8 to 10 KB of it,
 //! every `sort` 4 to 8 KB. Here what does not depend on the types is compiled once, behind a `dyn` comparison, and
-//! what does is small. Both keep the bounds that matter under hostile input: logarithmic search, no quadratic
+//! what does is small. Map and sort keep the bounds that matter under hostile input: logarithmic search, no quadratic
 //! insertion in any order, n·log n comparisons. Below the leaves of `filters/`; not meant for anything else.
 
 mod map;
 #[cfg(feature = "serde")]
 mod serial;
 mod sort;
+mod text;
 
 pub use map::{Iter, Map};
 pub use sort::sort_by;
+pub use text::contains;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use weir_sorted::{Map, sort_by};
+use weir_sorted::{Map, contains, sort_by};
 
 /// What may happen to a map; keys are few so that they meet again.
 #[derive(Clone, Debug)]
@@ -66,6 +66,11 @@ proptest! {
         let copy: Map<u16, u8> = oracle.iter().map(|(key, value)| (*key, *value)).collect();
         prop_assert_eq!(&copy, &map);
         prop_assert_eq!(format!("{map:?}"), format!("{oracle:?}"));
+    }
+
+    #[test]
+    fn a_text_is_found_where_the_standard_library_finds_it(text in "[abü]{0,9}", part in "[abü]{0,4}") {
+        prop_assert_eq!(contains(&text, &part), text.contains(&part));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn too_long(message: &str) -> bool {
         "context window",
     ]
     .iter()
-    .any(|words| message.contains(words))
+    .any(|words| weir_sorted::contains(&message, words))
 }
 
 #[cfg(test)]

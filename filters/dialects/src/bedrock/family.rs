@@ -67,7 +67,7 @@ impl Family {
     pub(super) fn of(model_id: &str) -> Family {
         FAMILIES
             .iter()
-            .find(|(part, _)| model_id.contains(part))
+            .find(|(part, _)| weir_sorted::contains(model_id, part))
             .map_or(Family::Unknown, |(_, family)| *family)
     }
 
