@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use weir_model::Problem;
-use weir_xds::{Form, Input, Module, Provider, consistent, snapshot};
+use weir_xds::{Form, Input, List, Module, Provider, consistent, snapshot};
 
 use crate::Failure;
 use crate::convert::{self, Surroundings};
@@ -116,6 +116,7 @@ impl Control {
             loaded,
             around: options.around.clone(),
             lingering: Vec::new(),
+            lingering_lists: Vec::new(),
         };
         let next = watcher.loaded.clone();
         watcher.publish(next).await.map_err(Failure::new)?;
@@ -142,6 +143,8 @@ pub struct Watcher {
     around: Surroundings,
     /// Providers that the policy no longer has, and when it lost them.
     lingering: Vec<(Provider, Instant)>,
+    /// The same of lists.
+    lingering_lists: Vec<(List, Instant)>,
 }
 
 impl Watcher {
@@ -174,9 +177,11 @@ impl Watcher {
             }
             None => None,
         };
-        let before = self.lingering.len();
+        let before = self.lingering.len() + self.lingering_lists.len();
         self.lingering.retain(|(_, since)| since.elapsed() < LINGER);
-        if policy.is_none() && !module && self.lingering.len() == before {
+        self.lingering_lists.retain(|(_, since)| since.elapsed() < LINGER);
+        let after = self.lingering.len() + self.lingering_lists.len();
+        if policy.is_none() && !module && after == before {
             return;
         }
         let next = policy.unwrap_or_else(|| self.loaded.clone());
@@ -195,24 +200,34 @@ impl Watcher {
     /// Tells budgets to the ledger and everything to the gateways, in this order: a new budget is known before
     /// anyone asks for it.
     async fn publish(&mut self, next: Loaded) -> Result<(), String> {
-        let before = convert::input(&self.loaded.compiled, &self.module, &self.around, Form::Slots);
+        let before = convert::input(&self.loaded.compiled, &self.module, &self.around, Form::Lists);
         let input = |form| convert::input(&next.compiled, &self.module, &self.around, form);
-        let slots = input(Form::Slots);
+        let (slots, lists) = (input(Form::Slots), input(Form::Lists));
         let has = |name: &str| slots.providers.iter().any(|kept| kept.name == name);
         for provider in before.providers.into_iter().filter(|provider| !has(&provider.name)) {
             self.lingering.retain(|(old, _)| old.name != provider.name);
             self.lingering.push((provider, Instant::now()));
         }
         self.lingering.retain(|(old, _)| !has(&old.name));
+        let has_list = |list: &List| lists.lists.iter().any(|kept| kept.cluster == list.cluster);
+        for list in before.lists.into_iter().filter(|list| !has_list(list)) {
+            self.lingering_lists.retain(|(old, _)| old.cluster != list.cluster);
+            self.lingering_lists.push((list, Instant::now()));
+        }
+        self.lingering_lists.retain(|(old, _)| !has_list(old));
         let build = |mut input: Input| {
             input.providers.extend(self.lingering.iter().map(|(provider, _)| provider.clone()));
+            if input.form == Form::Lists {
+                input.lists.extend(self.lingering_lists.iter().map(|(list, _)| list.clone()));
+            }
             let snapshot = snapshot(&input);
             match consistent(&snapshot).first() {
                 Some(problem) => Err(format!("policy {}: {problem}", next.compiled.version)),
                 None => Ok(Arc::new(snapshot)),
             }
         };
-        let published = Published { single: build(input(Form::Single))?, slots: build(slots)? };
+        let published =
+            Published { single: build(input(Form::Single))?, lists: build(lists)?, slots: build(slots)? };
         let version = published.slots.version.clone();
         self.control.ledger.set_budgets(&next.compiled.budgets).await?;
         self.source.keep(&next);

@@ -2,7 +2,11 @@
 
 use weir_config::filter;
 use weir_model::Compiled;
-use weir_xds::{AccessLog, Address, Form, Gateway, Input, Module, Provider, Retry, Services, Signing, Tls};
+use weir_xds::{
+    AccessLog, Address, Form, Gateway, Input, List, Module, Provider, Retry, Services, Signing, Tls,
+};
+
+use crate::lists::lists;
 
 /// What a control plane adds to a policy.
 #[derive(Clone, Debug)]
@@ -18,15 +22,20 @@ pub struct Surroundings {
 /// The input of a snapshot.
 pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings, form: Form) -> Input {
     let mut exchange = compiled.exchange.clone();
-    if form == Form::Single {
+    // Lists need clusters and a route that Weir writes.
+    let form = if form == Form::Lists && compiled.listen.is_none() { Form::Single } else { form };
+    match form {
+        Form::Slots => {}
+        Form::Lists => exchange.lists = Some(lists(compiled)),
         // The filter asks Envoy for tries by itself, and plans no more targets than tries.
-        exchange.retry.tries = 1;
+        Form::Single => exchange.retry.tries = 1,
     }
     let providers = compiled.clusters.iter().map(|cluster| provider(cluster, compiled, around)).collect();
     Input {
         policy: compiled.version.clone(),
         exchange: json(&exchange),
         providers,
+        lists: exchange.lists.iter().flatten().map(list).collect(),
         gateway: compiled.listen.map(|listen| Gateway {
             listen: Address::new(listen.ip().to_string(), listen.port()),
             max_body: compiled.max_body,
@@ -43,6 +52,10 @@ pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings, form: 
         retry: Retry { tries: exchange.retry.tries, on: exchange.retry.on.clone() },
         form,
     }
+}
+
+fn list(list: &filter::List) -> List {
+    List { cluster: list.cluster.clone(), providers: list.providers.clone() }
 }
 
 fn provider(cluster: &weir_model::Cluster, compiled: &Compiled, around: &Surroundings) -> Provider {

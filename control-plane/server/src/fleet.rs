@@ -18,6 +18,8 @@ pub struct Published {
     /// For Envoy 1.39 and newer.
     pub slots: Arc<Snapshot>,
     /// For older ones.
+    pub lists: Arc<Snapshot>,
+    /// For the filters of older ones that others configure.
     pub single: Arc<Snapshot>,
 }
 
@@ -26,12 +28,13 @@ impl Published {
     pub fn form(&self, form: Form) -> &Arc<Snapshot> {
         match form {
             Form::Slots => &self.slots,
+            Form::Lists => &self.lists,
             Form::Single => &self.single,
         }
     }
 
     fn has(&self, version: &str) -> bool {
-        self.slots.version == version || self.single.version == version
+        [&self.slots, &self.lists, &self.single].iter().any(|form| form.version == version)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod convert;
 pub mod envoy;
 pub mod fleet;
 pub mod ledger;
+pub mod lists;
 pub mod module;
 pub mod source;
 pub mod verbs;

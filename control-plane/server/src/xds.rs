@@ -106,6 +106,14 @@ impl Wire for DeltaDiscoveryRequest {
     }
 }
 
+/// In which form a gateway of a release is answered: lists need clusters and a route that Weir writes.
+fn form(release: &str, only: Option<Kind>) -> Form {
+    match Form::of(release) {
+        Form::Lists if only.is_some() => Form::Single,
+        form => form,
+    }
+}
+
 /// One stream until either side ends it.
 async fn converse<W: Wire>(
     fleet: &Fleet,
@@ -118,7 +126,7 @@ async fn converse<W: Wire>(
     let now = || begin.elapsed().as_millis() as u64;
     // The first request says who asks, and so in which form the answers have to be.
     let Some(Ok(first)) = requests.next().await else { return };
-    let form = Form::of(&first.node().map(release).unwrap_or_default());
+    let form = form(&first.node().map(release).unwrap_or_default(), only);
     let mut news = fleet.news();
     news.mark_unchanged();
     let mut session = Session::new(fleet.for_a_new_stream(form), only);
@@ -207,7 +215,7 @@ impl ExtensionConfigDiscoveryService for Xds {
     ) -> Result<Response<DiscoveryResponse>, Status> {
         let mut out = Vec::new();
         let request = request.into_inner();
-        let form = Form::of(&request.node().map(release).unwrap_or_default());
+        let form = form(&request.node().map(release).unwrap_or_default(), Some(Kind::Extension));
         let mut session = Session::new(self.fleet.for_a_new_stream(form), Some(Kind::Extension));
         session.handle(0, In::Sotw(request), &mut out);
         let answer = out.into_iter().find_map(DiscoveryRequest::answer);

@@ -126,9 +126,9 @@ fn names(kind: Kind, bytes: &[u8]) -> Option<Vec<(Kind, String)>> {
             if config.name == EXCHANGE {
                 let text = StringValue::decode(wasm.configuration?.value.as_slice()).ok()?.value;
                 let policy: serde_json::Value = serde_json::from_str(&text).ok()?;
-                let providers = policy.get("providers").and_then(|list| list.as_array());
-                for provider in providers.into_iter().flatten() {
-                    let cluster = provider.get("cluster").and_then(|name| name.as_str())?;
+                let of = |key| policy.get(key).and_then(|list| list.as_array()).into_iter().flatten();
+                for named in of("providers").chain(of("lists")) {
+                    let cluster = named.get("cluster").and_then(|name| name.as_str())?;
                     names.push((Kind::Cluster, cluster.to_owned()));
                 }
                 for at in ["/ledger/cluster", "/telemetry/otlp_cluster"] {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub const EXCHANGE: &str = "weir.exchange";
 /// Name of the ECDS resource of the provider's side, followed by `.` and the provider's name.
 pub const ATTEMPT: &str = "weir.attempt";
+/// Name of the ECDS resource of all providers' side, for clusters that hold several.
+pub const ATTEMPTS: &str = "weir.attempts";
+/// Request header in which the exchange filter names the cluster, where tries cannot pick theirs.
+pub const CLUSTER_HEADER: &str = "x-weir-cluster";
 /// Cluster of the control plane's ledger.
 pub const LEDGER_CLUSTER: &str = "weir-ledger";
 /// Cluster of the OTLP collector.
@@ -23,6 +27,9 @@ pub struct Input {
     pub exchange: String,
     /// Where requests can go.
     pub providers: Vec<Provider>,
+    /// Clusters over several providers; only in the form of that name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<List>,
     /// The listener; `None` where the filters are injected into a gateway that others configure.
     pub gateway: Option<Gateway>,
     /// What the filters themselves talk to.
@@ -42,8 +49,11 @@ pub enum Form {
     /// Every try picks its cluster anew: Envoy 1.39 and newer.
     #[default]
     Slots,
-    /// One try: an older Envoy would send the next one, meant for another provider, to the first provider's
-    /// cluster, where it is refused as misrouted. The client gets the first provider's own answer instead.
+    /// All tries in one cluster, which holds the providers of a request's targets as priorities: older ones.
+    Lists,
+    /// One try: the filters of an older Envoy whose clusters others configure. The next try, meant for another
+    /// provider, would go to the first provider's cluster, where it is refused as misrouted. The client gets the
+    /// first provider's own answer instead.
     Single,
 }
 
@@ -52,10 +62,20 @@ impl Form {
     pub fn of(release: &str) -> Form {
         let mut numbers = release.split('.').map(|number| number.parse::<u32>().ok());
         match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) if (major, minor) < (1, 39) => Form::Single,
+            (Some(major), Some(minor)) if (major, minor) < (1, 39) => Form::Lists,
             _ => Form::Slots,
         }
     }
+}
+
+/// One cluster over several providers, tried in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct List {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Names of the providers, each once.
+    pub providers: Vec<String>,
 }
 
 /// One provider and the cluster that reaches it.
@@ -224,13 +244,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_before_1_39_get_one_try() {
+    fn releases_before_1_39_get_lists() {
         for (release, form) in [
             ("1.40.0", Form::Slots),
             ("1.39.3", Form::Slots),
             ("2.0.0", Form::Slots),
-            ("1.38.9", Form::Single),
-            ("1.36.4", Form::Single),
+            ("1.38.9", Form::Lists),
+            ("1.36.4", Form::Lists),
             ("", Form::Slots),
             ("custom", Form::Slots),
         ] {

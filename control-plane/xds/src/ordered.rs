@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::accesslog::v3::AccessLogFilter;
+use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 
 /// `xds.type.matcher.v3.Matcher`, trees only.
@@ -49,6 +50,15 @@ pub struct MatchMap {
 pub struct MatcherClusterSpecifier {
     #[prost(message, optional, tag = "1")]
     pub cluster_matcher: Option<Matcher>,
+}
+
+/// `ExtensionWithMatcher`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ExtensionWithMatcher {
+    #[prost(message, optional, tag = "2")]
+    pub extension: Option<core::TypedExtensionConfig>,
+    #[prost(message, optional, tag = "3")]
+    pub matcher: Option<Matcher>,
 }
 
 /// `google.protobuf.Struct`.

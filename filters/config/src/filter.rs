@@ -29,6 +29,10 @@ pub struct Exchange {
     pub tenants: Vec<Tenant>,
     /// Where requests can go.
     pub providers: Vec<Provider>,
+    /// Where no try can pick its cluster anew, the clusters that hold several providers: the request names one in
+    /// a header. `None` where each try has a slot of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists: Option<Vec<List>>,
     /// What may be asked for.
     pub models: Vec<Model>,
     /// Hard limits of where a request may go; all that match apply together.
@@ -156,6 +160,16 @@ pub struct Provider {
     pub region: String,
     /// Envoy cluster that reaches it.
     pub cluster: String,
+}
+
+/// One cluster over several providers, tried in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct List {
+    /// Envoy cluster.
+    pub cluster: String,
+    /// Names of two or more [`Provider`]s, each once.
+    pub providers: Vec<String>,
 }
 
 /// A model name that clients use.
@@ -364,4 +378,12 @@ pub struct Attempt {
     pub path_prefix: String,
     /// Whole value of the `authorization` header; `None` sends none (or Envoy's signer writes it).
     pub authorization: Option<String>,
+}
+
+/// What the `attempts` filter of a cluster over several providers needs: the host of a try says which one it is at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attempts {
+    /// Each as its own cluster's filter has it.
+    pub providers: Vec<Attempt>,
 }

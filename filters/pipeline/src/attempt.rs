@@ -16,7 +16,7 @@ use weir_wire::sse;
 use crate::budget;
 use crate::io::{Effect, Headers, Input, Step};
 use crate::paths::Api;
-use crate::plan::{Leg, Plan, Progress, REPORT, Report, TRIED};
+use crate::plan::{Leg, NO_RETRY, PROVIDER, Plan, Progress, REPORT, Report, TRIED};
 use crate::refusal::Refusal;
 
 /// Largest answer that is translated as a whole, and largest frame of a stream.
@@ -37,6 +37,8 @@ pub struct Attempt {
     waiting: Vec<Effect>,
     /// Names that the provider's dialect did not take, for the way back.
     renames: bedrock::Renames,
+    /// Envoy chose among several providers.
+    by_host: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,8 @@ enum Incoming {
     Stream(Box<Translation>),
     /// An answer, or an error, that is translated as a whole.
     Whole { status: u16, error_type: Option<String> },
+    /// The body of an error whose headers have gone on.
+    Late { status: u16, error_type: Option<String> },
 }
 
 struct Translation {
@@ -102,7 +106,24 @@ impl Attempt {
             response: Incoming::Fresh,
             waiting: Vec::new(),
             renames: bedrock::Renames::default(),
+            by_host: false,
         }
+    }
+
+    /// The host was chosen by Envoy among several providers, and `config` is the one that it belongs to: the leg is
+    /// that provider's, whatever the number of the try.
+    pub fn chosen_by_host(mut self) -> Self {
+        let legs = self.plan.as_ref().map(|p| p.legs.as_slice()).unwrap_or_default();
+        let here = |leg: &Leg| leg.provider == self.config.provider;
+        let by_number = usize::try_from(self.report.attempt.saturating_sub(1)).unwrap_or(0);
+        let index = match legs.get(by_number) {
+            Some(leg) if here(leg) => Some(by_number),
+            _ => legs.iter().position(here),
+        };
+        // None where no leg is this provider's: then that of the number is found to be misrouted.
+        self.report.leg = index.map_or(0, |i| i as u64 + 1);
+        self.by_host = true;
+        self
     }
 
     /// Sent on, and no answer has come: whether the provider has the request is the host's to say.
@@ -159,7 +180,7 @@ impl Attempt {
 
     fn leg(&self) -> Option<&Leg> {
         let plan = self.plan.as_ref()?;
-        let index = usize::try_from(self.report.attempt.saturating_sub(1)).ok()?;
+        let index = self.report.target(self.report.attempt);
         plan.legs.get(index.min(plan.legs.len().saturating_sub(1)))
     }
 
@@ -171,6 +192,10 @@ impl Attempt {
         if !self.last_leg() {
             // The route reads it only to choose the next try's cluster.
             effects.push(Effect::State(TRIED, self.report.attempt.to_string().into_bytes()));
+        }
+        if self.by_host {
+            // Signed for this provider or not at all, whatever the last try was.
+            effects.push(Effect::State(PROVIDER, self.config.provider.clone().into_bytes()));
         }
         let Some(leg) = self.leg() else {
             // Without a plan nothing is known of the request: it is refused, never passed.
@@ -364,6 +389,13 @@ impl Attempt {
             } else {
                 effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
                 let error_type = headers.get("x-amzn-errortype").map(str::to_owned);
+                if status >= 400 && self.plan.as_ref().is_some_and(|p| p.one_cluster) {
+                    // Such an Envoy retries by headers that were not held, and by no others.
+                    let failure = bedrock::decode_error(status, error_type.as_deref(), b"");
+                    effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+                    self.response = Incoming::Late { status, error_type };
+                    return Step::Continue;
+                }
                 self.response = Incoming::Whole { status, error_type };
             }
             return Step::Pause;
@@ -452,6 +484,15 @@ impl Attempt {
                     Err(failure) => self.fail(&failure, effects),
                 }
             }
+            Incoming::Late { status, error_type } => {
+                if !end && chunk.len() <= MAX_ANSWER {
+                    self.response = Incoming::Late { status, error_type };
+                    return Step::Pause;
+                }
+                let failure = bedrock::decode_error(status, error_type.as_deref(), chunk);
+                effects.push(Effect::ResponseBody(openai_chat::failure(&failure)));
+                Step::Continue
+            }
             Incoming::Stream(mut translation) => {
                 let fresh = chunk.get(translation.consumed..).unwrap_or_default();
                 let mut events = Vec::new();
@@ -496,6 +537,10 @@ impl Attempt {
         self.tell(effects);
         let body = openai_chat::failure(failure);
         effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+        if self.plan.as_ref().is_some_and(|p| p.one_cluster) {
+            // Envoy 1.36 crashes when it retries on headers that were held: the client gets this failure instead.
+            effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
+        }
         effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
         effects.push(Effect::SetResponseHeader("content-length", body.len().to_string()));
         effects.push(Effect::ResponseBody(body));

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use weir_config::filter::{
-    Action, Attempt, Boundary, Budget, Exchange, Identity, Key, KeySource, Ledger, LedgerLost, Limits, Model,
-    Price, Provider, ProviderKind, Redaction, Retry, Route, ShowHeaders, Target, Telemetry, Tenant,
-    UnknownPaths, When,
+    Action, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeySource, Ledger, LedgerLost,
+    Limits, List, Model, Price, Provider, ProviderKind, Redaction, Retry, Route, ShowHeaders, Target,
+    Telemetry, Tenant, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
@@ -66,6 +66,13 @@ pub fn exchange(text: &[u8]) -> Result<Exchange, ReadError> {
 /// Reads what an `attempt` filter is given.
 pub fn attempt(text: &[u8]) -> Result<Attempt, ReadError> {
     let mut config = Attempt::default();
+    document(text, &mut config)?;
+    Ok(config)
+}
+
+/// Reads what an `attempts` filter is given.
+pub fn attempts(text: &[u8]) -> Result<Attempts, ReadError> {
+    let mut config = Attempts::default();
     document(text, &mut config)?;
     Ok(config)
 }
@@ -246,7 +253,7 @@ fn word(value: Value<'_, '_>, words: &[&str]) -> Option<usize> {
 
 structs! {
     Exchange {
-        version, max_body, request_timeout_ms, unknown_paths, headers, identity, client_labels, tenants, providers,
+        version, max_body, request_timeout_ms, unknown_paths, headers, identity, client_labels, tenants, providers, lists,
         models, boundaries, routes, retry, budgets, ledger, redaction, telemetry
     }
     Identity { from, anonymous }
@@ -255,6 +262,7 @@ structs! {
     Key { id, sha256, labels, expires }
     Limits { max_input_tokens, max_output_tokens }
     Provider { name, kind, region, cluster }
+    List { cluster, providers }
     Model { name, aliases, targets }
     Target { provider, model, priority, weight, tokenizer, context, supports, price }
     Price { input_pico, output_pico, cache_read_pico, cache_write_pico }
@@ -267,6 +275,7 @@ structs! {
     Redaction { name, when, find, words, action, request, response }
     Telemetry { otlp_cluster, labels }
     Attempt { provider, kind, authority, path_prefix, authorization }
+    Attempts { providers }
 }
 
 words! {

@@ -20,14 +20,14 @@ use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use crate::paths::{self, Api, Path};
-use crate::plan::{Leg, PLAN, Plan, Progress, Report, SLOTS};
+use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS};
 use crate::policy::{Caller, Policy};
 use crate::prompt::{self, Redacted, Request};
 use crate::record;
 use crate::refusal::Refusal;
 use crate::span::{Counted, Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
-use weir_config::filter::{ShowHeaders, Target, UnknownPaths};
+use weir_config::filter::{List, ShowHeaders, Target, UnknownPaths};
 use weir_dialects::hub::Usage;
 
 /// Output ceiling where neither the client nor the policy names one (budget-protocol §6).
@@ -78,6 +78,8 @@ struct Admitted {
 struct Flight {
     plan: Plan,
     targets: Vec<Target>,
+    /// The cluster for all tries, where they have no slots.
+    cluster: Option<String>,
     /// The client asked for usage itself: the usage chunk is its own.
     client_usage: bool,
     vault: Option<pii::Vault>,
@@ -613,7 +615,8 @@ impl Exchange {
         vault: Option<pii::Vault>,
     ) -> Flight {
         let tries = (policy.config.retry.tries.max(1) as usize).min(SLOTS.len());
-        let order: Vec<&(usize, &Target)> = choice.targets.iter().cycle().take(tries).collect();
+        let mut order: Vec<&(usize, &Target)> = choice.targets.iter().cycle().take(tries).collect();
+        let cluster = policy.config.lists.as_ref().and_then(|lists| one_cluster(policy, lists, &mut order));
         let legs = order
             .iter()
             .map(|(i, t)| Leg { provider: t.provider.clone(), model: t.model.clone(), target: *i as u64 })
@@ -639,11 +642,13 @@ impl Exchange {
             body_len: body_len as u64,
             legs,
             needs: self.needs.clone(),
+            one_cluster: cluster.is_some(),
         };
         let vocabulary = targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
         Flight {
             plan,
             targets,
+            cluster,
             client_usage,
             vault,
             answer_set: policy.redaction(caller, false),
@@ -658,9 +663,13 @@ impl Exchange {
     /// The effects that send the request on.
     fn send(&self, policy: &Policy, flight: &Flight, old_size: usize, body: Option<Vec<u8>>) -> Vec<Effect> {
         let mut out = Vec::with_capacity(10);
-        for (slot, leg) in SLOTS.iter().zip(&flight.plan.legs) {
-            if let Some(provider) = policy.provider(&leg.provider) {
-                out.push(Effect::State(slot, provider.cluster.clone().into_bytes()));
+        if let Some(cluster) = &flight.cluster {
+            out.push(Effect::SetRequestHeader(CLUSTER, cluster.clone()));
+        } else {
+            for (slot, leg) in SLOTS.iter().zip(&flight.plan.legs) {
+                if let Some(provider) = policy.provider(&leg.provider) {
+                    out.push(Effect::State(slot, provider.cluster.clone().into_bytes()));
+                }
             }
         }
         out.push(Effect::State(PLAN, flight.plan.encode()));
@@ -732,7 +741,7 @@ impl Exchange {
             && (status < 400 || origin.details == "via_upstream");
         let attempt = report.attempt.max(origin.attempts);
         self.span.attempts = attempt;
-        let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0);
+        let index = report.target(attempt);
         if let (Some(target), Some(policy)) = (flight.targets.get(index), &policy) {
             self.span.target.clone_from(&target.provider);
             self.span.target_model.clone_from(&target.model);
@@ -740,6 +749,9 @@ impl Exchange {
         }
         self.span.losses.clone_from(&report.losses);
         flight.report = Some(report);
+        if flight.cluster.is_some() {
+            effects.push(Effect::RemoveResponseHeader(NO_RETRY));
+        }
         if let Some(policy) = &policy
             && policy.config.headers != ShowHeaders::None
         {
@@ -830,8 +842,7 @@ impl Exchange {
         self.span.response_model.clone_from(&facts.model);
         self.span.finish_reasons.clone_from(&facts.finish);
         self.span.attempts = self.span.attempts.max(report.attempt);
-        let index = usize::try_from(report.attempt.saturating_sub(1)).unwrap_or(0);
-        let price = flight.targets.get(index).and_then(|t| t.price);
+        let price = flight.targets.get(report.target(report.attempt)).and_then(|t| t.price);
 
         let complete = flight.provider && flight.answer.complete();
         let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
@@ -907,6 +918,25 @@ fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, R
 fn client_left(details: &str) -> bool {
     !details.starts_with("upstream")
         && (details.is_empty() || contains(details, "downstream") || contains(details, "remote_reset"))
+}
+
+/// The one cluster for all tries: that of the longest list with which they begin, or of the first provider alone.
+/// Targets at providers that are not in it are left out.
+fn one_cluster(policy: &Policy, lists: &[List], order: &mut Vec<&(usize, &Target)>) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (_, target) in order.iter() {
+        if !names.contains(&target.provider) {
+            names.push(target.provider.clone());
+        }
+    }
+    let list =
+        (2..=names.len()).rev().find_map(|n| lists.iter().find(|l| names.get(..n) == Some(&l.providers)));
+    names.truncate(list.map_or(1, |l| l.providers.len()));
+    order.retain(|(_, target)| names.contains(&target.provider));
+    match list {
+        Some(list) => Some(list.cluster.clone()),
+        None => policy.provider(names.first()?).map(|p| p.cluster.clone()),
+    }
 }
 
 /// Removes what a client must not say to this gateway or to a provider.

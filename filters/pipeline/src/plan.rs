@@ -18,6 +18,14 @@ pub const TRIED: &str = "tried";
 /// Filter state keys of the cluster slots that the route matches, first try first.
 pub const SLOTS: [&str; 3] = ["s1", "s2", "s3"];
 
+/// Request header that names the cluster where tries have no slots. The client's own is removed; each try writes
+/// all headers anew, so no provider sees it.
+pub const CLUSTER: &str = "x-weir-cluster";
+/// Response header with which Envoy's router never retries.
+pub const NO_RETRY: &str = "x-envoy-ratelimited";
+/// Filter state key that a list's signer reads: the provider of this try.
+pub const PROVIDER: &str = "provider";
+
 /// While a module is replaced, one build's Exchange meets another's Attempt for a moment, and a plan that cannot
 /// be read is a refused request. So fields are only ever appended: an earlier build passes over what it does not
 /// know, and a later one has to do without it (`unwrap_or_default`). A change of this number refuses requests.
@@ -63,6 +71,8 @@ pub struct Plan {
     pub legs: Vec<Leg>,
     /// What each try that reached a provider may cost.
     pub needs: Vec<Need>,
+    /// All tries are in one cluster, on an Envoy older than 1.39.
+    pub one_cluster: bool,
 }
 
 impl Plan {
@@ -80,6 +90,9 @@ impl Plan {
         w.int(self.needs.len() as u64);
         for need in &self.needs {
             encode_need(need, &mut w);
+        }
+        if self.one_cluster {
+            w.int(1);
         }
         w.finish()
     }
@@ -107,6 +120,7 @@ impl Plan {
         for _ in 0..r.int()?.min(64) {
             plan.needs.push(decode_need(&mut r)?);
         }
+        plan.one_cluster = r.int() == Some(1);
         Some(plan)
     }
 }
@@ -143,6 +157,8 @@ pub struct Report {
     pub request_id: String,
     /// What the provider's dialect could not carry: `path: reason` lines.
     pub losses: String,
+    /// Number of its leg, from 1, where the host chose it; 0 where it is that of the try.
+    pub leg: u64,
 }
 
 impl Report {
@@ -150,8 +166,14 @@ impl Report {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new(VERSION);
         w.int(self.attempt).int(self.progress as u64).int(self.lost).int(self.status);
-        w.bytes(self.request_id.as_bytes()).bytes(self.losses.as_bytes());
+        w.bytes(self.request_id.as_bytes()).bytes(self.losses.as_bytes()).int(self.leg);
         w.finish()
+    }
+
+    /// Index of the target that try number `attempt` went to: only its own report can know better than its number.
+    pub fn target(&self, attempt: u64) -> usize {
+        let leg = if self.leg > 0 && self.attempt == attempt { self.leg } else { attempt };
+        usize::try_from(leg.saturating_sub(1)).unwrap_or(0)
     }
 
     /// The report in `bytes`; `None` when they are of another version or damaged.
@@ -171,6 +193,7 @@ impl Report {
             status: r.int()?,
             request_id: r.str()?.into(),
             losses: r.str()?.into(),
+            leg: r.int().unwrap_or(0),
         })
     }
 }
@@ -195,6 +218,7 @@ mod tests {
             scheme: "https".into(),
             legs: vec![Leg { provider: "gpu".into(), model: "m".into(), target: 3 }, Leg::default()],
             needs: Vec::new(),
+            one_cluster: false,
         };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
@@ -202,9 +226,17 @@ mod tests {
             assert_eq!(Plan::decode(&bytes[..cut]), None);
         }
         // As a later build may write it.
-        assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan));
-        let report =
-            Report { attempt: 2, progress: Progress::Unreached, lost: 1, status: 503, ..Report::default() };
+        assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan.clone()));
+        let plan = Plan { one_cluster: true, ..plan };
+        assert_eq!(Plan::decode(&plan.encode()), Some(plan));
+        let report = Report {
+            attempt: 2,
+            progress: Progress::Unreached,
+            lost: 1,
+            status: 503,
+            leg: 1,
+            ..Report::default()
+        };
         assert_eq!(Report::decode(&report.encode()), Some(report));
     }
 }

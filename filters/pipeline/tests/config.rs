@@ -24,6 +24,7 @@ fn full() -> Value {
             "limits": {"max_input_tokens": 1000, "max_output_tokens": 1}
         }],
         "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu"}],
+        "lists": [{"cluster": "weir-list.aws.gpu", "providers": ["aws", "gpu"]}],
         "models": [{"name": "fast", "aliases": ["gpt"], "targets": [{
             "provider": "aws", "model": "m", "priority": u32::MAX, "weight": 3, "tokenizer": "o200k_base",
             "context": 128_000, "supports": ["tools"],
@@ -50,6 +51,10 @@ fn full_attempt() -> Value {
         "provider": "aws", "kind": "openai", "authority": "a.b", "path_prefix": "/openai",
         "authorization": "Bearer x"
     })
+}
+
+fn full_attempts() -> Value {
+    json!({"providers": [full_attempt()]})
 }
 
 /// What stands in the place of a value, one after another.
@@ -157,12 +162,15 @@ fn every_field_is_read_as_serde_reads_it() {
     assert_eq!(serde_json::to_value(&ours).unwrap(), full());
     let attempt = config::attempt(full_attempt().to_string().as_bytes()).unwrap();
     assert_eq!(serde_json::to_value(&attempt).unwrap(), full_attempt());
+    let attempts = config::attempts(full_attempts().to_string().as_bytes()).unwrap();
+    assert_eq!(serde_json::to_value(&attempts).unwrap(), full_attempts());
 }
 
 #[test]
 fn whatever_stands_anywhere_both_readers_judge_alike() {
     assert!(every_value_at_every_place(&full(), config::exchange) > 3000);
     assert!(every_value_at_every_place(&full_attempt(), config::attempt) > 100);
+    assert!(every_value_at_every_place(&full_attempts(), config::attempts) > 150);
 }
 
 #[test]

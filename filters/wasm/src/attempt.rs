@@ -13,10 +13,23 @@ use crate::host::{self, Buffer, Direction, Map};
 use crate::lease::{Asked, Decided, Holds};
 use crate::vm::Shared;
 
+/// Of the host of a try, the name of its provider: where Envoy also looks for the host's TLS.
+const PROVIDER_OF_HOST: &str =
+    "xds\0upstream_host_metadata\0filter_metadata\0envoy.transport_socket_match\0provider";
+
+/// Whose try it is.
+#[derive(Clone)]
+pub enum Provider {
+    /// The cluster has one.
+    One(Rc<filter::Attempt>),
+    /// The host says whose it is.
+    OfHost(Rc<[Rc<filter::Attempt>]>),
+}
+
 /// The try.
 pub struct AttemptStream {
     context: u32,
-    config: Rc<filter::Attempt>,
+    provider: Provider,
     machine: Option<Attempt>,
     effects: Vec<Effect>,
     holds: Holds,
@@ -26,10 +39,10 @@ pub struct AttemptStream {
 
 impl AttemptStream {
     /// A try under a provider's configuration.
-    pub fn new(context: u32, _root: u32, config: Rc<filter::Attempt>) -> Self {
+    pub fn new(context: u32, _root: u32, provider: Provider) -> Self {
         Self {
             context,
-            config,
+            provider,
             machine: None,
             effects: Vec::new(),
             holds: Holds::default(),
@@ -61,7 +74,16 @@ impl AttemptStream {
         let plan = host::property(PLAN);
         let attempt = attempts().max(1);
         let report = if attempt > 1 { host::property(REPORT) } else { None };
-        self.machine = Some(Attempt::new(self.config.clone(), attempt, plan.as_deref(), report.as_deref()));
+        let begin = |config| Attempt::new(config, attempt, plan.as_deref(), report.as_deref());
+        self.machine = Some(match &self.provider {
+            Provider::One(config) => begin(config.clone()),
+            Provider::OfHost(all) => {
+                let name = host::property(PROVIDER_OF_HOST).unwrap_or_default();
+                let of_host = all.iter().find(|config| config.provider.as_bytes() == name);
+                // A host of nobody is nowhere in the plan, and refused as misrouted.
+                begin(of_host.cloned().unwrap_or_default()).chosen_by_host()
+            }
+        });
         // All that a try needs of the request is in the plan; its headers are written anew.
         self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy: [0; 4] }, shared)
     }

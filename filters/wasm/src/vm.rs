@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use weir_config::filter;
 use weir_pipeline::Policy;
 use weir_pipeline::config;
 use weir_pipeline::io::{Now, Step};
 use weir_sorted::Map;
 
-use crate::attempt::AttemptStream;
+use crate::attempt::{AttemptStream, Provider};
 use crate::exchange::ExchangeStream;
 use crate::host;
 use crate::lease::Lease;
@@ -21,8 +20,8 @@ enum Root {
     None,
     /// The client's side. Without a policy every request is refused.
     Exchange(Option<Rc<Policy>>),
-    /// One provider's side.
-    Attempt(Rc<filter::Attempt>),
+    /// The providers' side of one cluster.
+    Attempt(Provider),
 }
 
 /// A stream of one of the two machines.
@@ -94,8 +93,8 @@ impl Vm {
             return;
         }
         let stream = match self.roots.iter().find(|(of, _)| *of == root).map(|(_, root)| root) {
-            Some(Root::Attempt(config)) => {
-                Stream::Attempt(Box::new(AttemptStream::new(context, root, config.clone())))
+            Some(Root::Attempt(provider)) => {
+                Stream::Attempt(Box::new(AttemptStream::new(context, root, provider.clone())))
             }
             Some(Root::Exchange(policy)) => {
                 Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy.clone())))
@@ -146,15 +145,19 @@ impl Vm {
                 host::tick_every(tick).map_err(|e| format!("no tick: status {}", e.0))?;
                 Ok(Root::Exchange(Some(Rc::new(policy))))
             }
-            b"attempt" if bytes.is_empty() => {
+            b"attempt" | b"attempts" if bytes.is_empty() => {
                 Err("an attempt filter needs its provider's configuration".into())
             }
             b"attempt" => {
                 let config = config::attempt(bytes).map_err(|e| e.to_string())?;
-                Ok(Root::Attempt(Rc::new(config)))
+                Ok(Root::Attempt(Provider::One(Rc::new(config))))
+            }
+            b"attempts" => {
+                let config = config::attempts(bytes).map_err(|e| e.to_string())?;
+                Ok(Root::Attempt(Provider::OfHost(config.providers.into_iter().map(Rc::new).collect())))
             }
             other => Err(format!(
-                "root_id `{}` is neither `exchange` nor `attempt`",
+                "root_id `{}` is none of `exchange`, `attempt`, `attempts`",
                 String::from_utf8_lossy(other)
             )),
         }

@@ -214,13 +214,16 @@ fn only_allowed(record: &Record, also: &[&str], credential: &str) -> Result<(), 
 }
 
 async fn matrix(version: &str) {
+    matrix_of(version, cases()).await;
+}
+
+async fn matrix_of(version: &str, cases: Vec<Case>) {
     let gateway = Gateway::with(&format!("failover-{version}"), |plan, _| {
         plan.version = version.into();
         plan.policy["retry"]["first_byte"] = json!(FIRST_BYTE);
     })
     .await;
     let gateway = Arc::new(gateway);
-    let cases = cases();
     let count = cases.len();
     for case in &cases {
         let Some(behaviour) = behaviour(case.kind) else { continue };
@@ -273,6 +276,30 @@ async fn every_failure_of_the_first_provider_is_answered_by_the_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_failure_of_the_first_provider_is_answered_by_the_other_on_the_release_before() {
     matrix("1.39.3").await;
+}
+
+/// Where a try cannot pick another cluster, one cluster holds both providers. That Envoy crashes when it retries on
+/// headers that were held, so an error in the first frame of a stream is told to the client in its own dialect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_of_the_first_provider_is_answered_by_the_other_within_one_cluster() {
+    let (held, others): (Vec<Case>, Vec<Case>) =
+        cases().into_iter().partition(|case| matches!(case.kind, Kind::FirstFrame(_)));
+    matrix_of("1.36.4", others).await;
+
+    let gateway = Gateway::with("failover-held", |plan, _| plan.version = "1.36.4".into()).await;
+    for case in held {
+        let server = if case.first == VLLM_FIRST { gateway.vllm() } else { &gateway.bedrock };
+        server.next(behaviour(case.kind).expect("a behaviour"));
+        let answer = gateway.client().chat(chat(case.first, &case.mark, true).to_string()).await;
+        assert!(answer.status == 429 || answer.status >= 500, "{:?}: {}", case.kind, answer.text());
+        assert!(answer.json()["error"]["message"].is_string(), "{:?}: {}", case.kind, answer.text());
+        assert_eq!(answer.header("x-envoy-ratelimited"), None);
+    }
+    // What the provider refuses for good is told in full.
+    gateway.bedrock.next(Behaviour::status(400));
+    let answer = gateway.client().chat(chat(BEDROCK_FIRST, "Refused.", false).to_string()).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.json()["error"]["message"].is_string(), "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,8 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         client_labels: identity.client_labels.0,
         tenants: policy.tenants.iter().map(tenant).collect(),
         providers: policy.providers.iter().map(provider).collect(),
+        // Only gateways whose tries cannot pick their clusters need them.
+        lists: None,
         models: policy.models.iter().map(model).collect(),
         boundaries: policy.boundaries.iter().map(boundary).collect(),
         routes: policy.routes.iter().map(route).collect(),

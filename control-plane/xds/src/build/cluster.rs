@@ -28,12 +28,13 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     },
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
 
 use super::any::{millis, number, over_ads, pack, socket};
 use super::attempt_name;
 use super::filter::{discovered, fixed};
-use crate::input::{Address, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Tls};
+use crate::input::{Address, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Signing, Tls};
 use crate::resource::Resource;
 
 /// Envoy's defaults (3 retries, 1,024 requests) would stop a failover exactly when it is needed: a retry
@@ -44,14 +45,8 @@ const UNLIMITED: u32 = 1_000_000;
 pub fn provider(input: &Input, provider: &Provider) -> Resource {
     let mut filters = vec![discovered(&attempt_name(&provider.name), input)];
     if let Some(signing) = &provider.signing {
-        let config = AwsRequestSigning {
-            service_name: signing.service.clone(),
-            region: signing.region.clone(),
-            host_rewrite: signing.host.clone(),
-            ..Default::default()
-        };
         // After the translation, so that the signature covers what is sent.
-        filters.push(fixed("envoy.filters.http.aws_request_signing", pack(&config)));
+        filters.push(fixed(SIGNER, signer(signing)));
     }
     filters.push(fixed("envoy.filters.http.upstream_codec", pack(&UpstreamCodec {})));
     let mut cluster = cluster(&provider.cluster, &provider.endpoints, provider.tls.as_ref());
@@ -62,9 +57,27 @@ pub fn provider(input: &Input, provider: &Provider) -> Resource {
             Some(EdsClusterConfig { eds_config: Some(over_ads()), ..Default::default() });
     }
     cluster.lb_policy = LbPolicy::LeastRequest.into();
-    let protocol = ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default());
-    cluster.typed_extension_protocol_options = protocol_options(protocol, filters);
+    cluster.typed_extension_protocol_options = http1(filters);
     Resource::new(&provider.cluster, pack(&cluster))
+}
+
+/// Envoy's own signer.
+pub const SIGNER: &str = "envoy.filters.http.aws_request_signing";
+
+/// Its configuration.
+pub fn signer(signing: &Signing) -> Any {
+    let config = AwsRequestSigning {
+        service_name: signing.service.clone(),
+        region: signing.region.clone(),
+        host_rewrite: signing.host.clone(),
+        ..Default::default()
+    };
+    pack(&config)
+}
+
+/// HTTP/1.1 through these filters.
+pub fn http1(filters: Vec<HttpFilter>) -> HashMap<String, Any> {
+    protocol_options(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()), filters)
 }
 
 /// The hosts of a provider, where they are addresses; host names are resolved by the cluster itself.
@@ -95,7 +108,8 @@ fn service(name: &str, to: &Address, tls: Option<&Tls>) -> Resource {
     Resource::new(name, pack(&cluster))
 }
 
-fn cluster(name: &str, to: &[Address], tls: Option<&Tls>) -> Cluster {
+/// A cluster with what all have in common.
+pub fn cluster(name: &str, to: &[Address], tls: Option<&Tls>) -> Cluster {
     let kind = match to {
         all if all.iter().all(Address::is_ip) => DiscoveryType::Static,
         // A cloud's name has many and changing addresses: connections stay with those that they have.
@@ -127,27 +141,23 @@ fn uses_eds(provider: &Provider) -> bool {
 }
 
 fn assignment(name: &str, to: &[Address]) -> ClusterLoadAssignment {
-    let host = |to: &Address| LbEndpoint {
+    let endpoints =
+        vec![LocalityLbEndpoints { lb_endpoints: to.iter().map(host).collect(), ..Default::default() }];
+    ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..Default::default() }
+}
+
+/// A host of a cluster.
+pub fn host(to: &Address) -> LbEndpoint {
+    LbEndpoint {
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(Endpoint {
             address: socket(to),
             ..Default::default()
         })),
         ..Default::default()
-    };
-    ClusterLoadAssignment {
-        cluster_name: name.to_owned(),
-        endpoints: vec![LocalityLbEndpoints {
-            lb_endpoints: to.iter().map(host).collect(),
-            ..Default::default()
-        }],
-        ..Default::default()
     }
 }
 
-fn protocol_options(
-    protocol: ProtocolConfig,
-    http_filters: Vec<HttpFilter>,
-) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
+fn protocol_options(protocol: ProtocolConfig, http_filters: Vec<HttpFilter>) -> HashMap<String, Any> {
     let options = HttpProtocolOptions {
         common_http_protocol_options: Some(Common { idle_timeout: millis(300_000), ..Default::default() }),
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
@@ -159,7 +169,8 @@ fn protocol_options(
     HashMap::from([(HttpProtocolOptions::full_name(), pack(&options))])
 }
 
-fn tls_socket(tls: &Tls) -> TransportSocket {
+/// TLS as a provider wants it.
+pub fn tls_socket(tls: &Tls) -> TransportSocket {
     let is_ip = tls.sni.parse::<std::net::IpAddr>().is_ok();
     let name =
         StringMatcher { match_pattern: Some(MatchPattern::Exact(tls.sni.clone())), ..Default::default() };

@@ -16,7 +16,7 @@ use prost::Name;
 
 use super::any::{millis, over_ads, pack, yes};
 use super::attempt_name;
-use crate::input::{EXCHANGE, Input, Provider};
+use crate::input::{ATTEMPTS, EXCHANGE, Input, Provider};
 use crate::resource::Resource;
 
 /// Shared data is scoped by it, budgets' leases among it: the same for ever.
@@ -33,6 +33,13 @@ pub fn attempt(input: &Input, provider: &Provider) -> Resource {
     let name = attempt_name(&provider.name);
     let wasm = plugin(&name, "attempt", &input.module.file, Some(&provider.attempt));
     resource(&name, wasm)
+}
+
+/// The provider's side of all providers, for clusters that hold several: the host of a try picks its own.
+pub fn attempts(input: &Input) -> Resource {
+    let all: Vec<&str> = input.providers.iter().map(|provider| provider.attempt.as_str()).collect();
+    let all = format!("{{\"providers\":[{}]}}", all.join(","));
+    resource(ATTEMPTS, plugin(ATTEMPTS, "attempts", &input.module.file, Some(&all)))
 }
 
 /// An HTTP filter whose configuration is asked for by name, on the stream that the filter itself came by.

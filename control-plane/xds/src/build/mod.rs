@@ -3,6 +3,7 @@
 mod any;
 mod cluster;
 pub mod filter;
+mod list;
 mod listener;
 mod local_reply;
 mod log;
@@ -30,6 +31,12 @@ pub fn snapshot(input: &Input) -> Snapshot {
             all.push((Kind::Endpoints, endpoints));
         }
         all.push((Kind::Extension, filter::attempt(input, provider)));
+    }
+    for list in &input.lists {
+        all.push((Kind::Cluster, list::cluster(input, list)));
+    }
+    if !input.lists.is_empty() {
+        all.push((Kind::Extension, filter::attempts(input)));
     }
     all.extend(cluster::services(input).into_iter().map(|cluster| (Kind::Cluster, cluster)));
     let clusters: Vec<(Kind, String)> =

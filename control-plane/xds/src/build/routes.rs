@@ -1,14 +1,16 @@
 //! The one route: everything to the clusters in the request's slots, tried again as the policy says.
 
 use envoy_types::pb::envoy::config::route::v3::{
-    RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, retry_policy::RetryBackOff,
+    RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+    retry_policy::{RetryBackOff, RetryPriority, retry_priority},
     route, route_action, route_match,
 };
+use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use envoy_types::pb::google::protobuf::UInt64Value;
 
 use super::any::{millis, number, pack};
 use super::slots;
-use crate::input::{Form, Gateway, Input, Retry};
+use crate::input::{CLUSTER_HEADER, Form, Gateway, Input, Retry};
 use crate::resource::Resource;
 
 /// Name of the route configuration.
@@ -24,11 +26,22 @@ pub fn routes(input: &Input, gateway: &Gateway) -> Resource {
     clusters.sort_unstable();
     clusters.dedup();
     let action = RouteAction {
-        cluster_specifier: Some(specifier(&clusters)),
+        cluster_specifier: Some(match input.form {
+            Form::Lists => route_action::ClusterSpecifier::ClusterHeader(CLUSTER_HEADER.to_owned()),
+            Form::Slots | Form::Single => specifier(&clusters),
+        }),
         // A stream may be longer than any sensible limit on an answer: the limits are the policy's.
         timeout: millis(0),
         idle_timeout: millis(idle_ms(gateway)),
-        retry_policy: (input.form == Form::Slots).then(|| retry(&input.retry)),
+        retry_policy: match input.form {
+            Form::Slots => Some(retry(&input.retry)),
+            Form::Lists => Some(RetryPolicy {
+                refresh_cluster_on_retry: false,
+                retry_priority: Some(next_priority()),
+                ..retry(&input.retry)
+            }),
+            Form::Single => None,
+        },
         ..Default::default()
     };
     let route = Route {
@@ -66,6 +79,16 @@ pub fn idle_ms(gateway: &Gateway) -> u64 {
     match gateway.request_timeout_ms {
         0 => 3_600_000,
         limit => limit.saturating_add(5_000),
+    }
+}
+
+/// Each try goes to a priority where none was before; in a cluster with one, to that one again.
+fn next_priority() -> RetryPriority {
+    RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        config_type: Some(retry_priority::ConfigType::TypedConfig(pack(&PreviousPrioritiesConfig {
+            update_frequency: 1,
+        }))),
     }
 }
 

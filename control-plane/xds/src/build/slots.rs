@@ -46,6 +46,7 @@ fn nested(matcher: Matcher) -> OnMatch {
     OnMatch { matcher: Some(Box::new(matcher)), action: None }
 }
 
-fn state(key: &str) -> Option<TypedExtensionConfig> {
+/// A key of filter state as a matcher reads it.
+pub fn state(key: &str) -> Option<TypedExtensionConfig> {
     xds_extension(key, pack(&FilterStateInput { key: key.to_owned(), ..Default::default() }))
 }
