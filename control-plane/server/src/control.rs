@@ -244,10 +244,11 @@ impl Watcher {
             if !self.control.fleet.current().slots.version.is_empty() {
                 status.problems.clear();
             }
+            // Before the status can be read: a gateway that is current is so with what the status names.
+            self.control.fleet.publish(Arc::new(published));
         }
         tracing::info!(version = next.compiled.version, snapshot = version, "published");
         self.loaded = next;
-        self.control.fleet.publish(Arc::new(published));
         Ok(())
     }
 }
