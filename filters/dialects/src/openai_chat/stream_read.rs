@@ -1,6 +1,9 @@
 //! One `data:` payload of a streamed answer, read where it stands: usage, ends, and the byte range of each text, so
 //! that restored texts are spliced into the provider's own bytes and everything else passes untouched. It keeps no
 //! state between chunks and decodes no text.
+//!
+//! Every chunk of every stream passes here while the rest of this crate is built for size, hence `#[inline]`: the code
+//! is made where it is used, for the speed that is asked for there.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -95,11 +98,13 @@ pub fn read_chunk(payload: &[u8]) -> Result<Chunk, json::Error> {
 
 /// Reads a payload into `chunk`, whose memory is used again. An error means that the payload is no JSON that Weir
 /// accepts; `chunk` is then empty.
+#[inline]
 pub fn read_chunk_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
     read_with(payload, chunk, chat_choice)
 }
 
 /// The frame that chat and text completions share.
+#[inline]
 pub(crate) fn read_with(
     payload: &[u8],
     chunk: &mut Chunk,
@@ -135,12 +140,14 @@ pub(crate) fn read_with(
 }
 
 /// A string value of a payload without quotes and escapes; none where the range is no string of it.
+#[inline]
 pub fn unquote(payload: &[u8], value: Range<usize>) -> Option<String> {
     let text = payload.get(value)?;
     let doc = json::parse(text, &Limits::default()).ok()?;
     doc.root().as_str().map(Cow::into_owned)
 }
 
+#[inline]
 fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
     let mut choice = ChunkChoice {
         index: 0,
@@ -168,6 +175,7 @@ fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
 }
 
 /// The members of a choice that both kinds of completions have.
+#[inline]
 pub(crate) fn end_of(key: &str, value: Value<'_, '_>, choice: &mut ChunkChoice) {
     match key {
         "index" => choice.index = value.as_u64().and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
@@ -180,6 +188,7 @@ pub(crate) fn end_of(key: &str, value: Value<'_, '_>, choice: &mut ChunkChoice) 
 }
 
 /// Texts of a `delta` or a `message`.
+#[inline]
 pub(super) fn read_texts<'d, 'a>(
     message: Value<'d, 'a>,
     choice: u32,

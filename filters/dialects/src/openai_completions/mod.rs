@@ -192,10 +192,12 @@ pub fn byte_bound(request: &Request<'_, '_>) -> u64 {
 }
 
 /// Reads one `data:` payload of a stream; see [`openai_chat::read_chunk_into`].
+#[inline]
 pub fn read_chunk_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
     openai_chat::read_with(payload, chunk, choice)
 }
 
+#[inline]
 fn choice(value: Value<'_, '_>, chunk: &mut Chunk) {
     let mut choice = ChunkChoice {
         index: 0,
