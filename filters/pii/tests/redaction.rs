@@ -1,5 +1,8 @@
 //! What redaction promises: nothing of a value survives, everything comes back, time is linear, and how it
 //! does on texts that others labelled.
+//!
+//! Property tests: fixed seed where `CI` is set, random elsewhere; `tests/cases/mod.rs` says how to search with
+//! more cases or a seed of one's own.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +11,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod cases;
+
 use std::time::Instant;
 
+use cases::cases;
 use proptest::prelude::*;
 use weir_pii::{Action, Finding, Rule, Set, Vault, find, redact};
 
@@ -131,7 +137,7 @@ fn value(kind: u8, seed: u64, separator: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(cases(1_000))]
 
     /// The text around has nothing in common with values, so that whatever is left of one is seen.
     #[test]

@@ -18,7 +18,7 @@ fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
     let bytes = view.bytes();
     let mut hold = bytes.len();
     for at in memchr::memchr_iter(b'@', bytes) {
-        let mut start = local(view, at);
+        let mut start = local(view, at, view.before(at) == WIDE);
         // Punctuation before a name belongs to the sentence: quotes, stars of emphasis.
         while start < at
             && !matches!(view.at(start), b'_' | LETTER | WIDE)
@@ -36,13 +36,17 @@ fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
             matches.push(Match { start, end });
         }
     }
-    // The word at the end may be a local part whose `@` is still to come.
-    if last { bytes.len() } else { hold.min(local(view, bytes.len())) }
+    if last {
+        return bytes.len();
+    }
+    // The word at the end may be a local part whose `@` is still to come; of which script its last character
+    // will be is not known either.
+    hold.min(local(view, bytes.len(), false)).min(local(view, bytes.len(), true))
 }
 
-/// Where the local part starts that ends before `at`.
-fn local(view: &View<'_>, at: usize) -> usize {
-    let wide = view.before(at) == WIDE;
+/// Where the local part starts that ends before `at`; the flag says whether its last character is of a script
+/// without spaces.
+fn local(view: &View<'_>, at: usize, wide: bool) -> usize {
     let limit = view.end(at).saturating_sub(LOCAL_BYTES);
     let mut start = at;
     while start > 0 && at - start < LOCAL {
