@@ -286,6 +286,8 @@ impl Rest {
         let share = self.share(book, now, limit, key);
         let next = if ahead { self.grant_ahead(book, now, limit, key) } else { None };
         let figures = short.map(|_| self.figures(book, now));
+        let leased = self.sums(book, now).leased;
+        let room = u128::from(limit).saturating_sub(book.committed(book.wid)).saturating_add(leased);
         let Window { start, end } =
             book.current().map_or(Window { start: 0, end: 0 }, |period| period.window);
         ItemReply {
@@ -300,6 +302,8 @@ impl Rest {
             short,
             next,
             figures,
+            limit,
+            room: u64::try_from(room).unwrap_or(u64::MAX).min(limit),
         }
     }
 

@@ -76,12 +76,19 @@ pub enum Reserve {
 #[derive(Debug, Default, PartialEq)]
 pub struct Hold {
     parts: Vec<Part>,
+    /// The encoded counters, in the same order.
+    names: Vec<Vec<u8>>,
 }
 
 impl Hold {
     /// What is reserved, in the order of the needs: at least each need's `min`, at most its `full`.
     pub fn amounts(&self) -> impl Iterator<Item = u64> + '_ {
         self.parts.iter().map(|part| part.ticket.amount)
+    }
+
+    /// The encoded counters, in the order of the needs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.names.iter().map(Vec::as_slice)
     }
 
     /// The windows that are charged, in the order of the needs; 0 where nothing is.
@@ -242,7 +249,7 @@ impl Lessee {
         }
         let mut slips: Vec<Slip> = needs.into_iter().map(|need| self.slip(need)).collect();
         if slips.iter().all(|slip| slip.need.full == 0) {
-            return Reserve::Held(Hold { parts: vec![Part::default(); slips.len()] });
+            return Reserve::Held(Hold { parts: vec![Part::default(); slips.len()], names: Vec::new() });
         }
         let lost = self.session.lost(now);
         let deny = |slip: &&Slip| slip.need.full > 0 && slip.need.ledger_lost == LedgerLost::Deny;
@@ -393,7 +400,9 @@ impl Lessee {
             }
         }
         if !short && refused.is_empty() {
-            return Tried::Held(Hold { parts: slips.iter().filter_map(|slip| slip.part).collect() });
+            let parts = slips.iter().filter_map(|slip| slip.part).collect();
+            let names = slips.iter_mut().map(|slip| core::mem::take(&mut slip.name)).collect();
+            return Tried::Held(Hold { parts, names });
         }
         self.roll_back(now, store, slips);
         if refused.is_empty() { Tried::Short } else { Tried::Refused(refused) }

@@ -32,6 +32,7 @@ mod refusal;
 mod reply;
 mod report;
 mod shared;
+mod spent;
 mod store;
 mod table;
 mod wire;
@@ -41,6 +42,7 @@ pub use instance::{Instance, InstanceId, Unit, mix};
 pub use lessee::{Hold, LedgerLost, Lessee, Need, Reserve, Setup, Stats};
 pub use record::{Record, Settled, Slot, Ticket, Vector};
 pub use refusal::{Code, Refusal, Shortfall};
+pub use spent::{Outbox, SPEND_METHOD, SPEND_SERVICE, SPEND_TIMEOUT_MS, Spent};
 pub use store::{CREATE, Mismatch, SharedData, records};
 
 /// Nanoseconds of the host's clock, used as a stopwatch only.

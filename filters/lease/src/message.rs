@@ -180,6 +180,12 @@ pub struct ItemReply {
     /// The state of the counter; always there when `short` is.
     #[prost(message, optional, tag = "11")]
     pub figures: Option<Figures>,
+    /// The limit in force; 0 from a ledger that does not say it.
+    #[prost(uint64, tag = "12")]
+    pub limit: u64,
+    /// What is neither settled, held nor stranded, this process's report included: free in the ledger or in leases.
+    #[prost(uint64, tag = "13")]
+    pub room: u64,
 }
 
 /// Why an ask is not met in full.
@@ -328,3 +334,88 @@ pub struct CloseRequest {
 /// Answer to [`CloseRequest`].
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct CloseReply {}
+
+/// A batch of [`SpentRecord`]s of one VM, for the service [`crate::SPEND_SERVICE`]. Numbers count up per session and
+/// VM; a batch that comes twice has the same number.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SpendReport {
+    /// The session.
+    #[prost(fixed64, tag = "1")]
+    pub sid: u64,
+    /// Random bits of the VM.
+    #[prost(fixed64, tag = "2")]
+    pub vm: u64,
+    /// Number of the batch, from 1.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// Records that this VM had no room for, since it began.
+    #[prost(uint64, tag = "4")]
+    pub dropped: u64,
+    /// The records.
+    #[prost(message, repeated, tag = "5")]
+    pub records: Vec<SpentRecord>,
+}
+
+/// What one request was and used.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SpentRecord {
+    /// Tenant.
+    #[prost(string, tag = "1")]
+    pub tenant: String,
+    /// Id of the key.
+    #[prost(string, tag = "2")]
+    pub key: String,
+    /// The policy's name of the model.
+    #[prost(string, tag = "3")]
+    pub model: String,
+    /// The policy's name of the provider.
+    #[prost(string, tag = "4")]
+    pub provider: String,
+    /// Cost dimensions of the policy's own.
+    #[prost(message, repeated, tag = "5")]
+    pub labels: Vec<Label>,
+    /// Input tokens.
+    #[prost(uint64, tag = "6")]
+    pub input: u64,
+    /// Output tokens.
+    #[prost(uint64, tag = "7")]
+    pub output: u64,
+    /// Cost.
+    #[prost(uint64, tag = "8")]
+    pub nano_usd: u64,
+    /// The figures are bounds.
+    #[prost(bool, tag = "9")]
+    pub estimated: bool,
+    /// What budgets were charged.
+    #[prost(message, repeated, tag = "10")]
+    pub charges: Vec<Charge>,
+}
+
+/// A label of a request.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Label {
+    /// Name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Value.
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+/// What one counter was charged.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Charge {
+    /// The counter.
+    #[prost(message, optional, tag = "1")]
+    pub instance: Option<Instance>,
+    /// Its window.
+    #[prost(uint64, tag = "2")]
+    pub wid: u64,
+    /// Units.
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+}
+
+/// Answer to [`SpendReport`]: it is kept.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct SpendTaken {}

@@ -16,15 +16,16 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// A number, left out when it is 0.
 #[inline(never)]
-fn number(out: &mut Vec<u8>, tag: u64, value: u64) {
+pub fn number(out: &mut Vec<u8>, tag: u64, value: u64) {
     if value != 0 {
         varint(out, tag << 3);
         varint(out, value);
     }
 }
 
+/// A number of eight bytes, left out when it is 0.
 #[inline(never)]
-fn fixed(out: &mut Vec<u8>, tag: u64, value: u64) {
+pub fn fixed(out: &mut Vec<u8>, tag: u64, value: u64) {
     if value != 0 {
         varint(out, tag << 3 | 1);
         out.extend_from_slice(&value.to_le_bytes());
@@ -33,13 +34,14 @@ fn fixed(out: &mut Vec<u8>, tag: u64, value: u64) {
 
 /// A string or an embedded message.
 #[inline(never)]
-fn bytes(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
+pub fn bytes(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
     varint(out, tag << 3 | 2);
     varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
-fn text(out: &mut Vec<u8>, tag: u64, value: &str) {
+/// A string, left out when it is empty.
+pub fn text(out: &mut Vec<u8>, tag: u64, value: &str) {
     if !value.is_empty() {
         bytes(out, tag, value.as_bytes());
     }
@@ -214,25 +216,26 @@ pub fn sync_reply(from: &[u8]) -> Option<SyncReply> {
 
 fn item_reply(from: &[u8]) -> Option<ItemReply> {
     let (mut short, mut next, mut figures) = (None, None, None);
-    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev] = numbers(from, &mut |tag, bytes| {
-        match tag {
-            9 => {
-                let [for_ms, terminal, quarantine] = numbers(bytes, &mut |_, _| Some(()))?;
-                short = Some(Short {
-                    for_ms: for_ms as u32,
-                    terminal: terminal != 0,
-                    quarantine: quarantine != 0,
-                });
+    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev, _, _, _, limit, room] =
+        numbers(from, &mut |tag, bytes| {
+            match tag {
+                9 => {
+                    let [for_ms, terminal, quarantine] = numbers(bytes, &mut |_, _| Some(()))?;
+                    short = Some(Short {
+                        for_ms: for_ms as u32,
+                        terminal: terminal != 0,
+                        quarantine: quarantine != 0,
+                    });
+                }
+                10 => {
+                    let [wid, g, ends_in_ms] = numbers(bytes, &mut |_, _| Some(()))?;
+                    next = Some(NextGrant { wid, g, ends_in_ms });
+                }
+                11 => figures = Some(figures_of(bytes)?),
+                _ => {}
             }
-            10 => {
-                let [wid, g, ends_in_ms] = numbers(bytes, &mut |_, _| Some(()))?;
-                next = Some(NextGrant { wid, g, ends_in_ms });
-            }
-            11 => figures = Some(figures_of(bytes)?),
-            _ => {}
-        }
-        Some(())
-    })?;
+            Some(())
+        })?;
     Some(ItemReply {
         wid,
         ends_in_ms,
@@ -245,6 +248,8 @@ fn item_reply(from: &[u8]) -> Option<ItemReply> {
         short,
         next,
         figures,
+        limit,
+        room,
     })
 }
 
@@ -427,6 +432,8 @@ mod tests {
                     short,
                     next,
                     figures,
+                    limit: n.next(),
+                    room: n.next(),
                 });
             }
             let reply = SyncReply { epoch: n.next(), items };
