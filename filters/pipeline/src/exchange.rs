@@ -414,6 +414,7 @@ impl Exchange {
         };
         let choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
         self.span.route = choice.route.unwrap_or_default().to_owned();
+        self.span.model.clone_from(&choice.model.name);
 
         let budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
         let mut edits = redacted.edits;

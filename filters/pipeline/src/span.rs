@@ -163,6 +163,8 @@ pub struct Span {
     pub policy: String,
     /// Route that chose the model.
     pub route: String,
+    /// The policy's name of the model that was chosen.
+    pub model: String,
     /// Provider name in the policy.
     pub target: String,
     /// The provider's name of the model.

@@ -48,6 +48,7 @@ pub fn run(
                 Ok(())
             }
             Effect::Emit(span) => {
+                shared.lease.spent(now, holds, &span);
                 shared.spans.push(otlp::encode(&span));
                 Ok(())
             }

@@ -1,9 +1,13 @@
 //! The VM's lease client between the streams that need budget and the ledger's gRPC service.
 
 use weir_config::filter;
-use weir_lease::{Hold, Lessee, Mismatch, Need, Refusal, Reserve, SERVICE, Setup, SharedData};
+use weir_lease::{
+    Hold, Lessee, Mismatch, Need, Outbox, Refusal, Reserve, SERVICE, SPEND_METHOD, SPEND_SERVICE,
+    SPEND_TIMEOUT_MS, Setup, SharedData, Spent,
+};
 use weir_pipeline::budget::Settlement;
 use weir_pipeline::io::Now;
+use weir_pipeline::span::{Counted, Span};
 
 use crate::host;
 
@@ -16,6 +20,12 @@ pub struct Lease {
     root: u32,
     /// Calls in flight: Envoy's token and the client's id.
     calls: Vec<(u32, u32)>,
+    /// What was spent for whom, on its way to the control plane.
+    outbox: Outbox,
+    /// Its call in flight.
+    reporting: Option<u32>,
+    /// Random bits that tell this VM apart.
+    vm: u64,
 }
 
 /// What a stream holds until it settles.
@@ -24,6 +34,8 @@ pub struct Holds {
     held: Option<Hold>,
     /// The stream waits for the ledger under its context's number.
     waiting: Option<u64>,
+    /// What was charged so far, encoded.
+    charges: Vec<u8>,
 }
 
 /// An answer to a reservation.
@@ -62,7 +74,15 @@ impl SharedData for HostData {
 impl Lease {
     /// A client that is not configured.
     pub fn new() -> Self {
-        Self { client: None, cluster: String::new(), root: 0, calls: Vec::new() }
+        Self {
+            client: None,
+            cluster: String::new(),
+            root: 0,
+            calls: Vec::new(),
+            outbox: Outbox::default(),
+            reporting: None,
+            vm: 0,
+        }
     }
 
     /// Takes the ledger's address. The client itself, and what it holds, outlives configurations.
@@ -72,10 +92,12 @@ impl Lease {
     }
 
     fn client(&mut self) -> &mut Lessee {
+        let vm = &mut self.vm;
         self.client.get_or_insert_with(|| {
             let node =
                 host::property("xds\0node\0id").and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
-            let [a, b, ..] = host::entropy();
+            let [a, b, c, _] = host::entropy();
+            *vm = c;
             Lessee::new(Setup { node, random: [a, b] })
         })
     }
@@ -101,7 +123,43 @@ impl Lease {
     /// Books what was used and gives back the rest.
     pub fn settle(&mut self, now: Now, holds: &mut Holds, settlement: &Settlement) {
         if let Some(hold) = holds.held.take() {
+            holds.charges.append(&mut hold.charges(&settlement.used));
             self.client().settle(now.0, &mut HostData, hold, &settlement.used);
+        }
+    }
+
+    /// Tells the control plane what an exchange used, and who it was. Where nothing is reserved nobody asks.
+    pub fn spent(&mut self, now: Now, holds: &mut Holds, span: &Span) {
+        let charges = std::mem::take(&mut holds.charges);
+        if self.cluster.is_empty() || (charges.is_empty() && span.counted == Counted::No) {
+            return;
+        }
+        self.outbox.push(
+            now.0,
+            &Spent {
+                tenant: &span.tenant,
+                key: &span.key,
+                model: &span.model,
+                provider: &span.target,
+                labels: &span.labels,
+                input: span.usage.input,
+                output: span.usage.output,
+                nano_usd: span.cost_nano.unwrap_or_default(),
+                estimated: span.counted == Counted::Estimated,
+                charges: &charges,
+            },
+        );
+    }
+
+    /// Sends the records that wait.
+    fn report(&mut self, now: Now) {
+        let sid = self.client().sid();
+        let Some(batch) = self.outbox.batch(now.0, sid, self.vm) else { return };
+        let sent = host::act_on(self.root)
+            .and_then(|()| host::grpc(&self.cluster, SPEND_SERVICE, SPEND_METHOD, batch, SPEND_TIMEOUT_MS));
+        match sent {
+            Ok(token) => self.reporting = Some(token),
+            Err(_) => self.outbox.answer(now.0, Err(UNAVAILABLE)),
         }
     }
 
@@ -130,10 +188,16 @@ impl Lease {
         }
         self.client().tick(now.0, &mut HostData);
         self.dispatch(now);
+        self.report(now);
     }
 
     /// A call ended.
     pub fn answer(&mut self, now: Now, token: u32, answer: Result<Vec<u8>, u32>) {
+        if self.reporting == Some(token) {
+            self.reporting = None;
+            self.outbox.answer(now.0, answer.map(drop));
+            return;
+        }
         let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
         let (_, id) = self.calls.swap_remove(at);
         let result = match &answer {
