@@ -94,6 +94,9 @@ pub struct Item {
     /// Nothing is to be granted: the process is draining or idle.
     #[prost(bool, tag = "14")]
     pub no_grant: bool,
+    /// What the requests in flight may cost beyond their calibrated reservations; 0 while all bounds are exact.
+    #[prost(uint64, tag = "15")]
+    pub headroom: u64,
 }
 
 /// The vector of a window that is over.
@@ -186,6 +189,10 @@ pub struct ItemReply {
     /// What is neither settled, held nor stranded, this process's report included: free in the ledger or in leases.
     #[prost(uint64, tag = "13")]
     pub room: u64,
+    /// Of a rolling window: nothing may be reserved once the latest answered call was sent longer ago than this; what
+    /// is free then goes home before anything else is reserved. 0 for a calendar window.
+    #[prost(uint32, tag = "14")]
+    pub ttl_ms: u32,
 }
 
 /// Why an ask is not met in full.
@@ -252,6 +259,9 @@ pub struct Figures {
     /// IANA time zone of the window.
     #[prost(string, tag = "11")]
     pub timezone: String,
+    /// Kept back for answers that cost more than their calibrated bounds.
+    #[prost(uint64, tag = "12")]
+    pub headroom: u64,
 }
 
 /// Long poll: answered when the ledger has something to say, or when `wait_ms` are over.

@@ -216,7 +216,7 @@ pub fn sync_reply(from: &[u8]) -> Option<SyncReply> {
 
 fn item_reply(from: &[u8]) -> Option<ItemReply> {
     let (mut short, mut next, mut figures) = (None, None, None);
-    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev, _, _, _, limit, room] =
+    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev, _, _, _, limit, room, ttl_ms] =
         numbers(from, &mut |tag, bytes| {
             match tag {
                 9 => {
@@ -250,12 +250,13 @@ fn item_reply(from: &[u8]) -> Option<ItemReply> {
         figures,
         limit,
         room,
+        ttl_ms: ttl_ms as u32,
     })
 }
 
 fn figures_of(from: &[u8]) -> Option<Figures> {
     let (mut window, mut timezone) = (String::new(), String::new());
-    let [limit, settled, held, leased, stranded, left, running, reset_in_ms, release_in_ms] =
+    let [limit, settled, held, leased, stranded, left, running, reset_in_ms, release_in_ms, _, _, headroom] =
         numbers(from, &mut |tag, bytes| {
             let text = core::str::from_utf8(bytes).ok()?;
             match tag {
@@ -278,6 +279,7 @@ fn figures_of(from: &[u8]) -> Option<Figures> {
         release_in_ms,
         window,
         timezone,
+        headroom,
     })
 }
 
@@ -378,6 +380,7 @@ mod tests {
                 prev: (prev.wid != 0).then_some(prev),
                 ask,
                 no_grant,
+                headroom: 0,
             };
             let expected = SyncRequest { sid, epoch, items: vec![expected] };
             assert_eq!(SyncRequest::decode(body.as_slice()).unwrap(), expected);
@@ -419,6 +422,7 @@ mod tests {
                     release_in_ms: n.next(),
                     window: n.text(),
                     timezone: n.text(),
+                    headroom: n.next(),
                 });
                 items.push(ItemReply {
                     wid: n.next(),
@@ -434,6 +438,7 @@ mod tests {
                     figures,
                     limit: n.next(),
                     room: n.next(),
+                    ttl_ms: n.next() as u32,
                 });
             }
             let reply = SyncReply { epoch: n.next(), items };
