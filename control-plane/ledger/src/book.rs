@@ -21,15 +21,30 @@ pub(crate) struct Vector {
     pub d: u64,
     pub mean: u64,
     pub rev: u64,
+    /// Of them too: kept back for answers dearer than their bounds.
+    pub headroom: u64,
+    /// One more than what was granted when an operator gave its outstanding units free; 0 is never.
+    pub freed: u64,
 }
 
 impl Vector {
     pub fn committed(&self) -> u64 {
-        self.g.saturating_sub(self.r).max(self.u)
+        if self.fenced() { self.u } else { self.g.saturating_sub(self.r).max(self.u) }
+    }
+
+    /// What the process has, whether or not the ledger still counts it.
+    pub fn owed(&self) -> u64 {
+        self.g.saturating_sub(self.r).saturating_sub(self.u)
+    }
+
+    /// What it has was given free: only its use counts, and it gets nothing until it has nothing. A later grant, or a
+    /// report of one that the ledger had forgotten, ends this, for `g` has grown then.
+    pub fn fenced(&self) -> bool {
+        self.freed == self.g.saturating_add(1) && self.owed() > 0
     }
 
     pub fn outstanding(&self) -> u64 {
-        self.g.saturating_sub(self.r).saturating_sub(self.u)
+        if self.fenced() { 0 } else { self.owed() }
     }
 
     pub fn free(&self) -> u64 {
@@ -50,11 +65,13 @@ pub(crate) struct Period {
     pub committed: u128,
     /// Sum of what they used.
     pub used: u128,
+    /// Sum of what they keep back.
+    pub headroom: u128,
 }
 
 impl Period {
     pub fn new(window: Window) -> Period {
-        Period { window, vectors: BTreeMap::new(), committed: 0, used: 0 }
+        Period { window, vectors: BTreeMap::new(), committed: 0, used: 0, headroom: 0 }
     }
 
     /// Changes a vector and keeps the sums. Whether one of its growing numbers changed.
@@ -64,6 +81,7 @@ impl Period {
         change(vector);
         self.committed = self.committed - u128::from(before.committed()) + u128::from(vector.committed());
         self.used = self.used - u128::from(before.u) + u128::from(vector.u);
+        self.headroom = self.headroom - u128::from(before.headroom) + u128::from(vector.headroom);
         (before.g, before.r, before.u) != (vector.g, vector.r, vector.u)
     }
 }
@@ -121,6 +139,8 @@ pub(crate) struct Book {
     /// When each session was last recalled.
     pub recalled: BTreeMap<u64, u64>,
     pub sums: Option<Sums>,
+    /// Thresholds that were told, and the interval: see [`crate::Alert::wid`].
+    pub alerted: (u64, Vec<u64>),
 }
 
 impl Book {
@@ -135,6 +155,7 @@ impl Book {
             told: VecDeque::new(),
             recalled: BTreeMap::new(),
             sums: None,
+            alerted: (0, Vec::new()),
         }
     }
 
@@ -162,6 +183,18 @@ impl Book {
 
     pub fn vector(&self, wid: u64, key: Key) -> Vector {
         self.period(wid).and_then(|period| period.vectors.get(&key)).copied().unwrap_or_default()
+    }
+
+    /// Notes a threshold as told. Whether it was new.
+    pub fn note_alert(&mut self, wid: u64, threshold: u64) -> bool {
+        if self.alerted.0 < wid {
+            self.alerted = (wid, Vec::new());
+        }
+        let fresh = self.alerted.0 == wid && !self.alerted.1.contains(&threshold);
+        if fresh {
+            self.alerted.1.push(threshold);
+        }
+        fresh
     }
 
     pub fn committed(&self, wid: u64) -> u128 {

@@ -22,6 +22,8 @@ pub struct BudgetDef {
     pub definition: String,
     /// Names of what has a counter each; for display.
     pub each: Vec<String>,
+    /// Shares of the limit at which to tell, in hundredths of a percent.
+    pub alert_at: Vec<u64>,
 }
 
 /// A definition with its calendar.
@@ -51,8 +53,10 @@ pub struct Spend {
     pub kind: WindowKind,
     /// Its time zone.
     pub timezone: String,
-    /// The limit in force.
+    /// The limit in force: `settled + held + leased + stranded + headroom + left`, unless overcommitted.
     pub limit: u64,
+    /// Of it, added by overrides.
+    pub added: u64,
     /// Settled.
     pub settled: u64,
     /// Held by requests in flight of living processes.
@@ -61,10 +65,16 @@ pub struct Spend {
     pub leased: u64,
     /// Outstanding in processes not heard of, presumed spent.
     pub stranded: u64,
+    /// Kept back for answers that cost more than their calibrated bounds.
+    pub headroom: u64,
     /// Available at the ledger.
     pub left: u64,
     /// Committed above the limit, after it was lowered.
     pub overcommitted: u64,
     /// Requests that hold.
     pub running: u32,
+    /// The policy has no such budget any more, or defines it anew: nothing is granted, what is out is still counted.
+    pub gone: bool,
+    /// Thresholds crossed in this window, in hundredths of a percent.
+    pub alerts: Vec<u64>,
 }

@@ -1,7 +1,7 @@
 //! The ledger's decisions, sans-IO: [`Core::handle`] takes one request with the time, [`Core::take`] gives the replies
 //! that are due and the log entries that must be on the disk before them. Grants themselves are in `decide`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use weir_lease::message::{
     CloseReply, CloseRequest, DrainReply, DrainRequest, Item, ItemReply, OpenReply, OpenRequest, SyncReply,
@@ -14,7 +14,13 @@ use crate::Error;
 use crate::book::{Book, Key, Parked};
 use crate::budget::{Budget, BudgetDef, Spend};
 use crate::log::Entry;
+use crate::operate::{Alert, Audit, Holder, Override, Released, Scope};
 use crate::window::Window;
+
+/// Alerts, and operators' doings, that are kept.
+const KEPT: usize = 1_000;
+/// How often thresholds are looked at where nothing is reported, in milliseconds: units become stranded by silence.
+const LOOK: u64 = 5_000;
 
 /// The time, twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +188,15 @@ pub(crate) struct Rest {
     pub busy: BTreeSet<u32>,
     pub out: Effect,
     pub counters: Counters,
+    pub overrides: Vec<Override>,
+    /// Number of the latest override.
+    pub last_override: u64,
+    pub alerts: VecDeque<Alert>,
+    pub audit: VecDeque<Audit>,
+    /// The latest wall time: overrides that have ended stay ended when the clock is set back.
+    pub wall: u64,
+    /// When thresholds were last looked at.
+    pub looked: u64,
 }
 
 /// The ledger.
@@ -231,6 +246,21 @@ impl Core {
                     });
                 }
             }
+            Entry::Freed { index, wid, sid, lane, at } => {
+                let period = self.books.get_mut(&index).and_then(|book| book.period_mut(wid));
+                if let Some(period) = period {
+                    period.change((sid, lane), |vector| vector.freed = vector.freed.max(at));
+                }
+            }
+            Entry::Override(new) => self.rest.keep_override(new),
+            Entry::Alert(alert) => {
+                let book = self.index.get(&alert.instance).and_then(|index| self.books.get_mut(index));
+                if let Some(book) = book {
+                    book.note_alert(alert.wid, alert.threshold);
+                }
+                keep(&mut self.rest.alerts, alert);
+            }
+            Entry::Audit(audit) => keep(&mut self.rest.audit, audit),
         }
     }
 
@@ -277,9 +307,15 @@ impl Core {
                 for ((sid, lane), vector) in &period.vectors {
                     let (sid, lane, wid) = (*sid, *lane, period.window.wid());
                     all.push(Entry::Vector { index, wid, sid, lane, g: vector.g, r: vector.r, u: vector.u });
+                    if vector.fenced() {
+                        all.push(Entry::Freed { index, wid, sid, lane, at: vector.freed });
+                    }
                 }
             }
         }
+        all.extend(self.rest.overrides.iter().cloned().map(Entry::Override));
+        all.extend(self.rest.alerts.iter().cloned().map(Entry::Alert));
+        all.extend(self.rest.audit.iter().cloned().map(Entry::Audit));
         all
     }
 
@@ -289,10 +325,16 @@ impl Core {
             Request::Open(request) => Some(self.open(now, request)),
             Request::Sync(request) => self.sync(now, call, request),
             Request::Watch(request) => self.watch(now, call, request),
-            Request::Drain(DrainRequest { sid }) => Some(self.session(now, sid).map(|session| {
-                session.draining = true;
-                Reply::Drain(DrainReply {})
-            })),
+            Request::Drain(DrainRequest { sid }) => {
+                // An operator's word is no sign of life.
+                let known = self.rest.sessions.get_mut(&sid).filter(|session| !session.closed);
+                self.rest.ring.insert(sid);
+                Some(known.ok_or(Status::NOT_FOUND).map(|session| {
+                    session.draining = true;
+                    session.drain = true;
+                    Reply::Drain(DrainReply {})
+                }))
+            }
             Request::Close(CloseRequest { sid }) => Some(self.close(now, sid)),
         };
         if let Some(answer) = answer {
@@ -303,6 +345,13 @@ impl Core {
 
     /// What is due by now. Call it when [`Core::due`] says so, or more often.
     pub fn tick(&mut self, now: Time) {
+        self.end_overrides(now);
+        if now.mono.saturating_sub(self.rest.looked) >= LOOK {
+            self.rest.looked = now.mono;
+            for book in self.books.values_mut() {
+                self.rest.look(book, now);
+            }
+        }
         while let Some((until, sid)) = self.rest.watches.first().copied()
             && until <= now.mono
         {
@@ -363,36 +412,138 @@ impl Core {
             return Ok(());
         }
         self.rest.budgets = fresh;
-        for book in self.books.values_mut() {
-            self.rest.limit_changed(book, now);
-        }
-        let sids: Vec<u64> = self.rest.sessions.keys().copied().collect();
-        for sid in sids {
-            if let Some(session) = self.rest.sessions.get_mut(&sid) {
-                session.limits = true;
-                self.rest.ring.insert(sid);
-            }
-        }
-        self.rest.tell();
+        self.limits_changed(now, &|_| true);
         Ok(())
     }
 
-    /// The state of every counter whose budget exists.
+    /// The state of every counter in its present window.
     pub fn spend(&mut self, now: Time) -> Vec<Spend> {
         let mut all = Vec::new();
         for book in self.books.values_mut() {
             self.rest.roll(book, now);
+            self.rest.look(book, now);
             all.extend(self.rest.spend(book, now));
         }
         all
     }
 
+    /// See [`crate::Engine::override_limit`].
+    pub fn override_limit(
+        &mut self,
+        now: Time,
+        scope: Scope,
+        add: u64,
+        until: u64,
+        by: String,
+    ) -> Result<(), Error> {
+        if !self.rest.budgets.values().any(|budget| scope.names(&budget.def)) {
+            return Err(Error::NoBudget(scope.budget));
+        }
+        let new = Override { id: self.rest.last_override + 1, scope, add, until };
+        let counter = new.scope.subject.as_deref().unwrap_or("all");
+        let what = match add {
+            0 => format!("budget {} ({counter}): overrides ended", new.scope.budget),
+            add => format!("budget {} ({counter}): {add} added until {until}", new.scope.budget),
+        };
+        self.rest.note(now, by, what);
+        self.rest.out.entries.push(Entry::Override(new.clone()));
+        let scope = new.scope.clone();
+        self.rest.keep_override(new);
+        self.limits_changed(now, &|instance| scope.covers(instance));
+        Ok(())
+    }
+
+    /// The overrides in force.
+    pub fn overrides(&self, now: Time) -> Vec<Override> {
+        let wall = self.rest.wall.max(now.wall);
+        self.rest.overrides.iter().filter(|one| one.until > wall && one.add > 0).cloned().collect()
+    }
+
+    fn end_overrides(&mut self, now: Time) {
+        let before = self.rest.wall;
+        self.rest.wall = before.max(now.wall);
+        let wall = self.rest.wall;
+        let ended: Vec<Scope> = self
+            .rest
+            .overrides
+            .extract_if(.., |one| one.until <= wall)
+            .filter(|one| one.add > 0)
+            .map(|one| one.scope)
+            .collect();
+        if !ended.is_empty() {
+            self.limits_changed(now, &|instance| ended.iter().any(|scope| scope.covers(instance)));
+        }
+    }
+
+    /// Serves those who wait for new limits, calls home what lowered ones do not allow, and tells everybody.
+    fn limits_changed(&mut self, now: Time, which: &dyn Fn(&Instance) -> bool) {
+        for book in self.books.values_mut().filter(|book| which(&book.instance)) {
+            self.rest.limit_changed(book, now);
+        }
+        for (sid, session) in &mut self.rest.sessions {
+            session.limits = true;
+            self.rest.ring.insert(*sid);
+        }
+        self.rest.tell();
+    }
+
+    /// See [`crate::Engine::release_stranded`].
+    pub fn release_stranded(
+        &mut self,
+        now: Time,
+        scope: &Scope,
+        sid: Option<u64>,
+        by: String,
+    ) -> Vec<Released> {
+        let mut all = Vec::new();
+        for book in self.books.values_mut().filter(|book| scope.covers(&book.instance)) {
+            self.rest.release(book, now, sid, &mut all);
+        }
+        let units: u128 = all.iter().map(|one| u128::from(one.units)).sum();
+        let what = format!("budget {}: {units} stranded units released", scope.budget);
+        self.rest.note(now, by, what);
+        self.rest.tell();
+        all
+    }
+
+    /// The thresholds that were crossed, the latest last.
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.rest.alerts.iter().cloned().collect()
+    }
+
+    /// What operators did, the latest last.
+    pub fn audit(&self) -> Vec<Audit> {
+        self.rest.audit.iter().cloned().collect()
+    }
+
+    /// The gateway processes.
+    pub fn holders(&self, now: Time) -> Vec<Holder> {
+        let mut counters: BTreeMap<u64, u32> = BTreeMap::new();
+        for (key, vector) in self.books.values().flat_map(Book::current).flat_map(|period| &period.vectors) {
+            if vector.outstanding() > 0 {
+                *counters.entry(key.0).or_default() += 1;
+            }
+        }
+        let holder = |(sid, session): (&u64, &Session)| {
+            let silent_ms = now.mono.saturating_sub(session.seen);
+            Holder {
+                sid: *sid,
+                node: session.node.clone(),
+                silent_ms,
+                lost: silent_ms > self.rest.params.session_ttl && !session.closed,
+                draining: session.draining,
+                closed: session.closed,
+                counters: counters.get(sid).copied().unwrap_or(0),
+            }
+        };
+        self.rest.sessions.iter().map(holder).collect()
+    }
+
     /// Checks I1 on every window: the sums are right, and committed is at most the limit. For tests; `false` while a
-    /// limit is lowered below what is committed.
+    /// limit is lowered below what is committed, or released units are spent.
     pub fn sound(&self) -> bool {
         self.books.values().all(|book| {
-            let limit =
-                self.rest.budget(&book.instance).map_or(u128::MAX, |budget| u128::from(budget.def.limit));
+            let limit = self.rest.limit(&book.instance, self.rest.wall).map_or(u128::MAX, u128::from);
             book.periods.iter().all(|period| {
                 let committed: u128 = period.vectors.values().map(|one| u128::from(one.committed())).sum();
                 let used: u128 = period.vectors.values().map(|one| u128::from(one.u)).sum();
@@ -536,6 +687,61 @@ impl Rest {
         (budget.def.definition == instance.definition).then_some(budget)
     }
 
+    /// The limit of a counter with the overrides in force; `None` when its budget was removed or defined anew.
+    pub fn limit(&self, instance: &Instance, wall: u64) -> Option<u64> {
+        let limit = self.budget(instance)?.def.limit;
+        Some(limit.saturating_add(self.added(instance, wall)))
+    }
+
+    /// What overrides add.
+    pub fn added(&self, instance: &Instance, wall: u64) -> u64 {
+        let wall = self.wall.max(wall);
+        let in_force = self.overrides.iter().filter(|one| one.until > wall && one.scope.covers(instance));
+        in_force.fold(0, |sum, one| sum.saturating_add(one.add))
+    }
+
+    fn keep_override(&mut self, new: Override) {
+        if new.id <= self.last_override {
+            return;
+        }
+        self.last_override = new.id;
+        if new.add == 0 {
+            self.overrides.retain(|one| one.scope != new.scope);
+        }
+        // One that adds nothing stays until then too: a snapshot has to carry the number.
+        self.overrides.push(new);
+    }
+
+    fn note(&mut self, now: Time, by: String, what: String) {
+        let audit = Audit { at: now.wall, by, what };
+        self.out.entries.push(Entry::Audit(audit.clone()));
+        self.out.durable = true;
+        keep(&mut self.audit, audit);
+    }
+
+    /// Tells the thresholds that a counter has crossed, each once in a window.
+    pub fn look(&mut self, book: &mut Book, now: Time) {
+        let Some(budget) = self.budget(&book.instance).filter(|budget| !budget.def.alert_at.is_empty())
+        else {
+            return;
+        };
+        let thresholds = budget.def.alert_at.clone();
+        let Some(limit) = self.limit(&book.instance, now.wall) else { return };
+        let spent = book.used(book.wid) + self.sums(book, now).stranded;
+        let wid = book.wid;
+        for threshold in thresholds {
+            let crossed = spent * 10_000 >= u128::from(limit) * u128::from(threshold);
+            if wid == 0 || !crossed || !book.note_alert(wid, threshold) {
+                continue;
+            }
+            let spent = u64::try_from(spent).unwrap_or(u64::MAX);
+            let instance = book.instance.clone();
+            let alert = Alert { instance, wid, threshold, spent, limit, at: now.wall };
+            self.out.entries.push(Entry::Alert(alert.clone()));
+            keep(&mut self.alerts, alert);
+        }
+    }
+
     /// Answers one item of a parked call, and the call when it was the last.
     pub fn resolve(&mut self, parked: &Parked, reply: ItemReply) {
         let Some(pending) = self.pending.get_mut(&parked.call) else { return };
@@ -563,8 +769,10 @@ impl Rest {
                 recall: std::mem::take(&mut session.recall).into_iter().map(Into::into).collect(),
                 wake: std::mem::take(&mut session.wake).into_iter().map(Into::into).collect(),
                 limits: std::mem::take(&mut session.limits),
-                drain: std::mem::take(&mut session.drain),
+                // Said again with every answer: the one that said it first may have been lost.
+                drain: session.draining,
             };
+            session.drain = false;
             self.out.replies.push((call, Ok(Reply::Watch(reply))));
         }
     }
@@ -573,4 +781,12 @@ impl Rest {
     pub fn heard(&self, key: Key, now: Time, ms: u64) -> bool {
         self.sessions.get(&key.0).is_some_and(|session| now.mono.saturating_sub(session.seen) <= ms)
     }
+}
+
+/// Appends to a bounded list.
+fn keep<T>(list: &mut VecDeque<T>, one: T) {
+    if list.len() >= KEPT {
+        list.pop_front();
+    }
+    list.push_back(one);
 }

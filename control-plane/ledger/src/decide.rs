@@ -8,7 +8,8 @@ use crate::book::{Book, Key, Parked, Sums, Vector};
 use crate::budget::Spend;
 use crate::core::{Rest, Time};
 use crate::log::Entry;
-use crate::window::Window;
+use crate::operate::Released;
+use crate::window::{Window, WindowKind};
 
 /// Vectors of a counter above which its sums are cached.
 const SMALL: usize = 32;
@@ -55,7 +56,7 @@ impl Rest {
             self.merge(book, now, prev.wid, key, &past);
         }
         self.merge(book, now, item.wid, key, item);
-        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+        let Some(limit) = self.limit(&book.instance, now.wall) else {
             return Some(ItemReply { gone: true, rev: item.rev, ..ItemReply::default() });
         };
         // Of a process that is still in another window only what it asks for counts.
@@ -153,6 +154,7 @@ impl Rest {
                 vector.n = item.n;
                 vector.d = item.d;
                 vector.mean = item.mean;
+                vector.headroom = item.headroom;
             }
         });
         if changed {
@@ -183,6 +185,10 @@ impl Rest {
             return;
         }
         if let Some(period) = book.period_mut(wid) {
+            // What was given free may still be spent by who has it: nothing comes on top until that is settled.
+            if period.vectors.get(&key).is_some_and(Vector::fenced) {
+                return;
+            }
             period.change(key, |vector| vector.g = vector.g.saturating_add(amount));
             if let Some(sums) = &mut book.sums {
                 sums.free += u128::from(amount);
@@ -199,7 +205,13 @@ impl Rest {
         if mutant::on(Mutant::ExpiryRegrant) {
             committed = committed.saturating_sub(self.sums(book, now).stranded);
         }
-        u128::from(limit).saturating_sub(committed) as u64
+        let kept_back = self.headroom(book, limit);
+        u128::from(limit).saturating_sub(committed).saturating_sub(kept_back) as u64
+    }
+
+    /// Kept back for answers dearer than their calibrated bounds: what processes ask for, at most 1 % of the limit.
+    fn headroom(&self, book: &Book, limit: u64) -> u128 {
+        book.current().map_or(0, |period| period.headroom).min(u128::from(limit / 100))
     }
 
     /// Sums over the current window's vectors; of a large counter up to `cache` old.
@@ -280,11 +292,16 @@ impl Rest {
         short: Option<Short>,
         ahead: bool,
     ) -> ItemReply {
-        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+        let Some(limit) = self.limit(&book.instance, now.wall) else {
             return ItemReply { gone: true, rev, ..ItemReply::default() };
         };
-        let share = self.share(book, now, limit, key);
+        let mut share = self.share(book, now, limit, key);
+        if book.vector(book.wid, key).fenced() {
+            // All of it comes home that is not held.
+            (share.cap, share.tight, share.roomy) = (0, true, false);
+        }
         let next = if ahead { self.grant_ahead(book, now, limit, key) } else { None };
+        self.look(book, now);
         let figures = short.map(|_| self.figures(book, now));
         let leased = self.sums(book, now).leased;
         let room = u128::from(limit).saturating_sub(book.committed(book.wid)).saturating_add(leased);
@@ -304,6 +321,7 @@ impl Rest {
             figures,
             limit,
             room: u64::try_from(room).unwrap_or(u64::MAX).min(limit),
+            ttl_ms: 0,
         }
     }
 
@@ -366,7 +384,7 @@ impl Rest {
             && parked.until <= now.mono
         {
             book.parked.pop_front();
-            let limit = self.budget(&book.instance).map_or(0, |budget| budget.def.limit);
+            let limit = self.limit(&book.instance, now.wall).unwrap_or(0);
             let reply = self.come_up_short(book, now, limit, &parked);
             self.resolve(&parked, reply);
         }
@@ -375,7 +393,7 @@ impl Rest {
 
     /// Serves those who wait, in their order; when nobody waits, wakes those who were sent away.
     pub fn pump(&mut self, book: &mut Book, now: Time) {
-        let Some(limit) = self.budget(&book.instance).map(|budget| budget.def.limit) else {
+        let Some(limit) = self.limit(&book.instance, now.wall) else {
             for parked in std::mem::take(&mut book.parked) {
                 let gone = ItemReply { gone: true, rev: parked.rev, ..ItemReply::default() };
                 self.resolve(&parked, gone);
@@ -458,7 +476,7 @@ impl Rest {
     pub fn limit_changed(&mut self, book: &mut Book, now: Time) {
         self.roll(book, now);
         self.pump(book, now);
-        let limit = self.budget(&book.instance).map_or(0, |budget| budget.def.limit);
+        let limit = self.limit(&book.instance, now.wall).unwrap_or(0);
         if book.committed(book.wid) > u128::from(limit) {
             self.recall(book, now, u128::MAX, None);
         }
@@ -484,30 +502,67 @@ impl Rest {
             release_in_ms: release,
             window: spend.kind.name().to_owned(),
             timezone: spend.timezone,
+            headroom: spend.headroom,
         }
     }
 
-    /// The state of a counter; `None` when its budget is gone or it never had a window.
+    /// Gives free what lost sessions have; see [`crate::Engine::release_stranded`].
+    pub fn release(&mut self, book: &mut Book, now: Time, sid: Option<u64>, all: &mut Vec<Released>) {
+        self.roll(book, now);
+        let ttl = self.params.session_ttl;
+        let wid = book.wid;
+        let lost: Vec<(Key, u64)> = book
+            .current()
+            .iter()
+            .flat_map(|period| &period.vectors)
+            .filter(|(key, vector)| vector.outstanding() > 0 && !self.heard(**key, now, ttl))
+            .filter(|(key, _)| sid.is_none_or(|sid| sid == key.0))
+            .map(|(key, vector)| (*key, vector.outstanding()))
+            .collect();
+        for (key, units) in lost {
+            let Some(period) = book.period_mut(wid) else { continue };
+            period.change(key, |vector| vector.freed = vector.g.saturating_add(1));
+            let at = book.vector(wid, key).freed;
+            self.out.entries.push(Entry::Freed { index: book.index, wid, sid: key.0, lane: key.1, at });
+            self.out.durable = true;
+            let node = self.sessions.get(&key.0).map(|session| session.node.clone()).unwrap_or_default();
+            all.push(Released { instance: book.instance.clone(), sid: key.0, node, units });
+        }
+        book.sums = None;
+        self.pump(book, now);
+    }
+
+    /// The state of a counter; `None` when it never had a window, or its budget is gone and its window over.
     pub fn spend(&mut self, book: &mut Book, now: Time) -> Option<Spend> {
         let sums = self.sums(book, now);
-        let budget = self.budget(&book.instance)?;
-        let period = book.current()?;
         let small = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
-        let limit = u128::from(budget.def.limit);
+        let period = book.current()?;
+        let in_force = self.limit(&book.instance, now.wall);
+        let kept_back = in_force.map_or(0, |limit| self.headroom(book, limit));
+        let limit = u128::from(in_force.unwrap_or(0));
+        let budget = self.budget(&book.instance).map(|budget| &budget.def);
+        if budget.is_none() && (period.window.end <= now.wall || period.committed == 0) {
+            return None;
+        }
+        let alerts = if book.alerted.0 == book.wid { book.alerted.1.clone() } else { Vec::new() };
         Some(Spend {
             instance: book.instance.clone(),
-            each: budget.def.each.clone(),
+            each: budget.map(|def| def.each.clone()).unwrap_or_default(),
             window: period.window,
-            kind: budget.calendar.kind(),
-            timezone: budget.calendar.timezone().to_owned(),
-            limit: budget.def.limit,
+            kind: budget.map_or(WindowKind::of(period.window), |def| def.window),
+            timezone: budget.map(|def| def.timezone.clone()).unwrap_or_default(),
+            limit: small(limit),
+            added: self.added(&book.instance, now.wall),
             settled: small(period.used),
             held: small(sums.held),
             leased: small(sums.leased),
             stranded: small(sums.stranded),
-            left: small(limit.saturating_sub(period.committed)),
-            overcommitted: small(period.committed.saturating_sub(limit)),
+            headroom: small(kept_back.min(limit.saturating_sub(period.committed))),
+            left: small(limit.saturating_sub(period.committed).saturating_sub(kept_back)),
+            overcommitted: if budget.is_some() { small(period.committed.saturating_sub(limit)) } else { 0 },
             running: sums.running,
+            gone: budget.is_none(),
+            alerts,
         })
     }
 }

@@ -16,6 +16,7 @@ use weir_lease::message::{
 use crate::core::{Core, Counters, Params, Reply, Request, Status, Time};
 use crate::disk::Disk;
 use crate::engine::Engine;
+use crate::operate::{Alert, Audit, Holder, Override, Released, Scope};
 use crate::{BudgetDef, Error, Spend};
 
 /// Calls in one batch: bounds how long the first waits for the last.
@@ -26,6 +27,12 @@ enum Command {
     Budgets(Vec<BudgetDef>, oneshot::Sender<Result<(), Error>>),
     Spend(oneshot::Sender<Vec<Spend>>),
     Counters(oneshot::Sender<(Counters, u64)>),
+    Override(Scope, u64, u64, String, oneshot::Sender<Result<(), Error>>),
+    Overrides(oneshot::Sender<Vec<Override>>),
+    Release(Scope, Option<u64>, String, oneshot::Sender<Vec<Released>>),
+    Alerts(oneshot::Sender<Vec<Alert>>),
+    Audit(oneshot::Sender<Vec<Audit>>),
+    Holders(oneshot::Sender<Vec<Holder>>),
 }
 
 /// A ledger in this process. Dropping it ends its thread and frees its directory.
@@ -127,6 +134,8 @@ fn serve(
         };
         let now = clock.now();
         let mut left = BATCH;
+        // Answers to operators leave after the log is on the disk, as grants do.
+        let mut told: Vec<Box<dyn FnOnce()>> = Vec::new();
         while let Some(one) = command.take() {
             match one {
                 Command::Call(request, reply) => {
@@ -143,6 +152,18 @@ fn serve(
                 Command::Counters(reply) => {
                     let _ = reply.send((core.counters(), core.epoch()));
                 }
+                Command::Override(scope, add, until, by, reply) => {
+                    let done = core.override_limit(now, scope, add, until, by);
+                    told.push(Box::new(move || drop(reply.send(done))));
+                }
+                Command::Overrides(reply) => drop(reply.send(core.overrides(now))),
+                Command::Release(scope, sid, by, reply) => {
+                    let done = core.release_stranded(now, &scope, sid, by);
+                    told.push(Box::new(move || drop(reply.send(done))));
+                }
+                Command::Alerts(reply) => drop(reply.send(core.alerts())),
+                Command::Audit(reply) => drop(reply.send(core.audit())),
+                Command::Holders(reply) => drop(reply.send(core.holders(now))),
             }
             left -= 1;
             if left > 0 {
@@ -157,6 +178,7 @@ fn serve(
         if effect.durable {
             disk.sync()?;
         }
+        told.into_iter().for_each(|tell| tell());
         for (call, reply) in effect.replies {
             if let Some(waiting) = calls.remove(&call) {
                 // Who asked may be gone; what was granted comes home with its next report.
@@ -212,5 +234,34 @@ impl Engine for Embedded {
 
     async fn spend(&self) -> Result<Vec<Spend>, Error> {
         self.ask(Command::Spend).await
+    }
+
+    async fn override_limit(&self, scope: Scope, add: u64, until: u64, by: String) -> Result<(), Error> {
+        self.ask(|reply| Command::Override(scope, add, until, by, reply)).await?
+    }
+
+    async fn overrides(&self) -> Result<Vec<Override>, Error> {
+        self.ask(Command::Overrides).await
+    }
+
+    async fn release_stranded(
+        &self,
+        scope: Scope,
+        sid: Option<u64>,
+        by: String,
+    ) -> Result<Vec<Released>, Error> {
+        self.ask(|reply| Command::Release(scope, sid, by, reply)).await
+    }
+
+    async fn alerts(&self) -> Result<Vec<Alert>, Error> {
+        self.ask(Command::Alerts).await
+    }
+
+    async fn audit(&self) -> Result<Vec<Audit>, Error> {
+        self.ask(Command::Audit).await
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.ask(Command::Holders).await
     }
 }

@@ -16,6 +16,7 @@ mod disk;
 mod embedded;
 mod engine;
 mod log;
+mod operate;
 mod service;
 mod window;
 
@@ -25,6 +26,7 @@ pub use disk::Disk;
 pub use embedded::Embedded;
 pub use engine::Engine;
 pub use log::{Entry, Frames, recover};
+pub use operate::{Alert, Audit, Holder, Override, Released, Scope};
 pub use service::{LedgerServer, service};
 pub use window::{Window, WindowKind};
 
@@ -41,6 +43,8 @@ pub enum Error {
     Timezone(String),
     /// No such window keyword.
     Window(String),
+    /// The policy has no such budget.
+    NoBudget(String),
     /// The ledger's thread has ended.
     Stopped,
 }
@@ -53,6 +57,7 @@ impl std::fmt::Display for Error {
             Error::Damaged(at) => write!(f, "ledger log is damaged at byte {at}, before its end"),
             Error::Timezone(name) => write!(f, "unknown time zone {name:?}"),
             Error::Window(name) => write!(f, "unknown window {name:?}"),
+            Error::NoBudget(name) => write!(f, "no budget {name:?}"),
             Error::Stopped => write!(f, "the ledger has stopped"),
         }
     }

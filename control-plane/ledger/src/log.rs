@@ -6,9 +6,10 @@
 //! had been synced, and with it every grant that was told to anybody, lies before it. When a later frame proves that
 //! the unreadable one *had* been durable, the file is damaged, and guessing would forget grants: that is an error.
 
-use weir_lease::Instance;
+use weir_lease::{Instance, Unit};
 
 use crate::Error;
+use crate::operate::{Alert, Audit, Override, Scope};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,25 @@ pub enum Entry {
         /// Used.
         u: u64,
     },
+    /// What a vector had outstanding was given free.
+    Freed {
+        /// The counter.
+        index: u32,
+        /// The window.
+        wid: u64,
+        /// The session.
+        sid: u64,
+        /// The lane.
+        lane: u32,
+        /// One more than what it had been granted then.
+        at: u64,
+    },
+    /// A limit was raised for a while; with 0 units, all of the same scope with smaller numbers end.
+    Override(Override),
+    /// A threshold was crossed.
+    Alert(Alert),
+    /// Somebody did something.
+    Audit(Audit),
 }
 
 const MAGIC: [u8; 4] = *b"WLg1";
@@ -67,6 +87,16 @@ const MAX_FRAME: usize = 1 << 26;
 
 impl Entry {
     fn encode(&self, out: &mut Vec<u8>) {
+        fn text(out: &mut Vec<u8>, text: &str) {
+            out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+        fn name(out: &mut Vec<u8>, instance: &Instance) {
+            out.extend_from_slice(&(instance.unit as u64).to_le_bytes());
+            for part in [&instance.budget, &instance.subject, &instance.definition] {
+                text(out, part);
+            }
+        }
         let mut word = |value: u64| out.extend_from_slice(&value.to_le_bytes());
         match self {
             Entry::Epoch(epoch) => {
@@ -83,11 +113,7 @@ impl Entry {
             Entry::Book { index, instance } => {
                 word(3);
                 word(u64::from(*index));
-                word(instance.unit as u64);
-                for text in [&instance.budget, &instance.subject, &instance.definition] {
-                    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                    out.extend_from_slice(text.as_bytes());
-                }
+                name(out, instance);
             }
             Entry::Window { index, start, end } => {
                 word(4);
@@ -101,6 +127,36 @@ impl Entry {
                 for value in [wid, sid, g, r, u] {
                     word(*value);
                 }
+            }
+            Entry::Freed { index, wid, sid, lane, at } => {
+                word(6);
+                word(u64::from(*index) << 32 | u64::from(*lane));
+                for value in [wid, sid, at] {
+                    word(*value);
+                }
+            }
+            Entry::Override(Override { id, scope, add, until }) => {
+                word(7);
+                word(*id);
+                word(*add);
+                word(*until);
+                word(scope.unit.map_or(0, |unit| unit as u64 + 1));
+                word(u64::from(scope.subject.is_some()));
+                text(out, &scope.budget);
+                text(out, scope.subject.as_deref().unwrap_or_default());
+            }
+            Entry::Alert(alert) => {
+                word(8);
+                for value in [alert.wid, alert.threshold, alert.spent, alert.limit, alert.at] {
+                    word(value);
+                }
+                name(out, &alert.instance);
+            }
+            Entry::Audit(Audit { at, by, what }) => {
+                word(9);
+                word(*at);
+                text(out, by);
+                text(out, what);
             }
         }
     }
@@ -117,17 +173,18 @@ impl Entry {
             *from = rest;
             String::from_utf8(head.to_vec()).ok()
         }
+        fn name(from: &mut &[u8]) -> Option<Instance> {
+            let unit = word(from)? as i32;
+            let (budget, subject, definition) = (text(from)?, text(from)?, text(from)?);
+            Some(Instance { budget, unit, subject, definition })
+        }
         Some(match word(from)? {
             1 => Entry::Epoch(word(from)?),
             2 => {
                 let (sid, closed) = (word(from)?, word(from)? != 0);
                 Entry::Session { sid, closed, node: text(from)? }
             }
-            3 => {
-                let (index, unit) = (word(from)? as u32, word(from)? as i32);
-                let (budget, subject, definition) = (text(from)?, text(from)?, text(from)?);
-                Entry::Book { index, instance: Instance { budget, unit, subject, definition } }
-            }
+            3 => Entry::Book { index: word(from)? as u32, instance: name(from)? },
             4 => Entry::Window { index: word(from)? as u32, start: word(from)?, end: word(from)? },
             5 => {
                 let both = word(from)?;
@@ -135,6 +192,28 @@ impl Entry {
                 let (wid, sid) = (word(from)?, word(from)?);
                 Entry::Vector { index, wid, sid, lane, g: word(from)?, r: word(from)?, u: word(from)? }
             }
+            6 => {
+                let both = word(from)?;
+                let (index, lane) = ((both >> 32) as u32, both as u32);
+                Entry::Freed { index, lane, wid: word(from)?, sid: word(from)?, at: word(from)? }
+            }
+            7 => {
+                let (id, add, until) = (word(from)?, word(from)?, word(from)?);
+                let unit = match word(from)? {
+                    0 => None,
+                    unit => Unit::try_from(i32::try_from(unit - 1).ok()?).ok(),
+                };
+                let some = word(from)? != 0;
+                let (budget, subject) = (text(from)?, text(from)?);
+                let scope = Scope { budget, unit, subject: some.then_some(subject) };
+                Entry::Override(Override { id, scope, add, until })
+            }
+            8 => {
+                let (wid, threshold, spent) = (word(from)?, word(from)?, word(from)?);
+                let (limit, at) = (word(from)?, word(from)?);
+                Entry::Alert(Alert { wid, threshold, spent, limit, at, instance: name(from)? })
+            }
+            9 => Entry::Audit(Audit { at: word(from)?, by: text(from)?, what: text(from)? }),
             _ => return None,
         })
     }
@@ -240,12 +319,21 @@ pub fn recover(log: &[u8], each: &mut dyn FnMut(Entry)) -> Result<(usize, Frames
 mod tests {
     use super::*;
 
+    fn scope(unit: Option<Unit>, subject: Option<&str>) -> Scope {
+        Scope { budget: "b".into(), unit, subject: subject.map(str::to_owned) }
+    }
+
     fn entries(n: u64) -> Vec<Entry> {
         let instance = Instance::new("b", weir_lease::Unit::NanoUsd, "subject", "def");
         vec![
             Entry::Epoch(n),
             Entry::Session { sid: n, node: "edge-1".into(), closed: n.is_multiple_of(2) },
-            Entry::Book { index: 3, instance },
+            Entry::Book { index: 3, instance: instance.clone() },
+            Entry::Freed { index: 3, wid: n, sid: 9, lane: 17, at: n },
+            Entry::Override(Override { id: n, scope: scope(None, Some("s")), add: n, until: 9 }),
+            Entry::Override(Override { id: n, scope: scope(Some(Unit::NanoUsd), None), add: 0, until: 9 }),
+            Entry::Alert(Alert { instance, wid: n, threshold: 8_000, spent: 4, limit: 5, at: n }),
+            Entry::Audit(Audit { at: n, by: "me".into(), what: "this".into() }),
             Entry::Window { index: 3, start: n, end: n + 60_000 },
             Entry::Vector { index: 3, wid: n, sid: u64::MAX, lane: 17, g: n, r: 2, u: 3 },
         ]

@@ -35,6 +35,17 @@ impl WindowKind {
         })
     }
 
+    /// The keyword of the window that is at most as long, for a counter whose definition is gone.
+    pub(crate) fn of(window: Window) -> WindowKind {
+        match window.end.saturating_sub(window.start) / 1_000 {
+            0..=60 => WindowKind::Minute,
+            61..=3_600 => WindowKind::Hour,
+            3_601..=90_000 => WindowKind::Day,
+            90_001..=700_000 => WindowKind::Week,
+            _ => WindowKind::Month,
+        }
+    }
+
     /// The keyword.
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,7 +63,6 @@ impl WindowKind {
 pub struct Calendar {
     kind: WindowKind,
     zone: TimeZone,
-    name: String,
 }
 
 /// One interval of a [`Calendar`], in Unix milliseconds: `start <= t < end`.
@@ -75,17 +85,7 @@ impl Calendar {
     /// `timezone` is an IANA name.
     pub fn new(kind: WindowKind, timezone: &str) -> Result<Calendar, Error> {
         let zone = TimeZone::get(timezone).map_err(|_| Error::Timezone(timezone.to_owned()))?;
-        Ok(Calendar { kind, zone, name: timezone.to_owned() })
-    }
-
-    /// The window's keyword.
-    pub fn kind(&self) -> WindowKind {
-        self.kind
-    }
-
-    /// The time zone's name.
-    pub fn timezone(&self) -> &str {
-        &self.name
+        Ok(Calendar { kind, zone })
     }
 
     /// The window that holds an instant in Unix milliseconds.

@@ -38,6 +38,7 @@ fn month(limit: u64) -> Vec<BudgetDef> {
         timezone: "Europe/Berlin".into(),
         definition: "d".into(),
         each: vec![],
+        alert_at: vec![],
     }]
 }
 

@@ -43,6 +43,7 @@ fn budget(limit: u64) -> Vec<BudgetDef> {
         timezone: "UTC".into(),
         definition: "0123456789abcdef".into(),
         each: vec![],
+        alert_at: vec![],
     }]
 }
 

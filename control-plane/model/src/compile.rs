@@ -118,6 +118,8 @@ pub struct BudgetDef {
     pub each: Vec<String>,
     /// What happens when the ledger cannot be reached.
     pub ledger_lost: filter::LedgerLost,
+    /// Shares of the limit at which to tell, in hundredths of a percent, ascending.
+    pub alert_at: Vec<u64>,
 }
 
 /// Compiles, or says everything that keeps the policy from running.
@@ -246,6 +248,9 @@ fn budget_defs(budget: &Budget, policy: &Policy) -> Vec<BudgetDef> {
         (Unit::Requests, limit.requests.map(|count| count.0)),
         (Unit::UsdNano, limit.usd.map(|usd| usd.nano)),
     ];
+    let mut alert_at: Vec<u64> = budget.alert_at.iter().map(|percent| percent.hundredths).collect();
+    alert_at.sort_unstable();
+    alert_at.dedup();
     let def = |(unit, limit): (Unit, Option<u64>)| {
         Some(BudgetDef {
             name: budget.name.clone(),
@@ -256,6 +261,7 @@ fn budget_defs(budget: &Budget, policy: &Policy) -> Vec<BudgetDef> {
             definition: definition(budget, policy),
             each: filters::sorted(&budget.each),
             ledger_lost: filters::ledger_lost(budget.ledger_lost),
+            alert_at: alert_at.clone(),
         })
     };
     units.into_iter().filter_map(def).collect()

@@ -54,6 +54,7 @@ fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, weir_ledger::Erro
         // As the filters' configuration writes it.
         definition: format!("{:016x}", of.definition),
         each: of.each.clone(),
+        alert_at: of.alert_at.clone(),
     })
 }
 

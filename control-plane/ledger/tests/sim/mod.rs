@@ -1008,5 +1008,6 @@ pub fn budget(name: &str, unit: Unit, limit: u64, window: WindowKind, each: &[&s
         timezone: "UTC".into(),
         definition: "d".into(),
         each: each.iter().map(|name| (*name).to_owned()).collect(),
+        alert_at: Vec::new(),
     }
 }
