@@ -67,4 +67,7 @@ pub(crate) struct Ref {
     pub name: Vec<u8>,
     pub rev: u64,
     pub g: u64,
+    /// Its window, and what was used and held in it.
+    pub wid: u64,
+    pub spent: u64,
 }

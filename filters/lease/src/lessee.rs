@@ -3,10 +3,12 @@
 
 use crate::flight::{Call, Flight};
 use crate::instance::{Instance, mix};
+use crate::level::{Cell, Level};
 use crate::message::Figures;
-use crate::record::{Settled, Ticket};
+use crate::record::{Settled, Ticket, Vector};
 use crate::refusal::{Code, Refusal, Shortfall};
 use crate::shared::{self, Session};
+use crate::soft::{Owed, Soft};
 use crate::store::{self, Place, SETS, SharedData, TRIES, Update};
 use crate::table::Table;
 use crate::wire;
@@ -51,12 +53,14 @@ pub struct Need {
     pub min: u64,
     /// Without a ledger.
     pub ledger_lost: LedgerLost,
+    /// Only counted: nothing is reserved, and nobody waits or is refused for it.
+    pub soft: bool,
 }
 
 impl Need {
     /// All or nothing.
     pub fn whole(instance: Instance, full: u64, ledger_lost: LedgerLost) -> Need {
-        Need { instance, full, floor: full, min: full, ledger_lost }
+        Need { instance, full, floor: full, min: full, ledger_lost, soft: false }
     }
 }
 
@@ -78,12 +82,28 @@ pub struct Hold {
     parts: Vec<Part>,
     /// The encoded counters, in the same order.
     names: Vec<Vec<u8>>,
+    soft: Vec<Soft>,
 }
 
 impl Hold {
-    /// What is reserved, in the order of the needs: at least each need's `min`, at most its `full`.
+    /// What is reserved, in the order of the needs: at least each need's `min`, at most its `full`. Of a soft budget,
+    /// where nothing is, what the request may cost.
     pub fn amounts(&self) -> impl Iterator<Item = u64> + '_ {
-        self.parts.iter().map(|part| part.ticket.amount)
+        let soft = |at: usize| self.soft.iter().find(|soft| soft.at == at).map_or(0, |soft| soft.full);
+        self.parts.iter().enumerate().map(move |(at, part)| match part.ticket.wid {
+            0 => soft(at),
+            _ => part.ticket.amount,
+        })
+    }
+
+    /// What is left of each counter, where the ledger has said it, in the order of the needs.
+    pub fn levels(&self, store: &mut dyn SharedData) -> Vec<Option<Level>> {
+        let mut level = |part: &Part| {
+            let wid = part.ticket.wid;
+            let cell = if wid == 0 { None } else { Cell::read(store, part.place) }?;
+            (cell.id == part.id && cell.wid == wid).then(|| cell.level(part.spent))
+        };
+        self.parts.iter().map(&mut level).collect()
     }
 
     /// The encoded counters, in the order of the needs.
@@ -103,6 +123,9 @@ pub(crate) struct Part {
     pub place: Place,
     pub lane: u32,
     pub ticket: Ticket,
+    pub id: u128,
+    /// Used and held in the record just after this reservation.
+    pub spent: u64,
 }
 
 /// A need on its way to a reservation.
@@ -114,6 +137,8 @@ pub(crate) struct Slip {
     pub part: Option<Part>,
     /// The lease did not suffice.
     pub short: bool,
+    /// What the request may cost of a soft budget; then `need.full` is 0.
+    pub soft: u64,
 }
 
 /// A request that waits for the ledger.
@@ -165,6 +190,8 @@ pub struct Stats {
     pub fenced: u64,
     /// Counters recalled.
     pub recalls: u64,
+    /// Units used of soft budgets that could be booked nowhere.
+    pub uncounted: u64,
 }
 
 /// One VM's client. All root contexts of a VM share one.
@@ -185,6 +212,8 @@ pub struct Lessee {
     /// Last figures of a counter, and their window.
     pub(crate) figures: Table<u128, (u64, Figures)>,
     pub(crate) unsettled: Vec<(Part, u64)>,
+    pub(crate) owed: Vec<Owed>,
+    pub(crate) pay_after: Nanos,
     /// VMs that look dead: heartbeat, and in how many sweeps it was the same.
     pub(crate) silent: Vec<(u32, Nanos, u32)>,
     pub(crate) busy_at: Option<Nanos>,
@@ -218,6 +247,8 @@ impl Lessee {
             due: Table::new(),
             figures: Table::new(),
             unsettled: Vec::new(),
+            owed: Vec::new(),
+            pay_after: 0,
             silent: Vec::new(),
             busy_at: None,
             leader: false,
@@ -249,7 +280,7 @@ impl Lessee {
         }
         let mut slips: Vec<Slip> = needs.into_iter().map(|need| self.slip(need)).collect();
         if slips.iter().all(|slip| slip.need.full == 0) {
-            return Reserve::Held(Hold { parts: vec![Part::default(); slips.len()], names: Vec::new() });
+            return Reserve::Held(hold_of(&mut slips));
         }
         let lost = self.session.lost(now);
         let deny = |slip: &&Slip| slip.need.full > 0 && slip.need.ledger_lost == LedgerLost::Deny;
@@ -308,8 +339,14 @@ impl Lessee {
     pub fn settle(&mut self, now: Nanos, store: &mut dyn SharedData, hold: Hold, actual: &[u64]) {
         for (i, part) in hold.parts.iter().enumerate() {
             let actual = actual.get(i).copied().unwrap_or(part.ticket.amount);
-            self.stats.excess += actual.saturating_sub(part.ticket.amount);
+            if part.ticket.wid != 0 {
+                self.stats.excess += actual.saturating_sub(part.ticket.amount);
+            }
             self.settle_part(now, store, *part, actual);
+        }
+        for soft in hold.soft {
+            let actual = actual.get(soft.at).copied().unwrap_or(soft.full);
+            self.book(now, store, soft.instance, actual);
         }
     }
 
@@ -361,12 +398,13 @@ impl Lessee {
         }
     }
 
-    fn slip(&self, need: Need) -> Slip {
+    pub(crate) fn slip(&self, mut need: Need) -> Slip {
+        let soft = if need.soft { core::mem::take(&mut need.full) } else { 0 };
         let id = need.instance.id();
         // The set depends on the process's secret nonce, so that a client who may choose subjects cannot fill one set.
         let hash = mix(&[self.session.nonce[0], (id >> 64) as u64, id as u64]);
         let set = (hash % u64::from(SETS)) as u16;
-        Slip { id, name: wire::instance(&need.instance), set, need, part: None, short: false }
+        Slip { id, name: wire::instance(&need.instance), set, need, part: None, short: false, soft }
     }
 
     /// The set of an instance by its id alone.
@@ -400,9 +438,7 @@ impl Lessee {
             }
         }
         if !short && refused.is_empty() {
-            let parts = slips.iter().filter_map(|slip| slip.part).collect();
-            let names = slips.iter_mut().map(|slip| core::mem::take(&mut slip.name)).collect();
-            return Tried::Held(Hold { parts, names });
+            return Tried::Held(hold_of(slips));
         }
         self.roll_back(now, store, slips);
         if refused.is_empty() { Tried::Short } else { Tried::Refused(refused) }
@@ -444,7 +480,9 @@ impl Lessee {
                 self.soon(found.place, found.record.lane, now, false);
             }
             if let Some(ticket) = ticket {
-                return Ok(Part { place: found.place, lane: found.record.lane, ticket });
+                let Vector { u, h, .. } = found.record.now;
+                let (lane, spent) = (found.record.lane, u.saturating_add(h));
+                return Ok(Part { place: found.place, lane, ticket, id: slip.id, spent });
             }
             let wid = found.record.wid;
             let figures = self.figures.get(slip.id).filter(|(of, _)| marked && *of == wid);
@@ -485,6 +523,19 @@ impl Lessee {
         self.stats.refused += 1;
         Reserve::Refused(Refusal::of(list))
     }
+}
+
+/// Each need is reserved, or soft, or nothing.
+fn hold_of(slips: &mut [Slip]) -> Hold {
+    let mut hold = Hold::default();
+    for (at, slip) in slips.iter_mut().enumerate() {
+        hold.parts.push(slip.part.unwrap_or_default());
+        hold.names.push(core::mem::take(&mut slip.name));
+        if slip.soft > 0 {
+            hold.soft.push(Soft { at, instance: slip.need.instance.clone(), full: slip.soft });
+        }
+    }
+    hold
 }
 
 pub(crate) fn unavailable(slip: &Slip) -> Shortfall {

@@ -3,6 +3,7 @@
 
 use crate::flight::{Flight, Method};
 use crate::lessee::{Lessee, Part, Tried, Waiter, contended, short_of, unavailable};
+use crate::level::Cell;
 use crate::message::ItemReply;
 use crate::record::Word;
 use crate::refusal::{Code, Shortfall};
@@ -176,6 +177,7 @@ impl Lessee {
                 record.acked = record.acked.max(one.rev);
                 true
             });
+            self.forgive(one.id);
             return;
         }
         let next = item.next.unwrap_or_default();
@@ -214,7 +216,14 @@ impl Lessee {
                 if ticket.is_none() {
                     unserved = unserved.min(need.min);
                 }
-                parts.push(ticket.map(|ticket| Part { place: one.place, lane: one.lane, ticket }));
+                let spent = record.now.u.saturating_add(record.now.h);
+                parts.push(ticket.map(|ticket| Part {
+                    place: one.place,
+                    lane: one.lane,
+                    ticket,
+                    id: one.id,
+                    spent,
+                }));
             }
             match item.short {
                 Some(short) if unserved < u64::MAX => {
@@ -240,6 +249,12 @@ impl Lessee {
         }
         if flush {
             self.soon(one.place, one.lane, now + REFUND_FLUSH, false);
+        }
+        if item.limit > 0 && updated == Update::Done {
+            let base = if one.wid == item.wid { one.spent } else { 0 };
+            let (limit, room) = (item.limit, item.room);
+            Cell { id: one.id, wid: item.wid, ends_at: word.ends_at, limit, room, base }
+                .write(store, one.place);
         }
         if let Some(figures) = &item.figures {
             self.keep_figures(one.id, item.wid, figures.clone());

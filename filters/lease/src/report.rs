@@ -42,6 +42,7 @@ impl Lessee {
         for (part, actual) in core::mem::take(&mut self.unsettled) {
             self.settle_part(now, store, part, actual);
         }
+        self.pay(now, store);
         self.expire(now, store);
         // The first tick is left out: a VM that lives for a moment only (Envoy tries each configuration on one) never
         // becomes the reporter.
@@ -74,7 +75,8 @@ impl Lessee {
     pub fn calls(&mut self, now: Nanos, store: &mut dyn SharedData) -> Vec<Call> {
         if self.session.sid == 0 {
             let opening = self.flights.iter().any(|flight| flight.method == Method::Open);
-            if !opening && now >= self.open_after && (self.leader || !self.pending.is_empty()) {
+            let wanted = self.leader || !self.pending.is_empty() || !self.owed.is_empty();
+            if !opening && now >= self.open_after && wanted {
                 self.open_after = now + 100 * MS;
                 let open = wire::open(&self.setup.node, self.session.nonce, VERSION);
                 self.send(now, Method::Open, open, 1_000, Vec::new(), Vec::new());
@@ -406,6 +408,8 @@ impl Batch {
             name,
             rev: record.rev,
             g: record.now.g,
+            wid: record.wid,
+            spent: record.now.u.saturating_add(record.now.h),
         });
     }
 }

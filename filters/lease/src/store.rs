@@ -39,8 +39,17 @@ pub struct Place {
 
 /// The key of a record, `weir/1/b/SET/WAY`.
 pub fn key(place: Place) -> String {
+    at("weir/1/b/", place)
+}
+
+/// The key of what the ledger last said of the record's counter, `weir/1/f/SET/WAY`.
+pub(crate) fn cell(place: Place) -> String {
+    at("weir/1/f/", place)
+}
+
+fn at(prefix: &str, place: Place) -> String {
     let mut out = String::with_capacity(20);
-    out.push_str("weir/1/b/");
+    out.push_str(prefix);
     decimal(&mut out, u32::from(place.set));
     out.push('/');
     decimal(&mut out, u32::from(place.way));

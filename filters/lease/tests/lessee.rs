@@ -359,3 +359,61 @@ fn when_the_budget_allows_it_the_last_units_serve_a_smaller_answer() {
     });
     assert_eq!(refusal(vm.woken()).code, Code::Held);
 }
+
+#[test]
+fn a_soft_budget_never_refuses_and_counts_what_was_used() {
+    let mut vm = Vm::new();
+    let soft = Need { soft: true, ..need("a", 100) };
+    let Reserve::Held(hold) = vm.reserve(vec![soft.clone(), need("b", 0)]) else {
+        panic!("it waits for nobody")
+    };
+    assert_eq!(hold.amounts().collect::<Vec<_>>(), [100, 0]);
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[70, 0]);
+    // No window is known: it is owed, and the ledger is asked for the window with no grant.
+    let asked = vm.serve(|item| ItemReply { g: 0, ..granted(item, 0) });
+    assert_eq!((asked.len(), asked[0].ask, asked[0].u), (1, None, 0));
+    vm.tick(200 * MS);
+    assert_eq!(records(&mut vm.store)[0].now.u, 70);
+    // Far beyond what was granted, and still counted exactly; one that nobody settles counts in full.
+    let Reserve::Held(hold) = vm.reserve(vec![soft.clone()]) else { panic!() };
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[]);
+    assert_eq!(records(&mut vm.store)[0].now.u, 170);
+    assert_eq!(vm.lessee.stats().excess, 0);
+    vm.tick(SECOND);
+    let told = vm.serve(|item| granted(item, 0));
+    assert_eq!(told.last().map(|item| (item.u, item.h)), Some((170, 0)));
+    // Nor does a lost ledger refuse.
+    vm.now += 60 * SECOND;
+    assert!(matches!(vm.reserve(vec![soft]), Reserve::Held(_)));
+}
+
+#[test]
+fn what_is_owed_to_a_budget_that_is_gone_is_forgotten() {
+    let mut vm = Vm::new();
+    let Reserve::Held(hold) = vm.reserve(vec![Need { soft: true, ..need("a", 100) }]) else { panic!() };
+    vm.lessee.settle(vm.now, &mut vm.store, hold, &[70]);
+    let gone = |item: &Item| ItemReply { gone: true, rev: item.rev, ..ItemReply::default() };
+    vm.serve(gone);
+    let mut reported = Vec::new();
+    for _ in 0..20 {
+        vm.tick(200 * MS);
+        reported = vm.serve(gone);
+    }
+    assert_eq!(reported, []);
+}
+
+#[test]
+fn a_level_follows_what_this_process_spends_after_the_ledger_s_word() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| ItemReply { limit: 1_000, room: 900, ..granted(item, 500) });
+    let Reserve::Held(first) = vm.woken() else { panic!() };
+    let level = |hold: &Hold, vm: &mut Vm| hold.levels(&mut vm.store)[0].unwrap();
+    let told = level(&first, &mut vm);
+    assert_eq!((told.limit, told.remaining, told.resets_at), (1_000, 800, vm.now + 3_600 * SECOND));
+    let Reserve::Held(second) = vm.reserve(vec![need("a", 200)]) else { panic!("the lease is local") };
+    assert_eq!(level(&second, &mut vm).remaining, 600);
+    vm.lessee.settle(vm.now, &mut vm.store, first, &[10]);
+    let Reserve::Held(third) = vm.reserve(vec![need("a", 1)]) else { panic!() };
+    assert_eq!(level(&third, &mut vm).remaining, 689);
+}
