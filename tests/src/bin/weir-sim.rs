@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Deserialize;
-use weir_tests::sim::{bedrock, vllm};
+use weir_tests::sim::{anthropic, bedrock, vllm};
 
-/// Simulated vLLM and Amazon Bedrock servers.
+/// Simulated vLLM, Amazon Bedrock and Anthropic servers.
 #[derive(Parser)]
 struct Options {
     /// Port of the vLLM server; 0 for any.
@@ -16,10 +16,13 @@ struct Options {
     /// Port of the Bedrock server; 0 for any.
     #[arg(long)]
     bedrock: Option<u16>,
+    /// Port of the Anthropic server; 0 for any.
+    #[arg(long)]
+    anthropic: Option<u16>,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     address: String,
-    /// JSON file `{"vllm": {…}, "bedrock": {…}}` with the servers' configurations.
+    /// JSON file `{"vllm": {…}, "bedrock": {…}, "anthropic": {…}}` with the servers' configurations.
     #[arg(long)]
     config: Option<PathBuf>,
 }
@@ -29,6 +32,7 @@ struct Options {
 struct File {
     vllm: vllm::Config,
     bedrock: bedrock::Config,
+    anthropic: anthropic::Config,
 }
 
 #[tokio::main]
@@ -60,8 +64,14 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("bedrock {}", server.url());
         servers.push(server);
     }
+    if let Some(port) = options.anthropic {
+        let listen = format!("{}:{port}", options.address);
+        let server = anthropic::start(anthropic::Config { listen, ..file.anthropic }).await?;
+        println!("anthropic {}", server.url());
+        servers.push(server);
+    }
     if servers.is_empty() {
-        return Err("nothing to serve: give --vllm PORT, --bedrock PORT or both".into());
+        return Err("nothing to serve: give --vllm PORT, --bedrock PORT, --anthropic PORT or several".into());
     }
     println!("ready");
     let running = servers.into_iter().map(|s| tokio::spawn(s.forever())).collect::<Vec<_>>();

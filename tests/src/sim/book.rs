@@ -63,6 +63,8 @@ pub struct Record {
     /// Tokens of the prompt as the provider counts them, cached ones included.
     pub prompt_tokens: u32,
     pub cached_tokens: u32,
+    /// Of the prompt, written to the provider's cache; 0 where the simulator does not tell.
+    pub cache_write_tokens: u32,
     /// Tokens of the whole reply.
     pub completion_tokens: u32,
     /// Tokens written so far.

@@ -1,4 +1,4 @@
-//! Simulated providers: a vLLM server and Amazon Bedrock's runtime, with real sockets and real billing.
+//! Simulated providers: a vLLM server, Amazon Bedrock's runtime and Anthropic's API, with real sockets and real billing.
 //!
 //! Each simulator is strict about what it accepts, deterministic about what it answers, keeps a [`book`]
 //! of every request and every billed token, and misbehaves on order ([`control`]). They share the server
@@ -6,6 +6,7 @@
 //! folder holds only its dialect. Tokens are counted by tiktoken-rs from its own asset ([`count`]), never
 //! by the crates under test. They are test doubles: nothing here is linked into the gateway.
 
+pub mod anthropic;
 pub mod bedrock;
 pub mod book;
 pub mod control;

@@ -1,4 +1,4 @@
-//! The validating judge: botocore in a Python process, asked over its standard streams.
+//! The validating judge: botocore (or another vendor's SDK) in a Python process, asked over its standard streams.
 //!
 //! Questions are answered in order, so any number may be under way. A judge that cannot be started or that
 //! dies is an error, never a silent pass.
@@ -29,10 +29,15 @@ fn interpreter() -> PathBuf {
 }
 
 impl Judge {
-    /// Starts the judge and asks it for its version. It needs Python with `botocore`: `WEIR_PYTHON`, else
-    /// the environment that `cargo xtask setup` makes, else `python3`.
+    /// Bedrock's judge.
     pub async fn start() -> io::Result<Self> {
-        let script = crate::harness::repo_root().join("tests/judges/botocore_judge.py");
+        Self::of("botocore_judge.py").await
+    }
+
+    /// Starts a judge of `tests/judges` and asks it for its version. It needs Python with the SDK that judges:
+    /// `WEIR_PYTHON`, else the environment that `cargo xtask setup` makes, else `python3`.
+    pub async fn of(script: &str) -> io::Result<Self> {
+        let script = crate::harness::repo_root().join("tests/judges").join(script);
         let python = interpreter();
         let mut child = Command::new(&python)
             .arg(&script)
@@ -61,7 +66,8 @@ impl Judge {
         });
         let judge = Self { questions, _child: child };
         judge.ask(json!({"op": "about"})).await.map_err(|e| {
-            let hint = "the Bedrock judge needs Python with botocore (WEIR_PYTHON, or cargo xtask setup)";
+            let hint =
+                "the judge needs Python with botocore and anthropic (WEIR_PYTHON, or cargo xtask setup)";
             io::Error::other(format!("{hint}: {e}"))
         })?;
         Ok(judge)
