@@ -1,32 +1,47 @@
-//! What a picture costs by OpenAI's published tile rule: base + tile × n, where the picture is first fitted into
-//! 2048 × 2048 and its shorter side into 768, and n counts tiles of 512. It is an estimate: models differ. Sizes are
-//! read from the picture's own header; no picture is decoded.
+//! What a picture costs by OpenAI's two published rules, whose numbers are the model's. Tiles: base + tile × n, where
+//! the picture is first fitted into 2048 × 2048 and its shorter side into 768, and n counts tiles of 512. Patches: n of
+//! 32 × 32, at most 1536, times a factor. Sizes are read from the picture's own header; no picture is decoded.
 
 use weir_wire::base64;
 
-/// The tile rule's two prices.
+/// A model's rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageRule {
-    /// Tokens of any picture, and all of one in low detail.
-    pub base: u64,
-    /// Tokens of a tile.
-    pub tile: u64,
+pub enum ImageRule {
+    /// By tiles.
+    Tiles {
+        /// Tokens of any picture, and all of one in low detail.
+        base: u64,
+        /// Tokens of a tile.
+        tile: u64,
+    },
+    /// By patches; low detail changes nothing.
+    Patches {
+        /// Tokens around any picture.
+        base: u64,
+        /// Tokens of a hundred patches.
+        percent: u64,
+    },
 }
 
 /// The most tiles that the rule can ask for: 768 × 2048 is 2 × 4.
-pub const MOST_TILES: u64 = 8;
+const MOST_TILES: u64 = 8;
+/// The most patches; a larger picture is made smaller first.
+const MOST_PATCHES: u64 = 1536;
 
 impl ImageRule {
-    /// gpt-4o, 4.1 and 4.5.
-    pub const GPT_4O: ImageRule = ImageRule { base: 85, tile: 170 };
-
     /// Tokens of a picture: of the most expensive one where its size is not known.
     pub fn tokens(self, size: Option<(u32, u32)>, low: bool) -> u64 {
-        if low {
-            return self.base;
+        match self {
+            Self::Tiles { base, .. } if low => base,
+            Self::Tiles { base, tile } => {
+                base + tile * size.map_or(MOST_TILES, |(width, height)| tiles(width, height))
+            }
+            Self::Patches { base, percent } => {
+                let side = |length: u32| u64::from(length.max(1)).div_ceil(32);
+                let patches = size.map_or(MOST_PATCHES, |(width, height)| side(width) * side(height));
+                base + (patches.min(MOST_PATCHES) * percent).div_ceil(100)
+            }
         }
-        let tiles = size.map_or(MOST_TILES, |(width, height)| tiles(width, height));
-        self.base.saturating_add(self.tile.saturating_mul(tiles))
     }
 }
 
@@ -90,17 +105,29 @@ pub fn image_size(data: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
+    const GPT_4O: ImageRule = ImageRule::Tiles { base: 85, tile: 170 };
+
+    #[test]
+    fn patches_are_counted_up_to_their_most() {
+        let rule = ImageRule::Patches { base: 2, percent: 120 };
+        // Recorded: 400 × 301 and 597 × 566 on gpt-5-mini.
+        assert_eq!(rule.tokens(Some((400, 301)), false), 158);
+        assert_eq!(rule.tokens(Some((597, 566)), false), 413);
+        assert_eq!(rule.tokens(None, true), 2 + 1844);
+        assert_eq!(rule.tokens(Some((u32::MAX, u32::MAX)), false), rule.tokens(None, false));
+    }
+
     #[test]
     fn published_examples_hold() {
         for (size, tokens) in [((1024, 1024), 765), ((2048, 4096), 1105), ((1, 1), 255), ((512, 512), 255)] {
-            assert_eq!(ImageRule::GPT_4O.tokens(Some(size), false), tokens, "{size:?}");
+            assert_eq!(GPT_4O.tokens(Some(size), false), tokens, "{size:?}");
         }
-        assert_eq!(ImageRule::GPT_4O.tokens(Some((2048, 4096)), true), 85);
+        assert_eq!(GPT_4O.tokens(Some((2048, 4096)), true), 85);
         // The bound holds for every shape.
-        let most = ImageRule::GPT_4O.tokens(None, false);
+        let most = GPT_4O.tokens(None, false);
         for width in [1, 400, 511, 513, 767, 769, 1000, 2047, 2049, 5000] {
             for height in [1, 300, 512, 768, 769, 1537, 2048, 9000, u32::MAX] {
-                assert!(ImageRule::GPT_4O.tokens(Some((width, height)), false) <= most);
+                assert!(GPT_4O.tokens(Some((width, height)), false) <= most);
             }
         }
     }

@@ -9,13 +9,16 @@
 //! tools, and the request fields `thinking` and `top_k`.
 
 mod answer;
+mod bound;
 mod count;
 mod decode;
 mod encode;
 mod errors;
 pub(crate) mod fields;
 mod image_tokens;
+mod namespace;
 mod request;
+mod rules;
 mod stream_read;
 mod stream_write;
 mod texts;
@@ -23,14 +26,16 @@ mod texts;
 pub use answer::{
     AnswerContext, AnswerFacts, AnswerText, decode_answer, encode_answer, read_answer, read_usage,
 };
-pub use count::{Count, Overhead, Rules, byte_bound, overhead, prompt_tokens, prompt_tokens_with};
+pub use bound::{Overhead, byte_bound, overhead};
+pub use count::{Count, prompt_tokens};
 pub use decode::decode;
 pub use encode::encode;
 pub(crate) use errors::kind_of;
 pub use errors::{decode_error, error, failure};
-pub use image_tokens::{ImageRule, MOST_TILES, image_size};
+pub use image_tokens::{ImageRule, image_size};
 pub use request::{Has, Request, read};
 pub(crate) use request::{append, include_usage};
+pub use rules::{Rules, TABLE, ToolRule};
 pub use stream_read::{Chunk, ChunkChoice, ChunkText, Slot, read_chunk, read_chunk_into, unquote};
 pub(crate) use stream_read::{end_of, read_with};
 pub use stream_write::{StreamEncoder, stream_error};
