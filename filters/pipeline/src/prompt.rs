@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use weir_dialects::openai_chat::Rules;
 use weir_dialects::{openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
@@ -253,7 +254,7 @@ pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, seen: &mut Seen) -
             Counted { tokens: openai_completions::prompt_tokens(&request, &mut tokens), exact: true }
         }
         Api::OpenaiChat | Api::Models => {
-            let count = openai_chat::prompt_tokens(doc, &mut tokens);
+            let count = openai_chat::prompt_tokens(doc, &Rules::default(), &mut tokens);
             Counted { tokens: count.tokens, exact: count.exact }
         }
     }
