@@ -78,6 +78,8 @@ pub const UNBUILT: &[Missing] = &[
     line("budgets[].alert_at", Where::Any, "alerts"),
     line("budgets[].exceeded", Where::Any, "downgrade"),
     line("budgets[].when_short", Where::Any, "lowered ceilings"),
+    line("budgets[].unbounded", Where::Not("deny"), "requests without a bound"),
+    line("budgets[].reserve", Where::Not("full"), "progressive reservations"),
     line("ledger.redis", Where::Any, "ledger on Redis"),
     line("ledger.wait_replicas", Where::Any, "ledger on Redis"),
     line("redaction[].find[]", Where::Detector, "detectors"),

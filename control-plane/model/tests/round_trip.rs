@@ -229,6 +229,8 @@ impl Gen {
             exceeded: self.maybe(|g| Exceeded { to: g.text() }),
             when_short: self.maybe(|g| WhenShort { min_output: g.maybe(Gen::count) }),
             ledger_lost: self.maybe(|g| g.pick(&[LedgerLost::Deny, LedgerLost::AllowLocal])),
+            unbounded: self.maybe(|g| g.pick(&[Unbounded::Deny, Unbounded::Allow])),
+            reserve: self.maybe(|g| g.pick(&[Reserve::Full, Reserve::Progressive])),
         }
     }
 

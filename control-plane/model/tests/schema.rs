@@ -23,6 +23,8 @@ const BUILT: &[&str] = &[
     "budgets[].limit.usd",
     "budgets[].mode",
     "budgets[].name",
+    "budgets[].reserve",
+    "budgets[].unbounded",
     "budgets[].when.key",
     "budgets[].when.labels",
     "budgets[].when.model",

@@ -160,6 +160,8 @@ pub struct Provider {
     pub region: String,
     /// Envoy cluster that reaches it.
     pub cluster: String,
+    /// It stops generating, and billing, soon after its client hangs up.
+    pub stops: bool,
 }
 
 /// One cluster over several providers, tried in their order.
@@ -298,6 +300,16 @@ pub struct Budget {
     pub definition: String,
     /// What happens without a ledger.
     pub ledger_lost: LedgerLost,
+    /// Only counted, never refused.
+    pub soft: bool,
+    /// The output ceiling may be lowered to what is left, not below this.
+    pub min_output: Option<u64>,
+    /// Name of the model that serves instead where this one's budget has too little left.
+    pub exceeded: Option<String>,
+    /// Requests whose cost nothing bounds are let through.
+    pub unbounded: bool,
+    /// Reserves ahead of the stream, a part at a time.
+    pub progressive: bool,
 }
 
 /// What happens to requests under a budget whose ledger cannot be reached.

@@ -21,7 +21,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use budget::{
-    Budget, BudgetLimit, BudgetMode, Engine, Exceeded, Ledger, LedgerLost, WhenShort, Window, WindowKeyword,
+    Budget, BudgetLimit, BudgetMode, Engine, Exceeded, Ledger, LedgerLost, Reserve, Unbounded, WhenShort,
+    Window, WindowKeyword,
 };
 pub use date::Date;
 pub use guard::{

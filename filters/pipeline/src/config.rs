@@ -261,7 +261,7 @@ structs! {
     Tenant { name, keys, models, labels, limits }
     Key { id, sha256, labels, expires }
     Limits { max_input_tokens, max_output_tokens }
-    Provider { name, kind, region, cluster }
+    Provider { name, kind, region, cluster, stops }
     List { cluster, providers }
     Model { name, aliases, targets }
     Target { provider, model, priority, weight, tokenizer, context, supports, price }
@@ -270,7 +270,10 @@ structs! {
     Boundary { name, when, providers, regions }
     Route { name, when, model, fallback }
     Retry { tries, on, first_byte_ms }
-    Budget { name, when, each, tokens, requests, usd_nano, window, definition, ledger_lost }
+    Budget {
+        name, when, each, tokens, requests, usd_nano, window, definition, ledger_lost, soft, min_output, exceeded, unbounded,
+        progressive
+    }
     Ledger { cluster }
     Redaction { name, when, find, words, action, request, response }
     Telemetry { otlp_cluster, labels }

@@ -23,7 +23,7 @@ fn full() -> Value {
             "keys": [{"id": "k1", "sha256": "00ff", "labels": {"team": "night"}, "expires": 1_800_000_000u64}],
             "limits": {"max_input_tokens": 1000, "max_output_tokens": 1}
         }],
-        "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu"}],
+        "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu", "stops": true}],
         "lists": [{"cluster": "weir-list.aws.gpu", "providers": ["aws", "gpu"]}],
         "models": [{"name": "fast", "aliases": ["gpt"], "targets": [{
             "provider": "aws", "model": "m", "priority": u32::MAX, "weight": 3, "tokenizer": "o200k_base",
@@ -35,7 +35,8 @@ fn full() -> Value {
         "retry": {"tries": 3, "on": ["connect"], "first_byte_ms": 9},
         "budgets": [{
             "name": "b", "when": when, "each": ["tenant"], "tokens": 5, "requests": 6, "usd_nano": 7,
-            "window": "day", "definition": "00ff", "ledger_lost": "allow_local"
+            "window": "day", "definition": "00ff", "ledger_lost": "allow_local", "soft": true, "min_output": 8,
+            "exceeded": "fast", "unbounded": true, "progressive": true
         }],
         "ledger": {"cluster": "weir"},
         "redaction": [{

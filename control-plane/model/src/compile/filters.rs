@@ -2,8 +2,8 @@
 
 use weir_config::filter;
 use weir_config::policy::{
-    self, Action, Budget, Direction, Headers, Identity, IdentitySource, Many, Model, Policy, Price,
-    ProviderKind, Retry, RetryOn, Target, Tenant, UnknownPaths, When,
+    self, Action, Budget, BudgetMode, Direction, Headers, Identity, IdentitySource, Many, Model, OnAbort,
+    Policy, Price, ProviderKind, Reserve, Retry, RetryOn, Target, Tenant, Unbounded, UnknownPaths, When,
 };
 
 use super::{
@@ -131,6 +131,7 @@ fn provider(provider: &policy::Provider) -> filter::Provider {
         kind: kind(provider.kind),
         region: provider.region.clone().unwrap_or_default(),
         cluster: cluster_name(&provider.name),
+        stops: provider.on_abort == Some(OnAbort::Stops),
     }
 }
 
@@ -207,6 +208,12 @@ fn budget(budget: &Budget, policy: &Policy) -> filter::Budget {
         window: window(budget),
         definition: format!("{:016x}", definition(budget, policy)),
         ledger_lost: ledger_lost(budget.ledger_lost),
+        soft: budget.mode == Some(BudgetMode::Soft),
+        // A budget is used to its end in answers of sixteen tokens at least.
+        min_output: budget.when_short.map(|short| short.min_output.map_or(16, |count| count.0).max(16)),
+        exceeded: budget.exceeded.as_ref().map(|exceeded| exceeded.to.clone()),
+        unbounded: budget.unbounded == Some(Unbounded::Allow),
+        progressive: budget.reserve == Some(Reserve::Progressive),
     }
 }
 

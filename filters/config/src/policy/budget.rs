@@ -47,6 +47,13 @@ pub struct Budget {
     /// Left out: `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_lost: Option<LedgerLost>,
+    /// Requests whose cost nothing bounds (content that only the provider sees, where the target's `context` is not
+    /// known either). Left out: `deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbounded: Option<Unbounded>,
+    /// How much is set aside for a streamed answer. Left out: `full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Reserve>,
 }
 
 /// How much.
@@ -213,6 +220,30 @@ pub enum LedgerLost {
     Deny,
     /// The lease in hand is used up, then 503.
     AllowLocal,
+}
+
+/// What happens to a request whose cost nothing bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Unbounded {
+    /// 400.
+    #[default]
+    Deny,
+    /// It is served, and may overspend the budget.
+    Allow,
+}
+
+/// How much is set aside for a streamed answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reserve {
+    /// All that it may cost: nothing runs out in the middle.
+    #[default]
+    Full,
+    /// A part ahead of what was answered: for short windows and high ceilings. An answer ends early when the budget does.
+    Progressive,
 }
 
 /// Where spending is kept.
