@@ -189,10 +189,11 @@ pub struct ItemReply {
     /// What is neither settled, held nor stranded, this process's report included: free in the ledger or in leases.
     #[prost(uint64, tag = "13")]
     pub room: u64,
-    /// Of a rolling window: nothing may be reserved once the latest answered call was sent longer ago than this; what
-    /// is free then goes home before anything else is reserved. 0 for a calendar window.
+    /// Of a rolling window: how long what a dead VM's requests held stays outstanding before it is presumed spent, since
+    /// a unit counts for a window's length from its report on, and the provider may bill until then. 0 for a calendar
+    /// window, which its end closes.
     #[prost(uint32, tag = "14")]
-    pub ttl_ms: u32,
+    pub hold_ms: u32,
 }
 
 /// Why an ask is not met in full.

@@ -14,6 +14,14 @@ pub enum Mutant {
     GAdd,
     /// The ledger replies before its log is on the disk.
     NoSync,
+    /// The ledger takes returned units for a difference instead of the sum that they are.
+    RetDelta,
+    /// A rolling window is charged when units are granted, not when they are reported as used.
+    RollAtGrant,
+    /// The reaper presumes a dead VM's holds of a rolling window spent at once.
+    RollReapNow,
+    /// A ledger that finds that it had forgotten grants goes on granting at once.
+    NoQuarantine,
 }
 
 #[cfg(feature = "mutants")]

@@ -99,6 +99,8 @@ pub struct Word {
     pub rev: u64,
     /// Grant for the next window: window, units, end. Window 0 is none.
     pub next: (u64, u64, Nanos),
+    /// See [`Record::hold_ms`].
+    pub hold_ms: u32,
 }
 
 /// One counter's lease.
@@ -146,6 +148,8 @@ pub struct Record {
     pub next: (u64, u64, Nanos),
     /// Number of the latest slot.
     pub seq: u32,
+    /// Of a rolling window: how long a dead VM's holds stay outstanding before they are presumed spent, in milliseconds.
+    pub hold_ms: u32,
     /// What each VM holds.
     pub slots: Vec<Slot>,
     /// The encoded instance.
@@ -285,6 +289,7 @@ impl Record {
         } else {
             return;
         }
+        self.hold_ms = word.hold_ms;
         self.cap = word.cap;
         self.tight = word.tight;
         self.roomy = word.roomy;
@@ -392,7 +397,7 @@ impl Record {
             prev.r,
             prev.u,
             prev.h,
-            u64::from(self.seq),
+            u64::from(self.hold_ms) << 32 | u64::from(self.seq),
         ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
@@ -439,7 +444,8 @@ impl Record {
             mean: from.u64()?,
             prev_wid: from.u64()?,
             prev: Vector { g: from.u64()?, r: from.u64()?, u: from.u64()?, h: from.u64()? },
-            seq: from.u64()? as u32,
+            seq: from.u32()?,
+            hold_ms: from.u32()?,
             ..Record::default()
         };
         record.slots.reserve_exact(usize::from(slots.min(1024)) + 1);
@@ -493,6 +499,7 @@ mod tests {
         let mut record = granted(100);
         record.tight = true;
         record.next = (20, 5, 200);
+        record.hold_ms = 600_000;
         record.reserve(1, 3, 10).unwrap();
         record.reserve(1, 4, 10).unwrap();
         record.refuse_until = 9;

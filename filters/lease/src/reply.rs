@@ -192,6 +192,7 @@ impl Lessee {
             roomy: item.roomy,
             rev: item.rev,
             next: (next.wid, next.g, sent.saturating_add(next.ends_in_ms.saturating_mul(MS))),
+            hold_ms: item.hold_ms,
         };
         let vm = self.vm;
         let mut parts: Vec<Option<Part>> = Vec::new();

@@ -170,6 +170,7 @@ impl Lessee {
                 let place = Place { set, way };
                 let Some(found) = store::read(store, place) else { break };
                 let (mut report, mut presumed, mut snapshot) = (false, 0, Record::default());
+                let mut waits = false;
                 let updated = store::update(
                     store,
                     place,
@@ -177,7 +178,12 @@ impl Lessee {
                     &mut self.stats.cas_retries,
                     &mut |record| {
                         let before = record.clone();
-                        presumed = record.reap(&mut |vm| dead.contains(&vm) || vms.buried(vm));
+                        let hold_ms = record.hold_ms;
+                        presumed = record.reap(&mut |vm| match dead.contains(&vm) {
+                            true => vms.over(vm, now, hold_ms),
+                            false => vms.buried(vm),
+                        });
+                        waits = record.slots.iter().any(|slot| dead.contains(&slot.vm));
                         record.open(now);
                         if record.decay(now) {
                             record.rev += 1;
@@ -195,7 +201,7 @@ impl Lessee {
                         write
                     },
                 );
-                reaped &= updated != Update::Contended;
+                reaped &= updated != Update::Contended && !waits;
                 if updated != Update::Done {
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! What the VMs of a process agree on in shared data: the session, which VMs live, and who reports.
 
 use crate::instance::mix;
+use crate::mutant::{self, Mutant};
 use crate::record::Reader;
 use crate::store::{CREATE, SharedData, TRIES};
 use crate::{LOST_AFTER, MS, Nanos, SECOND, VM_DEAD};
@@ -144,6 +145,15 @@ impl Vms {
     /// Whether a VM of this table has been silent for too long.
     pub fn dead(&self, vm: u32, now: Nanos) -> bool {
         self.beats.iter().any(|(known, beat)| *known == vm && now.saturating_sub(*beat) > VM_DEAD)
+    }
+
+    /// Whether a VM of this table has been silent for long enough to presume spent what it held in a record, too.
+    pub fn over(&self, vm: u32, now: Nanos, hold_ms: u32) -> bool {
+        if mutant::on(Mutant::RollReapNow) {
+            return true;
+        }
+        let term = VM_DEAD + Nanos::from(hold_ms) * MS;
+        self.beats.iter().any(|(known, beat)| *known == vm && now.saturating_sub(*beat) > term)
     }
 
     /// Whether a VM was removed from this table. One that is younger than the table was not.

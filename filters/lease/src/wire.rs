@@ -216,7 +216,7 @@ pub fn sync_reply(from: &[u8]) -> Option<SyncReply> {
 
 fn item_reply(from: &[u8]) -> Option<ItemReply> {
     let (mut short, mut next, mut figures) = (None, None, None);
-    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev, _, _, _, limit, room, ttl_ms] =
+    let [wid, ends_in_ms, g, cap, tight, roomy, gone, rev, _, _, _, limit, room, hold_ms] =
         numbers(from, &mut |tag, bytes| {
             match tag {
                 9 => {
@@ -250,7 +250,7 @@ fn item_reply(from: &[u8]) -> Option<ItemReply> {
         figures,
         limit,
         room,
-        ttl_ms: ttl_ms as u32,
+        hold_ms: hold_ms as u32,
     })
 }
 
@@ -438,7 +438,7 @@ mod tests {
                     figures,
                     limit: n.next(),
                     room: n.next(),
-                    ttl_ms: n.next() as u32,
+                    hold_ms: n.next() as u32,
                 });
             }
             let reply = SyncReply { epoch: n.next(), items };
