@@ -246,7 +246,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
 
 /// Counts a prompt; texts that were seen before are not counted again.
 pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, seen: &mut Seen) -> Counted {
-    let salt = vocabulary as u64;
+    let salt = vocabulary.number();
     let mut tokens = |text: &str| seen.count(salt, text, |text| weir_tokens::count(vocabulary, text));
     match api {
         Api::OpenaiCompletions => {

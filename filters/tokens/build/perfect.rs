@@ -11,9 +11,13 @@ pub struct Perfect {
     pub slots: Vec<Option<usize>>,
 }
 
-/// Places `hashes`; the keys behind them must be distinct.
-pub fn place(hashes: &[u64]) -> Perfect {
-    let slot_count = hashes.len() + hashes.len() / 40 + 1;
+/// Places `hashes`; the keys behind them must be distinct. Where the keys will not fit with few free slots, more are
+/// left free; `None` when even that does not help: the same hash twice.
+pub fn place(hashes: &[u64]) -> Option<Perfect> {
+    [40, 20, 10, 5, 2].into_iter().find_map(|share| attempt(hashes, hashes.len() + hashes.len() / share + 1))
+}
+
+fn attempt(hashes: &[u64], slot_count: usize) -> Option<Perfect> {
     let bucket_count = hashes.len() / 5 + 1;
     let mut buckets = vec![Vec::new(); bucket_count];
     for (key, &hash) in hashes.iter().enumerate() {
@@ -34,11 +38,10 @@ pub fn place(hashes: &[u64]) -> Perfect {
                 free
             })
         });
-        perfect.displacements[bucket] =
-            displacement.expect("a displacement for every bucket: change a hash constant");
+        perfect.displacements[bucket] = displacement?;
         for (&slot, &key) in wanted.iter().zip(keys) {
             perfect.slots[slot] = Some(key);
         }
     }
-    perfect
+    Some(perfect)
 }

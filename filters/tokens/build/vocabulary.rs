@@ -1,91 +1,67 @@
-//! One vocabulary as tables: which words are one token, and which two neighbours merge into what.
+//! One vocabulary as tables: which words are one token, and which two neighbours merge into what. Used by `build.rs` for
+//! the vocabularies that are built in, and by `compile` for those that are added.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
-
-use tiktoken_rs::CoreBPE;
+use std::collections::HashMap;
 
 use crate::{hash, perfect};
 
-/// Ranks are packed into so many bits.
-const RANK_BITS: u32 = 18;
+/// Token numbers are packed into so many bits.
+pub const TOKEN_BITS: u32 = 18;
 /// The longest word whose table entry is the word itself.
 const SHORT: usize = 15;
 
-pub fn write(out: &Path, name: &str, bpe: &CoreBPE) {
-    let tokens = tokens(bpe);
-    let ranks: HashMap<&[u8], u32> = tokens.iter().map(|(rank, bytes)| (bytes.as_slice(), *rank)).collect();
+/// What an encoder does, told apart from how it is written down.
+pub struct Vocabulary {
+    /// The token of each byte.
+    pub singles: [u32; 256],
+    /// Left token, right token, and the token that they merge into, whose number is the merge's rank too.
+    pub merges: Vec<(u32, u32, u32)>,
+    /// The texts that are one token where they are a whole piece.
+    pub words: Vec<Vec<u8>>,
+}
 
-    let mut singles = Vec::new();
-    for byte in 0..=u8::MAX {
-        let rank = ranks.get([byte].as_slice()).expect("every byte is a token");
-        singles.extend_from_slice(&rank.to_le_bytes());
-    }
-    crate::save(out, &format!("{name}_singles.bin"), &singles);
+/// A table's name and its bytes, in the order in which compiled tables hold them.
+pub type Table = (&'static str, Vec<u8>);
 
+/// All tables; `None` where two keys have one hash.
+pub fn tables(vocabulary: &Vocabulary) -> Option<Vec<Table>> {
+    let mut out: Vec<Table> = Vec::new();
+    out.push(("singles", vocabulary.singles.iter().flat_map(|token| token.to_le_bytes()).collect()));
+
+    let bytes: HashMap<u32, usize> = vocabulary.singles.iter().copied().zip(0..).collect();
     let mut couples = vec![u32::MAX; 1 << 16];
-    let mut merges = Vec::new();
-    for (rank, bytes) in &tokens {
-        if bytes.len() < 2 {
-            continue;
-        }
-        let (left, right) = last_merge(&ranks, bytes)
-            .unwrap_or_else(|| panic!("{name}: token {rank} cannot be reached by merges"));
-        merges.push((u64::from(left) << RANK_BITS | u64::from(right), *rank));
-        if let [first, second] = bytes[..] {
-            couples[usize::from(first) << 8 | usize::from(second)] = *rank;
+    for &(left, right, token) in &vocabulary.merges {
+        if let (Some(first), Some(second)) = (bytes.get(&left), bytes.get(&right)) {
+            couples[first << 8 | second] = token;
         }
     }
-    let couples: Vec<u8> = couples.iter().flat_map(|rank| rank.to_le_bytes()).collect();
-    crate::save(out, &format!("{name}_couples.bin"), &couples);
-    let keys: Vec<u64> = merges.iter().map(|&(pair, _)| hash::one(pair)).collect();
-    let placed = table(out, &format!("{name}_merges"), &keys, |key| match key {
-        Some(key) => (merges[key].0 << RANK_BITS | u64::from(merges[key].1)).to_le_bytes().to_vec(),
+    out.push(("couples", couples.iter().flat_map(|token| token.to_le_bytes()).collect()));
+
+    let pair = |&(left, right, _): &(u32, u32, u32)| u64::from(left) << TOKEN_BITS | u64::from(right);
+    let keys: Vec<u64> = vocabulary.merges.iter().map(|merge| hash::one(pair(merge))).collect();
+    let placed = table(&mut out, ("merges", "merges_at"), &keys, |key| match key {
+        Some(key) => {
+            let merge = &vocabulary.merges[key];
+            (pair(merge) << TOKEN_BITS | u64::from(merge.2)).to_le_bytes().to_vec()
+        }
         None => u64::MAX.to_le_bytes().to_vec(),
-    });
+    })?;
+    out.push(("tags", placed.iter().map(|&key| key.map_or(0, |key| hash::tag(keys[key]))).collect()));
 
-    let tags: Vec<u8> = placed.iter().map(|&key| key.map_or(0, |key| hash::tag(keys[key]))).collect();
-    crate::save(out, &format!("{name}_tags.bin"), &tags);
-
-    words(out, name, &tokens);
-}
-
-/// The ordinary tokens by rank.
-fn tokens(bpe: &CoreBPE) -> Vec<(u32, Vec<u8>)> {
-    let special: HashSet<Vec<u8>> =
-        bpe.special_tokens().into_iter().map(|token| token.as_bytes().to_vec()).collect();
-    (0..1 << RANK_BITS)
-        .filter_map(|rank| Some((rank, bpe.decode_bytes(&[rank]).ok()?)))
-        .filter(|(_, bytes)| !special.contains(bytes))
-        .collect()
-}
-
-/// The two tokens whose merge gives `token`: what byte-pair encoding of the token alone has left before
-/// its last step. In any text a token comes about by this pair only, because the merges within
-/// its span happen in the order in which they would happen alone.
-fn last_merge(ranks: &HashMap<&[u8], u32>, token: &[u8]) -> Option<(u32, u32)> {
-    let mut cuts: Vec<usize> = (0..=token.len()).collect();
-    while cuts.len() > 3 {
-        let best = (0..cuts.len() - 2)
-            .filter_map(|at| Some((*ranks.get(&token[cuts[at]..cuts[at + 2]])?, at)))
-            .min()?;
-        cuts.remove(best.1 + 1);
-    }
-    Some((*ranks.get(&token[..cuts[1]])?, *ranks.get(&token[cuts[1]..])?))
+    words(&mut out, &vocabulary.words)?;
+    Some(out)
 }
 
 /// The words that are one token, in three tables by length. A token that is no valid text cannot be a
 /// word of a text and stays out.
-fn words(out: &Path, name: &str, tokens: &[(u32, Vec<u8>)]) {
-    let texts: Vec<&[u8]> = tokens
-        .iter()
-        .map(|(_, bytes)| bytes.as_slice())
-        .filter(|bytes| std::str::from_utf8(bytes).is_ok())
-        .collect();
+fn words(out: &mut Vec<Table>, words: &[Vec<u8>]) -> Option<()> {
+    let texts: Vec<&[u8]> =
+        words.iter().map(Vec::as_slice).filter(|bytes| std::str::from_utf8(bytes).is_ok()).collect();
 
     let small: Vec<u64> = texts.iter().filter(|text| text.len() < 8).map(|text| padded(text)).collect();
     let keys: Vec<u64> = small.iter().map(|&word| hash::one(word)).collect();
-    table(out, &format!("{name}_small"), &keys, |key| key.map_or(0, |key| small[key]).to_le_bytes().to_vec());
+    let slot = |key: Option<usize>| key.map_or(0, |key| small[key]).to_le_bytes().to_vec();
+    table(out, ("small", "small_at"), &keys, slot)?;
 
     let middle: Vec<(u64, u64)> = texts
         .iter()
@@ -93,27 +69,28 @@ fn words(out: &Path, name: &str, tokens: &[(u32, Vec<u8>)]) {
         .map(|text| {
             let (head, tail) = text.split_at(8);
             let length = (text.len() as u64) << 56;
-            (u64::from_le_bytes(head.try_into().expect("eight bytes")), padded(tail) & !(0xFF << 56) | length)
+            let head = head.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            (head, padded(tail) & !(0xFF << 56) | length)
         })
         .collect();
     let keys: Vec<u64> = middle.iter().map(|&(first, second)| hash::two(first, second)).collect();
-    table(out, &format!("{name}_middle"), &keys, |key| {
+    table(out, ("middle", "middle_at"), &keys, |key| {
         let (first, second) = key.map_or((0, 0), |key| middle[key]);
         [first.to_le_bytes(), second.to_le_bytes()].concat()
-    });
+    })?;
 
     let long: Vec<&[u8]> = texts.iter().copied().filter(|text| text.len() > SHORT).collect();
     let keys: Vec<u64> = long.iter().map(|text| hash::many(text)).collect();
     let (mut arena, mut offsets) = (Vec::new(), Vec::new());
     for text in &long {
-        offsets.push(u32::try_from(arena.len()).expect("a small arena"));
-        arena.push(u8::try_from(text.len()).expect("tokens are at most 255 bytes"));
+        offsets.push(u32::try_from(arena.len()).ok()?);
+        arena.push(u8::try_from(text.len()).ok()?);
         arena.extend_from_slice(text);
     }
-    table(out, &format!("{name}_long"), &keys, |key| {
-        key.map_or(u32::MAX, |key| offsets[key]).to_le_bytes().to_vec()
-    });
-    crate::save(out, &format!("{name}_arena.bin"), &arena);
+    let slot = |key: Option<usize>| key.map_or(u32::MAX, |key| offsets[key]).to_le_bytes().to_vec();
+    table(out, ("long", "long_at"), &keys, slot)?;
+    out.push(("arena", arena));
+    Some(())
 }
 
 /// Up to seven bytes and their number in one word.
@@ -122,19 +99,15 @@ fn padded(text: &[u8]) -> u64 {
     bytes | (text.len() as u64) << 56
 }
 
-/// Writes a perfect hash as two files: `<name>.bin` with the slots, `<name>_at.bin` with displacements.
-/// Returns which key is in which slot.
+/// Adds a perfect hash as two tables, the slots and the displacements. Returns which key is in which slot.
 fn table(
-    out: &Path,
-    name: &str,
+    out: &mut Vec<Table>,
+    (name, at): (&'static str, &'static str),
     keys: &[u64],
     slot: impl Fn(Option<usize>) -> Vec<u8>,
-) -> Vec<Option<usize>> {
-    let perfect = perfect::place(keys);
-    let slots: Vec<u8> = perfect.slots.iter().flat_map(|&key| slot(key)).collect();
-    let displacements: Vec<u8> =
-        perfect.displacements.iter().flat_map(|number| number.to_le_bytes()).collect();
-    crate::save(out, &format!("{name}.bin"), &slots);
-    crate::save(out, &format!("{name}_at.bin"), &displacements);
-    perfect.slots
+) -> Option<Vec<Option<usize>>> {
+    let perfect = perfect::place(keys)?;
+    out.push((name, perfect.slots.iter().flat_map(|&key| slot(key)).collect()));
+    out.push((at, perfect.displacements.iter().flat_map(|number| number.to_le_bytes()).collect()));
+    Some(perfect.slots)
 }

@@ -11,15 +11,27 @@
     allow(dead_code, unused_macros, reason = "what only another vocabulary uses")
 )]
 
+mod added;
 mod classes;
+#[cfg(feature = "compile")]
+pub mod compile;
 mod counter;
 mod hash;
 mod long;
 mod merge;
+#[cfg(feature = "compile")]
+#[path = "../build/perfect.rs"]
+#[allow(clippy::indexing_slicing, reason = "not in the module; build.rs uses the same file")]
+mod perfect;
 mod run;
 mod split;
 mod tables;
+#[cfg(feature = "compile")]
+#[path = "../build/vocabulary.rs"]
+#[allow(clippy::indexing_slicing, reason = "not in the module; build.rs uses the same file")]
+mod vocabulary;
 
+pub use added::{Added, add};
 pub use counter::Counter;
 
 use classes::Scan;
@@ -28,7 +40,7 @@ use merge::Merger;
 use tables::Tables;
 
 /// A vocabulary that this build carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Vocabulary {
     /// GPT-4o, GPT-4.1, GPT-5, the o-series; gpt-oss too, whose `o200k_harmony` differs in special tokens only.
@@ -43,10 +55,12 @@ pub enum Vocabulary {
     /// GPT-2 and GPT-3.
     #[cfg(feature = "r50k")]
     R50kBase,
+    /// One that was compiled apart from this build and [`add`]ed.
+    Added(&'static Added),
 }
 
 impl Vocabulary {
-    /// Every vocabulary of this build.
+    /// Every vocabulary that was built in.
     pub const ALL: &[Self] = &[
         #[cfg(feature = "o200k")]
         Self::O200kBase,
@@ -58,7 +72,7 @@ impl Vocabulary {
         Self::R50kBase,
     ];
 
-    /// The vocabulary of that name, or `None` where this build does not carry it.
+    /// The vocabulary of that name, or `None` where it is neither built in nor added.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             #[cfg(feature = "o200k")]
@@ -69,12 +83,12 @@ impl Vocabulary {
             "p50k_base" => Some(Self::P50kBase),
             #[cfg(feature = "r50k")]
             "r50k_base" | "gpt2" => Some(Self::R50kBase),
-            _ => None,
+            _ => added::find(name).map(Self::Added),
         }
     }
 
     /// The name under which tokenizer libraries know it.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             #[cfg(feature = "o200k")]
             Self::O200kBase => "o200k_base",
@@ -84,7 +98,28 @@ impl Vocabulary {
             Self::P50kBase => "p50k_base",
             #[cfg(feature = "r50k")]
             Self::R50kBase => "r50k_base",
+            Self::Added(added) => added.name(),
         }
+    }
+
+    /// A number that no other vocabulary of this process has, while it runs.
+    pub fn number(self) -> u64 {
+        match self {
+            #[cfg(feature = "o200k")]
+            Self::O200kBase => 0,
+            #[cfg(feature = "cl100k")]
+            Self::Cl100kBase => 1,
+            #[cfg(feature = "p50k")]
+            Self::P50kBase => 2,
+            #[cfg(feature = "r50k")]
+            Self::R50kBase => 3,
+            Self::Added(added) => added.number(),
+        }
+    }
+
+    /// Bytes of its tables, which every VM holds once.
+    pub fn size(self) -> usize {
+        self.tables().size()
     }
 
     fn tables(self) -> &'static Tables {
@@ -97,6 +132,7 @@ impl Vocabulary {
             Self::P50kBase => &tables::P50K,
             #[cfg(feature = "r50k")]
             Self::R50kBase => &tables::R50K,
+            Self::Added(added) => added.tables(),
         }
     }
 }

@@ -90,8 +90,10 @@ impl Run {
         let (kind, prefix) = match rules {
             Rules::O200k if first & cased != 0 => (Kind::Cased, 0),
             Rules::O200k if prefixes && second & cased != 0 => (Kind::Cased, length),
-            Rules::Cl100k if first & LETTER != 0 => (same(LETTER), 0),
-            Rules::Cl100k if prefixes && second & LETTER != 0 => (same(LETTER), length),
+            Rules::Cl100k | Rules::Llama3 | Rules::Qwen2 if first & LETTER != 0 => (same(LETTER), 0),
+            Rules::Cl100k | Rules::Llama3 | Rules::Qwen2 if prefixes && second & LETTER != 0 => {
+                (same(LETTER), length)
+            }
             Rules::Gpt2 if first & LETTER != 0 => (same(LETTER), 0),
             Rules::Gpt2 if first & NUMBER != 0 => (same(NUMBER), 0),
             Rules::Gpt2 if blank && second & LETTER != 0 => (same(LETTER), length),
@@ -182,7 +184,7 @@ impl Run {
             (Some(marked), Kind::Cased) if !self.second_part => {
                 marked.total(tables, merger, 0, &[]) + self.rest.total(tables, merger, 0, contraction)
             }
-            (Some(marked), Kind::Blank) if self.rules == Rules::O200k => {
+            (Some(marked), Kind::Blank) if self.rules.cuts_last_blank() => {
                 marked.total(tables, merger, 0, &[]) + self.rest.total(tables, merger, 0, &[])
             }
             _ => self.joined.total(tables, merger, 0, contraction),

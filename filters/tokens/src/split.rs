@@ -7,12 +7,26 @@ use crate::classes::{LETTER, LOWER, NEWLINE, NUMBER, SPACE, SYMBOL, Scan, UPPER}
 /// A pre-tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
-    /// `o200k_base`.
+    /// `o200k_base`, and the models that took its rule: gpt-oss, Llama 4.
     O200k,
     /// `cl100k_base`.
     Cl100k,
     /// `r50k_base`, `p50k_base`.
     Gpt2,
+    /// `cl100k_base` but for white space at the text's end, which is cut behind its last line end: Llama 3.
+    Llama3,
+    /// As Llama 3, each digit by itself: Qwen 2, 2.5 and 3.
+    Qwen2,
+}
+
+impl Rules {
+    /// Every rule under the number that compiled tables know it by.
+    pub const ALL: [Self; 5] = [Self::O200k, Self::Cl100k, Self::Gpt2, Self::Llama3, Self::Qwen2];
+
+    /// White space is cut behind its last line end even where the text ends with it.
+    pub fn cuts_last_blank(self) -> bool {
+        matches!(self, Self::O200k | Self::Llama3 | Self::Qwen2)
+    }
 }
 
 /// The end of the piece that begins at `at`; always beyond `at` while `at` is within the text.
@@ -20,8 +34,8 @@ pub enum Rules {
 pub fn piece(rules: Rules, scan: &mut Scan<'_>, at: usize) -> usize {
     match rules {
         Rules::O200k => o200k(scan, at),
-        Rules::Cl100k => cl100k(scan, at),
         Rules::Gpt2 => gpt2(scan, at),
+        Rules::Cl100k | Rules::Llama3 | Rules::Qwen2 => cl100k(scan, at, rules),
     }
 }
 
@@ -70,7 +84,7 @@ fn cased_word(scan: &mut Scan<'_>, at: usize) -> usize {
     lower_end + contraction(scan, lower_end, true)
 }
 
-fn cl100k(scan: &mut Scan<'_>, at: usize) -> usize {
+fn cl100k(scan: &mut Scan<'_>, at: usize, rules: Rules) -> usize {
     let contracted = contraction(scan, at, true);
     if contracted != 0 {
         return at + contracted;
@@ -81,7 +95,7 @@ fn cl100k(scan: &mut Scan<'_>, at: usize) -> usize {
         return scan.run(next, LETTER);
     }
     if class & NUMBER != 0 {
-        return digits(scan, next);
+        return if rules == Rules::Qwen2 { next } else { digits(scan, next) };
     }
     if class & NEWLINE == 0 {
         let word = scan.run(next, LETTER);
@@ -94,7 +108,7 @@ fn cl100k(scan: &mut Scan<'_>, at: usize) -> usize {
     }
     let blank = Blank::read(scan, at);
     match blank.after_newline {
-        _ if blank.last_of_text => blank.end,
+        after_newline if blank.last_of_text && (after_newline == 0 || rules == Rules::Cl100k) => blank.end,
         0 => blank.without_last(),
         after_newline => after_newline,
     }

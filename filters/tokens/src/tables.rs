@@ -1,5 +1,5 @@
-//! The vocabularies as the static tables that `build.rs` wrote: read where they lie, aligned to cache
-//! lines, with nothing to load, allocate or free.
+//! The vocabularies as the static tables that `build.rs` wrote, or that `weir tokenizer add` compiled and laid into the
+//! module: read where they lie, aligned to cache lines, with nothing to load, allocate or free.
 
 use crate::hash;
 use crate::split::Rules;
@@ -48,6 +48,10 @@ impl<const SLOT: usize> Perfect<SLOT> {
         Some(hash::slot(hash, u16::from_le_bytes(displacement), self.slots.len()))
     }
 
+    fn size(&self) -> usize {
+        2 * self.displacements.len() + SLOT * self.slots.len()
+    }
+
     /// That slot.
     #[inline]
     fn slot(&self, hash: u64) -> Option<&'static [u8; SLOT]> {
@@ -56,6 +60,15 @@ impl<const SLOT: usize> Perfect<SLOT> {
 }
 
 impl Tables {
+    /// Bytes of static data.
+    pub fn size(&self) -> usize {
+        let perfect = [self.merges.size(), self.small.size(), self.middle.size(), self.long.size()];
+        perfect.iter().sum::<usize>()
+            + 4 * (self.singles.len() + self.couples.len())
+            + self.tags.len()
+            + self.arena.len()
+    }
+
     /// The token of a byte.
     #[inline]
     pub fn single(&self, byte: u8) -> u32 {
@@ -130,6 +143,48 @@ fn words(text: &[u8], at: usize, length: usize) -> (u64, u64) {
     }
     let bytes = rest.iter().take(length).rev().fold(0u128, |bytes, &byte| bytes << 8 | u128::from(byte));
     (bytes as u64, (bytes >> 64) as u64)
+}
+
+/// How many tables a vocabulary has.
+pub const PARTS: usize = 12;
+/// What tables that were compiled apart from the module begin with.
+pub const MAGIC: [u8; 8] = *b"WEIRTOK1";
+/// Bytes of the head before the name; see [`open`].
+pub const HEAD: usize = 32;
+
+/// Opens the first vocabulary that lies in `area`, which must stand at a multiple of 64: its name, its tables, and how
+/// many bytes it takes.
+///
+/// Behind the magic stand six numbers of four bytes: the length of all, the rules, the name's length, and three that are
+/// zero; then where each table begins and its length, in the order below; then the name; each table at a multiple of 64.
+pub fn open(area: &'static [u8]) -> Option<(&'static str, Tables, usize)> {
+    let number = |at: usize| {
+        let bytes = area.get(at..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes) as usize)
+    };
+    if !area.starts_with(&MAGIC) {
+        return None;
+    }
+    let (length, rules, name) = (number(8)?, *Rules::ALL.get(number(12)?)?, number(16)?);
+    let part = |index: usize| {
+        let at = HEAD + 8 * index;
+        let from = number(at)?;
+        area.get(from..from.checked_add(number(at + 4)?)?)
+    };
+    let names = HEAD + 8 * PARTS;
+    let name = str::from_utf8(area.get(names..names.checked_add(name)?)?).ok()?;
+    let tables = Tables {
+        rules,
+        singles: part(0)?.as_chunks().0,
+        couples: part(1)?.as_chunks().0,
+        merges: Perfect { displacements: part(3)?.as_chunks().0, slots: part(2)?.as_chunks().0 },
+        tags: part(4)?,
+        small: Perfect { displacements: part(6)?.as_chunks().0, slots: part(5)?.as_chunks().0 },
+        middle: Perfect { displacements: part(8)?.as_chunks().0, slots: part(7)?.as_chunks().0 },
+        long: Perfect { displacements: part(10)?.as_chunks().0, slots: part(9)?.as_chunks().0 },
+        arena: part(11)?,
+    };
+    (length >= HEAD && length <= area.len()).then_some((name, tables, length))
 }
 
 macro_rules! table {

@@ -18,4 +18,6 @@ mod lease;
 #[cfg(target_family = "wasm")]
 mod spans;
 #[cfg(target_family = "wasm")]
+mod tokenizers;
+#[cfg(target_family = "wasm")]
 mod vm;
