@@ -1,5 +1,6 @@
 //! Benchmarks of Weir in real Envoy, each beside bare Envoy in the same run, since this machine is never quiet.
 
+mod everything;
 mod load;
 mod overhead;
 mod report;

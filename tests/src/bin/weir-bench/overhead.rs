@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use weir_tests::harness::{Collector, Envoy, inject};
+use weir_tests::harness::{Child, Collector, inject};
 
 use crate::load::{Load, Seen};
 use crate::report::{Metric, Report};
 use crate::stats::{micros, percentile};
 use crate::texts::Texts;
 use crate::upstream;
-use crate::variants::{self, Variant};
+use crate::variants::{self, Running, Variant};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -36,9 +36,9 @@ pub struct Options {
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// What to run.
-    #[arg(long, value_delimiter = ',', default_value = "bare,noop,weir")]
+    #[arg(long, value_delimiter = ',', default_value = "bare,noop,weir,everything")]
     variants: Vec<Variant>,
-    /// JSON file with Exchange's configuration, in place of the example's.
+    /// JSON file with Exchange's configuration, in place of the example's, for the variant `weir`.
     #[arg(long)]
     exchange: Option<PathBuf>,
     /// Write the report here too.
@@ -80,11 +80,11 @@ async fn rounds(options: &Options) -> Result<Report, String> {
                 let exchange = options.exchange.as_deref();
                 variants::start(variant, upstream, collector.port(), exchange, workers).await
             };
-            let (envoy, port) = start_one(1).await?;
-            let one_worker = envoy.rss();
-            let run = Run { options, envoy, port, start, inputs: &inputs };
+            let one = start_one(1).await?;
+            let one_worker = one.envoy.rss();
+            let run = Run { options, gateway: one, start, inputs: &inputs };
             let figures = run.all().await.map_err(|e| format!("{}: {e}", variant.title()))?;
-            let more_workers = start_one(3).await?.0.rss();
+            let more_workers = start_one(3).await?.envoy.rss();
             report.add(variant, Metric::RssWorker, more_workers.saturating_sub(one_worker) as f64 / 2e6);
             for (metric, value) in figures.values {
                 report.add(variant, metric, value);
@@ -131,8 +131,7 @@ impl Inputs {
 
 struct Run<'a> {
     options: &'a Options,
-    envoy: Envoy,
-    port: u16,
+    gateway: Running,
     start: Instant,
     inputs: &'a Inputs,
 }
@@ -151,23 +150,23 @@ impl Run<'_> {
         connections: usize,
     ) -> Result<(Seen, Duration), String> {
         let load = Load {
-            port: self.port,
+            port: self.gateway.port,
             connections,
             limit: Duration::from_secs(self.options.seconds),
             start: self.start,
             bodies,
             requests,
         };
-        let before = self.envoy.cpu();
+        let before = self.gateway.envoy.cpu();
         let seen = load.run().await?;
-        Ok((seen, self.envoy.cpu() - before))
+        Ok((seen, self.gateway.envoy.cpu() - before))
     }
 
     async fn all(mut self) -> Result<Figures, String> {
         let mut figures = Figures::default();
         let mut add = |metric: Metric, value: f64| figures.values.push((metric, value));
-        add(Metric::StartUp, self.envoy.started_in.as_secs_f64() * 1e3);
-        add(Metric::RssIdle, self.envoy.rss() as f64 / 1e6);
+        add(Metric::StartUp, self.gateway.started_in.as_secs_f64() * 1e3);
+        add(Metric::RssIdle, self.gateway.envoy.rss() as f64 / 1e6);
         let many = self.options.connections;
         self.load(&self.inputs.warm_up, WARM_UP, many).await?;
 
@@ -175,7 +174,12 @@ impl Run<'_> {
         let rate = |seen: &Seen| seen.requests as f64 / seen.took.as_secs_f64();
         let requests = self.options.requests;
         let small = &self.inputs.small;
+        let control = |gateway: &Running| gateway.control.as_ref().map(Child::cpu);
+        let before = control(&self.gateway);
         let (seen, cpu) = self.load(small, requests, many).await?;
+        if let (Some(before), Some(after)) = (before, control(&self.gateway)) {
+            add(Metric::ControlCpu, per_request(&seen, after - before));
+        }
         add(Metric::RateCold, rate(&seen));
         add(Metric::CpuCold, per_request(&seen, cpu));
         let mut latencies = micros(&seen.latencies);
@@ -213,9 +217,9 @@ impl Run<'_> {
         add(Metric::ChunkP99, percentile(&mut delays, 0.99));
         let mut first = micros(&seen.first_bytes);
         add(Metric::FirstByte, percentile(&mut first, 0.5));
-        add(Metric::RssLoaded, self.envoy.rss() as f64 / 1e6);
-        if let Some(status) = self.envoy.process().ended() {
-            return Err(format!("Envoy ended with {status}:\n{}", self.envoy.log()));
+        add(Metric::RssLoaded, self.gateway.envoy.rss() as f64 / 1e6);
+        if let Some(status) = self.gateway.envoy.process().ended() {
+            return Err(format!("Envoy ended with {status}:\n{}", self.gateway.envoy.log()));
         }
         figures.delays = delays;
         Ok(figures)
@@ -223,8 +227,8 @@ impl Run<'_> {
 
     /// Microseconds of CPU per second of a gateway without requests: its timers.
     async fn idle(&self) -> f64 {
-        let (before, begun) = (self.envoy.cpu(), Instant::now());
+        let (before, begun) = (self.gateway.envoy.cpu(), Instant::now());
         tokio::time::sleep(Duration::from_millis(500)).await;
-        (self.envoy.cpu() - before).as_secs_f64() * 1e6 / begun.elapsed().as_secs_f64()
+        (self.gateway.envoy.cpu() - before).as_secs_f64() * 1e6 / begun.elapsed().as_secs_f64()
     }
 }

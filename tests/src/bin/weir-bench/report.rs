@@ -12,6 +12,7 @@ pub enum Metric {
     RateWarm,
     CpuCold,
     CpuWarm,
+    ControlCpu,
     LoadedP50,
     LoadedP99,
     AloneP50,
@@ -36,6 +37,7 @@ impl Metric {
             Self::RateWarm => "4 KB, warm texts: requests/s",
             Self::CpuCold => "4 KB, cold texts: Envoy CPU per request, µs",
             Self::CpuWarm => "4 KB, warm texts: Envoy CPU per request, µs",
+            Self::ControlCpu => "4 KB, cold texts: control plane's CPU per request, µs",
             Self::LoadedP50 => "4 KB, cold texts, under load: latency p50, µs",
             Self::LoadedP99 => "4 KB, cold texts, under load: latency p99, µs",
             Self::AloneP50 => "4 KB, cold texts, one at a time: latency p50, µs",
@@ -85,12 +87,15 @@ impl Report {
 
     pub fn markdown(mut self, rounds: usize) -> String {
         let has = |variant: &Variant| self.variants.contains(variant);
-        let last = if has(&Variant::Weir) { Variant::Weir } else { Variant::Noop };
-        let pairs: Vec<(Variant, Variant)> = [Variant::Bare, Variant::Noop]
-            .into_iter()
-            .filter(|other| has(other) && has(&last) && *other != last)
-            .map(|other| (last, other))
-            .collect();
+        let pairs: Vec<(Variant, Variant)> = [
+            (Variant::Weir, Variant::Bare),
+            (Variant::Weir, Variant::Noop),
+            (Variant::Everything, Variant::Bare),
+            (Variant::Noop, Variant::Bare),
+        ]
+        .into_iter()
+        .filter(|(a, b)| has(a) && has(b) && (*a != Variant::Noop || !has(&Variant::Weir)))
+        .collect();
         let mut text = String::new();
         let _ = writeln!(text, "{}\n", machine());
         let real = match self.real_text {

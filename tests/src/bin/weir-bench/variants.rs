@@ -1,16 +1,21 @@
-//! The same Envoy three times: without filters, with two filters that do nothing, with Weir.
+//! The same Envoy four times: without filters, with two filters that do nothing, with Weir, and with all that
+//! Weir does, its control plane and ledger beside it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use weir_tests::harness::{Envoy, EnvoyConfig, free_port, paths};
+use weir_tests::harness::{Child, Envoy, EnvoyConfig, free_port, paths};
+
+use crate::everything;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Variant {
     Bare,
     Noop,
     Weir,
+    Everything,
 }
 
 impl Variant {
@@ -19,22 +24,38 @@ impl Variant {
             Self::Bare => "bare Envoy",
             Self::Noop => "no-op filters",
             Self::Weir => "Weir",
+            Self::Everything => "everything on",
         }
     }
 }
 
 const CLUSTER: &str = "weir-gpu-pool";
 
-/// Starts one; gives its port too.
+/// One that runs.
+pub struct Running {
+    pub envoy: Envoy,
+    pub port: u16,
+    /// Until it could serve.
+    pub started_in: Duration,
+    /// Ends with this value.
+    pub control: Option<Child>,
+}
+
+/// Starts one.
 pub async fn start(
     variant: Variant,
     upstream: u16,
     collector: u16,
     exchange: Option<&Path>,
     workers: u32,
-) -> Result<(Envoy, u16), String> {
+) -> Result<Running, String> {
     let mut config = EnvoyConfig::read("envoy/inject/envoy.yaml");
     match variant {
+        Variant::Everything => {
+            let everything::Gateway { envoy, port, control, started_in } =
+                everything::start(upstream, collector, workers).await?;
+            return Ok(Running { envoy, port, started_in, control: Some(control) });
+        }
         Variant::Bare => {
             config.without_filters(CLUSTER);
         }
@@ -62,7 +83,7 @@ pub async fn start(
         .concurrency(workers)
         .try_start()
         .await?;
-    Ok((envoy, port))
+    Ok(Running { started_in: envoy.started_in, envoy, port, control: None })
 }
 
 /// Filters that do nothing choose no cluster.
