@@ -200,6 +200,8 @@ pub struct Target {
     pub weight: u32,
     /// Vocabulary: `o200k_base`, `o200k_harmony`, `cl100k_base`, or `None` when it is unknown and the byte bound holds.
     pub tokenizer: Option<String>,
+    /// The bound of an unknown vocabulary is learned from reported usage; until enough is known it is that of bytes.
+    pub learned: bool,
     /// Context window in tokens.
     pub context: u64,
     /// Features: `tools`, `json_schema`, `images`, `documents`, `audio`, `reasoning`.
@@ -374,6 +376,8 @@ pub struct Telemetry {
     pub otlp_cluster: Option<String>,
     /// Labels that become span attributes.
     pub labels: Vec<String>,
+    /// Every prompt is counted, even where nothing depends on it.
+    pub count: bool,
 }
 
 /// What the `attempt` machine of one provider's cluster needs. Everything else comes with the request's plan.

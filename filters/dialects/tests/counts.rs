@@ -47,7 +47,7 @@ fn rows(file: &str) -> Option<Vec<Row>> {
         let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
         let mut count = |text: &str| tokenizer.encode_ordinary(text).len() as u64;
         let rules = Rules::of_model(&model);
-        let counted = openai_chat::prompt_tokens(&doc, rules, &mut count);
+        let counted = openai_chat::prompt_tokens_by(&doc, rules, &mut count);
         let billed = row["usage"]["prompt_tokens"].as_u64().unwrap();
         let overhead = openai_chat::overhead(&doc);
         if overhead.opaque == 0 {

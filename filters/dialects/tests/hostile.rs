@@ -90,9 +90,7 @@ fn damaged_chat_requests_do_no_harm() {
             let body = damage.apply(&input);
             let Ok(doc) = parse(&body, &Limits::default()) else { continue };
             openai_chat::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
-            let counted = openai_chat::prompt_tokens(&doc, &openai_chat::Rules::default(), &mut |text| {
-                text.len() as u64
-            });
+            let counted = openai_chat::prompt_tokens(&doc, &mut |text| text.len() as u64);
             assert!(counted.tokens < 1_000_000);
             openai_chat::overhead(&doc);
             openai_chat::byte_bound(&doc);

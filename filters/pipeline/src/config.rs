@@ -264,7 +264,7 @@ structs! {
     Provider { name, kind, region, cluster, stops }
     List { cluster, providers }
     Model { name, aliases, targets }
-    Target { provider, model, priority, weight, tokenizer, context, supports, price }
+    Target { provider, model, priority, weight, tokenizer, learned, context, supports, price }
     Price { input_pico, output_pico, cache_read_pico, cache_write_pico }
     When { tenant, key, model, labels, found }
     Boundary { name, when, providers, regions }
@@ -276,7 +276,7 @@ structs! {
     }
     Ledger { cluster }
     Redaction { name, when, find, words, action, request, response }
-    Telemetry { otlp_cluster, labels }
+    Telemetry { otlp_cluster, labels, count }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }
 }

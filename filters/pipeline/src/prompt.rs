@@ -32,6 +32,8 @@ pub struct Counted {
     pub tokens: u64,
     /// Nothing in the prompt had to be estimated.
     pub exact: bool,
+    /// Tokens of pictures among them.
+    pub images: u64,
 }
 
 /// What redaction found and wants changed.
@@ -152,6 +154,30 @@ impl<'d, 'a> Request<'d, 'a> {
         }
     }
 
+    /// The field that makes it so.
+    pub fn unseen(&self) -> &'static str {
+        match self {
+            Self::Chat(r) if r.has.prediction => "prediction",
+            _ => "messages",
+        }
+    }
+
+    /// Content that nothing here can size: the context window is its bound. Pictures have rules of their own.
+    pub fn opaque(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.has.audio || r.has.video || r.has.documents || r.has.prediction,
+            Self::Text(_) => false,
+        }
+    }
+
+    /// A count would be an estimate.
+    pub fn inexact(&self) -> bool {
+        match self {
+            Self::Chat(r) => r.has.tools || r.has.tool_history || r.has.json_schema || r.has.images,
+            Self::Text(_) => false,
+        }
+    }
+
     /// Tools are offered or were used.
     pub fn tools(&self) -> bool {
         match self {
@@ -244,20 +270,35 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     Ok(out)
 }
 
-/// Counts a prompt; texts that were seen before are not counted again.
+/// [`count_by`] the default rules.
 pub fn count(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, seen: &mut Seen) -> Counted {
+    count_by(api, doc, vocabulary, &Rules::COOKBOOK, seen)
+}
+
+/// Counts a prompt by a model's rules; texts that were seen before are not counted again.
+pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, seen: &mut Seen) -> Counted {
     let salt = vocabulary.number();
     let mut tokens = |text: &str| seen.count(salt, text, |text| weir_tokens::count(vocabulary, text));
     match api {
         Api::OpenaiCompletions => {
             let Ok(request) = openai_completions::read(doc) else { return Counted::default() };
-            Counted { tokens: openai_completions::prompt_tokens(&request, &mut tokens), exact: true }
+            let tokens = openai_completions::prompt_tokens(&request, &mut tokens);
+            Counted { tokens, exact: true, images: 0 }
         }
         Api::OpenaiChat | Api::Models => {
-            let count = openai_chat::prompt_tokens(doc, &Rules::default(), &mut tokens);
-            Counted { tokens: count.tokens, exact: count.exact }
+            let count = openai_chat::prompt_tokens_by(doc, rules, &mut tokens);
+            Counted { tokens: count.tokens, exact: count.exact, images: count.images }
         }
     }
+}
+
+/// Tokens of the pictures of a prompt at most, their sizes unread; `None` where the model's rule is not known.
+pub fn images(doc: &Doc<'_>, rules: &Rules) -> Option<u64> {
+    let around = openai_chat::overhead(doc);
+    if around.images == 0 && around.low_images == 0 {
+        return Some(0);
+    }
+    rules.known.then(|| around.image_bound(rules))
 }
 
 /// What a prompt cannot exceed, whatever the vocabulary.

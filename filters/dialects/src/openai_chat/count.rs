@@ -26,8 +26,13 @@ pub struct Count {
     pub images: u64,
 }
 
+/// [`prompt_tokens_by`] the rule of the cookbook.
+pub fn prompt_tokens(doc: &Doc<'_>, count: &mut dyn FnMut(&str) -> u64) -> Count {
+    prompt_tokens_by(doc, &Rules::COOKBOOK, count)
+}
+
 /// Tokens of the whole prompt. `count` is given each text once, unescaped.
-pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
+pub fn prompt_tokens_by(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
     let tokens = rules.per_reply + rules.opening;
     let mut sum = Sum { rules, count, tokens, exact: true, images: 0, tools: false, calls: None };
     let root = doc.root();
@@ -224,7 +229,7 @@ mod tests {
 
     fn counted(body: &str) -> Count {
         let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-        prompt_tokens(&doc, &Rules::default(), &mut |text| text.split(' ').count() as u64)
+        prompt_tokens(&doc, &mut |text| text.split(' ').count() as u64)
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod image_tokens;
 mod namespace;
 mod request;
 mod rules;
+mod stream_decode;
 mod stream_read;
 mod stream_write;
 mod texts;
@@ -27,7 +28,7 @@ pub use answer::{
     AnswerContext, AnswerFacts, AnswerText, decode_answer, encode_answer, read_answer, read_usage,
 };
 pub use bound::{Overhead, byte_bound, overhead};
-pub use count::{Count, prompt_tokens};
+pub use count::{Count, prompt_tokens, prompt_tokens_by};
 pub use decode::decode;
 pub use encode::encode;
 pub(crate) use errors::kind_of;
@@ -36,7 +37,9 @@ pub use image_tokens::{ImageRule, image_size};
 pub use request::{Has, Request, read};
 pub(crate) use request::{append, include_usage};
 pub use rules::{Rules, TABLE, ToolRule};
+pub use stream_decode::StreamDecoder;
 pub use stream_read::{Chunk, ChunkChoice, ChunkText, Slot, read_chunk, read_chunk_into, unquote};
 pub(crate) use stream_read::{end_of, read_with};
 pub use stream_write::{StreamEncoder, stream_error};
 pub use texts::{Place, Text, texts};
+pub(crate) use texts::{all as all_texts, place_of};

@@ -44,6 +44,11 @@ pub struct ToolRule {
     pub parallel: u64,
 }
 
+impl Rules {
+    /// The rule of OpenAI's cookbook, for what was not measured.
+    pub const COOKBOOK: Rules = COOKBOOK;
+}
+
 const COOKBOOK: Rules = Rules {
     per_message: 3,
     per_name: 1,
