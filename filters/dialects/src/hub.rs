@@ -288,6 +288,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Each number at least that of `other`: streams tell their usage in several steps, none of which takes back.
+    pub fn or_more(&self, other: &Usage) -> Usage {
+        Usage {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write: self.cache_write.max(other.cache_write),
+            reasoning: self.reasoning.max(other.reasoning),
+        }
+    }
+
     /// Input and output together.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)

@@ -5,6 +5,7 @@
 //!
 //! Bytes in, bytes out: no I/O, no clock, no policy. Frames and JSON belong to `weir-wire`.
 
+pub mod anthropic;
 pub mod bedrock;
 pub mod hub;
 mod media;

@@ -40,7 +40,7 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
     }
     let family = Family::of(model_id);
     let mut losses = Vec::new();
-    let plan = turns::plan(chat, family, &mut losses)?;
+    let plan = turns::plan(chat, family, true, &mut losses)?;
     let mut blocks = Blocks {
         out: Writer::new(Vec::with_capacity(2048)),
         family,

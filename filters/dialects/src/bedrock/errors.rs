@@ -93,7 +93,7 @@ fn bare(class: &str) -> &str {
 }
 
 /// Whether Bedrock refuses a prompt for its length; it has no code for that, only words that differ by model.
-fn too_long(message: &str) -> bool {
+pub(crate) fn too_long(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
         "input is too long",

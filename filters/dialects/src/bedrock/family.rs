@@ -24,7 +24,7 @@ pub fn path(model_id: &str, stream: bool) -> String {
 
 /// Model families that differ in what Converse leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     /// Claude that knows efforts.
     Claude,
     /// Claude before efforts.
@@ -64,7 +64,7 @@ const FAMILIES: &[(&str, Family)] = &[
 
 impl Family {
     /// The family of a model id.
-    pub(super) fn of(model_id: &str) -> Family {
+    pub(crate) fn of(model_id: &str) -> Family {
         FAMILIES
             .iter()
             .find(|(part, _)| weir_sorted::contains(model_id, part))
@@ -72,14 +72,14 @@ impl Family {
     }
 
     /// Whether it is Anthropic's.
-    pub(super) fn is_claude(self) -> bool {
+    pub(crate) fn is_claude(self) -> bool {
         matches!(self, Family::Claude | Family::OldClaude)
     }
 }
 
 /// Where an effort goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
+pub(crate) enum Effort {
     /// `outputConfig.effort`
     Converse(&'static str),
     /// `additionalModelRequestFields.reasoning_effort`
@@ -89,7 +89,7 @@ pub(super) enum Effort {
 }
 
 /// OpenAI's effort for a family; none where it is left out, with the loss said.
-pub(super) fn effort(family: Family, asked: &str, thinks: bool, losses: &mut Vec<Loss>) -> Option<Effort> {
+pub(crate) fn effort(family: Family, asked: &str, thinks: bool, losses: &mut Vec<Loss>) -> Option<Effort> {
     let mut lose = |reason| losses.push(Loss { path: "reasoning_effort".into(), reason });
     if asked == "none" {
         return None;

@@ -22,8 +22,13 @@ impl Renames {
         self.0.is_empty()
     }
 
+    /// The id to send for a call where its characters are those of tool names.
+    pub(crate) fn id(id: &str) -> Cow<'_, str> {
+        bounded(id, is_tool_char, TOOL_MOST)
+    }
+
     /// The name to send for a tool; remembered where it differs.
-    pub(super) fn tool<'n>(&mut self, name: &'n str) -> Cow<'n, str> {
+    pub(crate) fn tool<'n>(&mut self, name: &'n str) -> Cow<'n, str> {
         let sent = bounded(name, is_tool_char, TOOL_MOST);
         if let Cow::Owned(sent) = &sent
             && !self.0.contains_key(sent)

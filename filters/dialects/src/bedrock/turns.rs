@@ -9,21 +9,21 @@ use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
 
 /// A chat laid out.
 #[derive(Debug, Default)]
-pub(super) struct Plan<'c> {
+pub(crate) struct Plan<'c> {
     pub system: Vec<Block<'c>>,
     pub turns: Vec<Turn<'c>>,
 }
 
 /// A turn of one side.
 #[derive(Debug)]
-pub(super) struct Turn<'c> {
+pub(crate) struct Turn<'c> {
     pub assistant: bool,
     pub blocks: Vec<Block<'c>>,
 }
 
 /// A content block to be written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block<'c> {
+pub(crate) struct Block<'c> {
     /// The number of its message in the chat.
     pub message: usize,
     pub piece: Piece<'c>,
@@ -31,7 +31,7 @@ pub(super) struct Block<'c> {
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Piece<'c> {
+pub(crate) enum Piece<'c> {
     Part(&'c Part),
     /// Text that Bedrock demands and nobody said; always beside a loss.
     Filler(&'static str),
@@ -47,12 +47,17 @@ impl<'c> Block<'c> {
 }
 
 /// The path of a message, for losses and errors.
-pub(super) fn at(message: usize) -> String {
+pub(crate) fn at(message: usize) -> String {
     format!("messages[{message}]")
 }
 
-/// Lays the messages out.
-pub(super) fn plan<'c>(chat: &'c Chat, family: Family, losses: &mut Vec<Loss>) -> Result<Plan<'c>, Invalid> {
+/// Lays the messages out. A document needs a text beside it where `text_beside_documents`.
+pub(crate) fn plan<'c>(
+    chat: &'c Chat,
+    family: Family,
+    text_beside_documents: bool,
+    losses: &mut Vec<Loss>,
+) -> Result<Plan<'c>, Invalid> {
     let mut plan = Plan::default();
     for (number, message) in chat.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
@@ -93,7 +98,9 @@ pub(super) fn plan<'c>(chat: &'c Chat, family: Family, losses: &mut Vec<Loss>) -
             calls = calls_of(&turn.blocks);
         } else {
             order_results(turn, &calls);
-            demand_text(turn, losses);
+            if text_beside_documents {
+                demand_text(turn, losses);
+            }
         }
     }
     let strict = !family.is_claude() && family != Family::Unknown;

@@ -89,34 +89,9 @@ pub struct Request<'d, 'a> {
 /// Reads the facts. Errors name the field, as OpenAI's do.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     let root = doc.root();
-    if root.kind() != Kind::Object {
-        return Err(Invalid::value("", "the request body must be a JSON object"));
-    }
     let mut model = None;
     let mut messages = None;
-    let mut found = Request {
-        root,
-        model: root,
-        model_name: Cow::Borrowed(""),
-        messages: root,
-        stream: false,
-        stream_options: None,
-        include_usage: false,
-        max_completion_tokens: None,
-        max_tokens: None,
-        n: 1,
-        has: Has::default(),
-        temperature: None,
-        top_p: None,
-        top_k: None,
-        frequency_penalty: None,
-        presence_penalty: None,
-        seed: None,
-        stop: None,
-        reasoning_effort: None,
-        service_tier: None,
-        user: None,
-    };
+    let mut found = Request::blank(root)?;
     for (key, value) in root.members() {
         match key.as_str().as_ref() {
             "model" => model = Some(value),
@@ -164,21 +139,8 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             _ => {}
         }
     }
-    let Some(model) = model else { return Err(Invalid::missing("model")) };
-    found.model_name = match model.as_str() {
-        Some(name) if !name.is_empty() => name,
-        _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
-    };
-    found.model = model;
-    let Some(messages) = messages else { return Err(Invalid::missing("messages")) };
-    if messages.kind() != Kind::Array || messages.is_empty() {
-        return Err(Invalid::value("messages", "'messages' must be a non-empty array"));
-    }
-    found.messages = messages;
-    for (at, message) in messages.items().enumerate() {
-        if message.kind() != Kind::Object {
-            return Err(Invalid::value(format!("messages[{at}]"), "a message must be an object"));
-        }
+    let mut found = found.filled(model, messages)?;
+    for message in found.messages.items() {
         look_at(message, &mut found.has);
     }
     if !found.has.cache_points {
@@ -235,6 +197,63 @@ fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
             has.remote |= part.get("file").is_some_and(|file| file.get("file_data").is_none());
         }
         _ => {}
+    }
+}
+
+impl<'d, 'a> Request<'d, 'a> {
+    /// A request of which nothing is known but that its body is an object.
+    pub(crate) fn blank(root: Value<'d, 'a>) -> Result<Self, Invalid> {
+        if root.kind() != Kind::Object {
+            return Err(Invalid::value("", "the request body must be a JSON object"));
+        }
+        Ok(Request {
+            root,
+            model: root,
+            model_name: Cow::Borrowed(""),
+            messages: root,
+            stream: false,
+            stream_options: None,
+            include_usage: false,
+            max_completion_tokens: None,
+            max_tokens: None,
+            n: 1,
+            has: Has::default(),
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            frequency_penalty: None,
+            presence_penalty: None,
+            seed: None,
+            stop: None,
+            reasoning_effort: None,
+            service_tier: None,
+            user: None,
+        })
+    }
+
+    /// The request with what every dialect demands.
+    pub(crate) fn filled(
+        mut self,
+        model: Option<Value<'d, 'a>>,
+        messages: Option<Value<'d, 'a>>,
+    ) -> Result<Self, Invalid> {
+        let Some(model) = model else { return Err(Invalid::missing("model")) };
+        self.model_name = match model.as_str() {
+            Some(name) if !name.is_empty() => name,
+            _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
+        };
+        self.model = model;
+        let Some(messages) = messages else { return Err(Invalid::missing("messages")) };
+        if messages.kind() != Kind::Array || messages.is_empty() {
+            return Err(Invalid::value("messages", "'messages' must be a non-empty array"));
+        }
+        for (at, message) in messages.items().enumerate() {
+            if message.kind() != Kind::Object {
+                return Err(Invalid::value(format!("messages[{at}]"), "a message must be an object"));
+            }
+        }
+        self.messages = messages;
+        Ok(self)
     }
 }
 

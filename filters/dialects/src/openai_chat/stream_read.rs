@@ -65,6 +65,8 @@ pub struct Chunk {
     pub model: Option<Range<usize>>,
     /// The tokens billed.
     pub usage: Option<Usage>,
+    /// What an answer's first event says of the tokens, before any is generated; chat has no such thing.
+    pub begun: Option<Usage>,
     /// The `usage` member, `null` included, with one comma beside it: cutting it out leaves valid JSON.
     pub usage_member: Option<Range<usize>>,
     /// `choices` is an empty array, as in the extra chunk that `include_usage` brings.
@@ -81,7 +83,7 @@ impl Chunk {
         self.choices_empty && self.usage.is_some()
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         let (mut choices, mut texts) = (std::mem::take(&mut self.choices), std::mem::take(&mut self.texts));
         choices.clear();
         texts.clear();

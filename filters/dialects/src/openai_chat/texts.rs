@@ -96,7 +96,7 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
 }
 
 /// The place of a message's content.
-pub(super) fn place_of(role: Option<Value<'_, '_>>) -> Place {
+pub(crate) fn place_of(role: Option<Value<'_, '_>>) -> Place {
     let Some(role) = role else { return Place::UnknownRole };
     match role.str_raw() {
         Some("user") => Place::User,
@@ -197,7 +197,7 @@ fn one<'d, 'a>(value: Option<Value<'d, 'a>>, place: Place, message: Option<u32>,
 }
 
 /// Every string in a value. It recurses no deeper than the parser's depth limit.
-fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+pub(crate) fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
     match value.kind() {
         Kind::String => sink(Text { value, place, message }),
         Kind::Array => value.items().for_each(|item| all(item, place, message, sink)),

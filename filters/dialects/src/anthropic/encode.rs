@@ -1,0 +1,400 @@
+//! A hub chat as a Messages request. Turns are laid out as for Claude at Bedrock: all system text at the head,
+//! neighbours of one role merged, results first and in the order of their calls. What Messages cannot say is refused
+//! where leaving it out would change the answer's form (`n`, `logprobs`), else it is a loss.
+
+use weir_sorted::Map;
+use weir_wire::base64;
+use weir_wire::json::{self, Kind, Limits, Writer};
+
+use crate::bedrock::{Block, Effort, Encoded, Family, Piece, Renames, at, effort, plan};
+use crate::hub::{Chat, Invalid, Loss, Part, ResponseFormat, ToolChoice};
+use crate::media;
+
+/// The ceiling where nobody names one, which Messages demands: every model has at least this.
+const DEFAULT_CEILING: u64 = 4096;
+
+/// Writes the request for `model`.
+pub fn encode(chat: &Chat, model: &str) -> Result<Encoded, Invalid> {
+    if chat.n.is_some_and(|n| n > 1) {
+        return Err(Invalid::unsupported(
+            "n",
+            "this model's provider gives one answer per request: 'n' must be 1",
+        ));
+    }
+    if chat.logprobs {
+        return Err(Invalid::unsupported("logprobs", "this model's provider gives no log probabilities"));
+    }
+    let mut losses = Vec::new();
+    let plan = plan(chat, Family::Claude, false, &mut losses)?;
+    let mut encoder =
+        Encoder { out: Writer::new(Vec::with_capacity(2048)), renames: Renames::default(), losses };
+    encoder.out.begin_object().key("model").str(model);
+    encoder.settings(chat, model)?;
+    if !plan.system.is_empty() {
+        encoder.out.key("system");
+        encoder.blocks(&plan.system, true)?;
+    }
+    encoder.out.key("messages").begin_array();
+    for turn in &plan.turns {
+        encoder.out.begin_object().key("role").str(if turn.assistant { "assistant" } else { "user" });
+        encoder.out.key("content");
+        encoder.blocks(&turn.blocks, false)?;
+        encoder.out.end_object();
+    }
+    encoder.out.end_array();
+    encoder.tools(chat);
+    encoder.out.end_object();
+    Ok(Encoded {
+        path: "/v1/messages".to_owned(),
+        body: encoder.out.into_inner(),
+        losses: encoder.losses,
+        renames: encoder.renames,
+    })
+}
+
+struct Encoder {
+    out: Writer,
+    renames: Renames,
+    losses: Vec<Loss>,
+}
+
+impl Encoder {
+    fn lose(&mut self, path: impl Into<String>, reason: &'static str) {
+        self.losses.push(Loss { path: path.into(), reason });
+    }
+
+    fn settings(&mut self, chat: &Chat, model: &str) -> Result<(), Invalid> {
+        if chat.max_output == Some(0) {
+            return Err(Invalid::value(
+                "max_completion_tokens",
+                "an answer must be allowed at least 1 token",
+            ));
+        }
+        if chat.max_output.is_none() {
+            self.lose("max_tokens", "this provider demands a ceiling: 4096 is written");
+        }
+        self.out.key("max_tokens").u64(chat.max_output.unwrap_or(DEFAULT_CEILING));
+        if let Some(asked) = &chat.temperature {
+            if asked.value > 1.0 {
+                self.lose("temperature", "Anthropic's scale ends at 1: lowered to 1");
+            }
+            self.out.key("temperature").raw(if asked.value > 1.0 { b"1.0" } else { asked.text.as_bytes() });
+        }
+        if let Some(asked) = &chat.top_p {
+            self.out.key("top_p").raw(asked.text.as_bytes());
+        }
+        if let Some(top_k) = chat.top_k {
+            self.out.key("top_k").u64(top_k);
+        }
+        let blank = chat.stop.iter().filter(|stop| stop.trim().is_empty()).count();
+        if blank > 0 {
+            self.lose("stop", "a blank stop text is not accepted");
+        }
+        if blank < chat.stop.len() {
+            self.out.key("stop_sequences").begin_array();
+            for stop in chat.stop.iter().filter(|stop| !stop.trim().is_empty()) {
+                self.out.str(stop);
+            }
+            self.out.end_array();
+        }
+        if chat.stream {
+            self.out.key("stream").bool(true);
+        }
+        if let Some(thinking) = &chat.thinking {
+            self.out.key("thinking").raw(thinking.as_bytes());
+        }
+        self.output_config(chat, model);
+        match chat.service_tier.as_deref() {
+            None => {}
+            Some("auto") => _ = self.out.key("service_tier").str("auto"),
+            Some("default") => _ = self.out.key("service_tier").str("standard_only"),
+            Some(_) => self.lose("service_tier", "a tier that Anthropic does not have"),
+        }
+        if let Some(user) = &chat.user {
+            self.out.key("metadata").begin_object().key("user_id").str(user).end_object();
+        }
+        for (key, _) in &chat.metadata {
+            self.lose(format!("metadata.{key}"), "Anthropic takes no labels but the user's");
+        }
+        for (path, there) in [
+            ("seed", chat.seed.is_some()),
+            ("frequency_penalty", chat.frequency_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
+            ("presence_penalty", chat.presence_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
+        ] {
+            if there {
+                self.lose(path, "a setting that Anthropic does not have");
+            }
+        }
+        Ok(())
+    }
+
+    fn output_config(&mut self, chat: &Chat, model: &str) {
+        let effort = match chat.effort.as_deref() {
+            Some(asked) => {
+                // The table of families knows Claude by its id at Bedrock.
+                let family = Family::of(&format!("anthropic.{model}"));
+                effort(family, asked, chat.thinking.is_some(), &mut self.losses)
+            }
+            None => None,
+        };
+        if chat.response_format == ResponseFormat::JsonObject {
+            self.lose("response_format", "an answer of any JSON cannot be demanded, only one of a schema");
+        }
+        let schema = match &chat.response_format {
+            ResponseFormat::JsonSchema { schema, .. } => Some(schema),
+            _ => None,
+        };
+        let effort = match effort {
+            Some(Effort::Converse(word)) => Some(word),
+            _ => None,
+        };
+        if effort.is_none() && schema.is_none() {
+            return;
+        }
+        self.out.key("output_config").begin_object();
+        if let Some(effort) = effort {
+            self.out.key("effort").str(effort);
+        }
+        if let Some(schema) = schema {
+            self.out.key("format").begin_object().key("type").str("json_schema");
+            self.out.key("schema").raw(schema.as_bytes()).end_object();
+        }
+        self.out.end_object();
+    }
+
+    /// An array of blocks; a cache point becomes a member of the block before it.
+    fn blocks(&mut self, blocks: &[Block<'_>], system: bool) -> Result<(), Invalid> {
+        self.out.begin_array();
+        let mut blocks = blocks.iter().peekable();
+        while let Some(block) = blocks.next() {
+            let part = match block.piece {
+                Piece::Filler(text) => {
+                    self.text(text);
+                    self.out.end_object();
+                    continue;
+                }
+                Piece::Part(part) => part,
+            };
+            if system && !matches!(part, Part::Text(_) | Part::Refusal(_) | Part::CachePoint { .. }) {
+                return Err(unsupported(block.message, "a system message can only hold text"));
+            }
+            if !self.begin_part(part, block.message)? {
+                continue;
+            }
+            if let Some(Block { piece: Piece::Part(Part::CachePoint { ttl }), .. }) =
+                blocks.next_if(|next| matches!(next.piece, Piece::Part(Part::CachePoint { .. })))
+            {
+                // Thinking cannot be marked; it is cached with what follows it.
+                if matches!(part, Part::Reasoning { .. } | Part::RedactedReasoning(_)) {
+                    self.lose(at(block.message), "a cache point behind thinking");
+                } else {
+                    self.cache_control(ttl.as_deref());
+                }
+            }
+            self.out.end_object();
+        }
+        self.out.end_array();
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.begin_object().key("type").str("text").key("text").str(text);
+    }
+
+    fn cache_control(&mut self, ttl: Option<&str>) {
+        self.out.key("cache_control").begin_object().key("type").str("ephemeral");
+        if let Some(ttl) = ttl {
+            self.out.key("ttl").str(ttl);
+        }
+        self.out.end_object();
+    }
+
+    /// Opens a block and writes all of it but the closing brace; false where there is nothing to write.
+    fn begin_part(&mut self, part: &Part, message: usize) -> Result<bool, Invalid> {
+        match part {
+            Part::Text(text) => self.text(text),
+            Part::Refusal(text) => {
+                self.lose(at(message), "a refusal is written as text");
+                self.text(text);
+            }
+            Part::Image { media_type, data } => {
+                let Some(format) = media::image_format(media_type) else {
+                    let words = format!(
+                        "pictures of type '{media_type}' are not accepted: use png, jpeg, gif or webp"
+                    );
+                    return Err(unsupported(message, &words));
+                };
+                self.source("image", "base64", &format!("image/{format}"), "data", data);
+            }
+            Part::ImageUrl { url } => self.source("image", "url", "", "url", url),
+            Part::Document { media_type, name, data } => {
+                match media::document_format(media_type, name.as_deref()) {
+                    Some("pdf") => self.source("document", "base64", "application/pdf", "data", data),
+                    Some("txt" | "md" | "csv" | "html") => {
+                        let text =
+                            base64::decode(data.as_bytes()).and_then(|text| String::from_utf8(text).ok());
+                        let Some(text) = text else {
+                            return Err(unsupported(message, "a text file must be UTF-8"));
+                        };
+                        self.source("document", "text", "text/plain", "data", &text);
+                    }
+                    _ => {
+                        let words = format!("files of type '{media_type}' are not accepted: use pdf or text");
+                        return Err(unsupported(message, &words));
+                    }
+                }
+                if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
+                    self.out.key("title").str(name);
+                }
+            }
+            Part::ToolCall(call) => {
+                let arguments = call.arguments.trim();
+                let arguments = if arguments.is_empty() { "{}" } else { arguments };
+                if !is_object(arguments) {
+                    return Err(Invalid::value(
+                        format!("{}.tool_calls", at(message)),
+                        format!("the arguments of tool call '{}' are not a JSON object", call.id),
+                    ));
+                }
+                let name = self.renames.tool(&call.name);
+                self.out.begin_object().key("type").str("tool_use");
+                self.out.key("id").str(&Renames::id(&call.id)).key("name").str(&name);
+                self.out.key("input").raw(arguments.as_bytes());
+            }
+            Part::ToolResult(result) => {
+                self.out.begin_object().key("type").str("tool_result");
+                self.out.key("tool_use_id").str(&Renames::id(&result.id));
+                self.out.key("content").begin_array();
+                for part in &result.parts {
+                    match part {
+                        Part::Text(text) if text.trim().is_empty() => {}
+                        Part::Text(_)
+                        | Part::Image { .. }
+                        | Part::ImageUrl { .. }
+                        | Part::Document { .. } => {
+                            self.begin_part(part, message)?;
+                            self.out.end_object();
+                        }
+                        _ => self.lose(at(message), "content that a tool result cannot hold"),
+                    }
+                }
+                self.out.end_array();
+                if result.error {
+                    self.out.key("is_error").bool(true);
+                }
+            }
+            Part::Reasoning { text, signature } => {
+                self.out.begin_object().key("type").str("thinking").key("thinking").str(text);
+                self.out.key("signature").str(signature.as_deref().unwrap_or_default());
+            }
+            Part::RedactedReasoning(data) => {
+                self.out.begin_object().key("type").str("redacted_thinking").key("data").str(data);
+            }
+            Part::CachePoint { .. } => {
+                self.lose(at(message), "a cache point without content before it");
+                return Ok(false);
+            }
+            Part::Audio { .. } | Part::Video { .. } => {
+                return Err(unsupported(message, "this model's provider takes neither sound nor films"));
+            }
+        }
+        Ok(true)
+    }
+
+    fn source(&mut self, block: &str, kind: &str, media_type: &str, key: &str, data: &str) {
+        self.out.begin_object().key("type").str(block);
+        self.out.key("source").begin_object().key("type").str(kind);
+        if !media_type.is_empty() {
+            self.out.key("media_type").str(media_type);
+        }
+        self.out.key(key).str(data).end_object();
+    }
+
+    fn tools(&mut self, chat: &Chat) {
+        let mut offered: Map<&str, usize> = Map::new();
+        if chat.tools.is_empty() {
+            // Those of the history must be on offer, or the history is refused.
+            for part in chat.messages.iter().flat_map(|message| &message.parts) {
+                match part {
+                    Part::ToolCall(call) => _ = offered.insert(call.name.as_str(), 0),
+                    Part::ToolResult(_) if offered.is_empty() => _ = offered.insert("unknown", 0),
+                    _ => {}
+                }
+            }
+            if offered.is_empty() {
+                return;
+            }
+            self.lose(
+                "tools",
+                "tools that the history calls and the request does not offer are offered without a schema",
+            );
+        }
+        self.out.key("tools").begin_array();
+        for tool in &chat.tools {
+            self.tool(&tool.name, tool.parameters.as_deref());
+            if let Some(description) = tool.description.as_deref().filter(|text| !text.trim().is_empty()) {
+                self.out.key("description").str(description);
+            }
+            if let Some(strict) = tool.strict {
+                self.out.key("strict").bool(strict);
+            }
+            if let Some(ttl) = &tool.cache {
+                self.cache_control(ttl.as_deref());
+            }
+            self.out.end_object();
+        }
+        for (name, _) in &offered {
+            self.tool(name, None);
+            self.out.end_object();
+        }
+        self.out.end_array();
+        let single = chat.parallel_tool_calls == Some(false);
+        // No tool was on offer: none may be called.
+        let none = !offered.is_empty() || chat.tool_choice == Some(ToolChoice::None);
+        if chat.tool_choice.is_none() && !single && !none {
+            return;
+        }
+        let named = match &chat.tool_choice {
+            Some(ToolChoice::Named(name)) if !none => Some(self.renames.tool(name).into_owned()),
+            _ => None,
+        };
+        let kind = match &chat.tool_choice {
+            _ if none => "none",
+            Some(ToolChoice::Required) => "any",
+            Some(ToolChoice::Named(_)) => "tool",
+            _ => "auto",
+        };
+        self.out.key("tool_choice").begin_object().key("type").str(kind);
+        if let Some(name) = named {
+            self.out.key("name").str(&name);
+        }
+        if single && !none {
+            self.out.key("disable_parallel_tool_use").bool(true);
+        }
+        self.out.end_object();
+    }
+
+    fn tool(&mut self, name: &str, parameters: Option<&str>) {
+        let name = self.renames.tool(name);
+        self.out.begin_object().key("name").str(&name);
+        // Messages demands the type, which JSON Schema does not.
+        let typed = parameters.filter(|schema| {
+            json::parse(schema.as_bytes(), &Limits::default())
+                .is_ok_and(|doc| doc.root().get("type").is_some_and(|kind| kind.is_str("object")))
+        });
+        if parameters.is_some_and(|schema| typed.is_none() && schema.trim() != "{}") {
+            self.lose(format!("tools.{name}"), "a schema that is no object's is left out");
+        }
+        let schema = typed.unwrap_or(r#"{"type":"object","properties":{}}"#);
+        self.out.key("input_schema").raw(schema.as_bytes());
+    }
+}
+
+/// Whether a text is a JSON object.
+pub(super) fn is_object(text: &str) -> bool {
+    json::parse(text.as_bytes(), &Limits::default()).is_ok_and(|doc| doc.root().kind() == Kind::Object)
+}
+
+fn unsupported(message: usize, words: &str) -> Invalid {
+    Invalid::unsupported(format!("{}.content", at(message)), words)
+}

@@ -1,0 +1,205 @@
+//! Hub events as a message's stream: named events, blocks one after the other, the usage restated at the end, where
+//! providers of other dialects tell it. A broken stream ends with an `error` event and no `message_stop`.
+
+use weir_wire::json::Writer;
+
+use super::answer::{Block, begin_block, begin_message, end_message, finish_word, write_usage};
+use super::errors::write_error;
+use crate::hub::{Event, Failure, Finish, Usage};
+use crate::openai_chat::AnswerContext;
+
+/// Writes one stream.
+#[derive(Clone, Debug)]
+pub struct StreamEncoder {
+    context: AnswerContext,
+    open: Open,
+    /// The number of the next block.
+    next: u64,
+    /// Blocks of the tool calls, by their index.
+    tools: Vec<u64>,
+    finish: Finish,
+    usage: Usage,
+    ended: bool,
+}
+
+/// The block that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Text,
+    Thinking,
+    Tool,
+}
+
+/// More tool calls than any answer has; what is said of those beyond it goes to the last.
+const MOST_TOOLS: usize = 1024;
+
+impl StreamEncoder {
+    /// A stream that shows `context`.
+    pub fn new(context: &AnswerContext) -> Self {
+        StreamEncoder {
+            context: context.clone(),
+            open: Open::Nothing,
+            next: 0,
+            tools: Vec::new(),
+            finish: Finish::Stop,
+            usage: Usage::default(),
+            ended: false,
+        }
+    }
+
+    /// Appends what the event becomes: nothing, one SSE event or more. After [`Event::Done`] or [`Event::Error`]
+    /// nothing more is written. There is one answer: events of others are passed over.
+    pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Start { .. } => {
+                let mut w = begin("message_start", out);
+                w.key("message");
+                begin_message(&mut w, &self.context);
+                end_message(&mut w, None, &Usage::default());
+                end(w, out);
+            }
+            Event::TextDelta { choice: 0, text } => {
+                self.block(Open::Text, Block::Text(""), out);
+                self.delta(self.last(), "text_delta", "text", text, out);
+            }
+            Event::RefusalDelta { choice: 0, text } => {
+                self.finish = Finish::ContentFilter;
+                self.block(Open::Text, Block::Text(""), out);
+                self.delta(self.last(), "text_delta", "text", text, out);
+            }
+            Event::ReasoningDelta { choice: 0, text } => {
+                self.block(Open::Thinking, Block::Thinking("", ""), out);
+                self.delta(self.last(), "thinking_delta", "thinking", text, out);
+            }
+            Event::ReasoningSignature { choice: 0, signature } => {
+                self.block(Open::Thinking, Block::Thinking("", ""), out);
+                self.delta(self.last(), "signature_delta", "signature", signature, out);
+                // What is thought after it has a signature of its own.
+                self.close(out);
+            }
+            Event::ReasoningRedacted { choice: 0, data } => {
+                self.close(out);
+                self.block(Open::Thinking, Block::Redacted(data), out);
+                self.close(out);
+            }
+            Event::ToolStart { choice: 0, index: _, id, name } => {
+                self.close(out);
+                self.block(Open::Tool, Block::Tool(id, name), out);
+                if self.tools.len() < MOST_TOOLS {
+                    self.tools.push(self.last());
+                }
+            }
+            Event::ToolArguments { choice: 0, index, text } => {
+                let at =
+                    usize::try_from(*index).unwrap_or(usize::MAX).min(self.tools.len().saturating_sub(1));
+                if let Some(block) = self.tools.get(at) {
+                    self.delta(*block, "input_json_delta", "partial_json", text, out);
+                }
+            }
+            Event::Finish { choice: 0, finish } => {
+                self.close(out);
+                if self.finish != Finish::ContentFilter {
+                    self.finish = *finish;
+                }
+            }
+            Event::Usage(usage) => self.usage = *usage,
+            Event::Error(failure) => {
+                self.ended = true;
+                stream_error(failure, out);
+            }
+            Event::Done => {
+                self.ended = true;
+                self.close(out);
+                write_end(self.finish, &self.usage, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of the block that was opened last.
+    fn last(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Opens a block where another kind or none is open.
+    fn block(&mut self, kind: Open, block: Block<'_>, out: &mut Vec<u8>) {
+        if self.open == kind {
+            return;
+        }
+        self.close(out);
+        self.open = kind;
+        let mut w = begin("content_block_start", out);
+        w.key("index").u64(self.next).key("content_block");
+        begin_block(&mut w, block);
+        if kind == Open::Tool {
+            w.key("input").begin_object().end_object();
+        }
+        w.end_object();
+        end(w, out);
+        self.next += 1;
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if self.open != Open::Nothing {
+            self.open = Open::Nothing;
+            write_stop(self.last(), out);
+        }
+    }
+
+    fn delta(&self, block: u64, kind: &str, key: &str, text: &str, out: &mut Vec<u8>) {
+        let mut w = begin("content_block_delta", out);
+        w.key("index").u64(block).key("delta").begin_object().key("type").str(kind).key(key).str(text);
+        w.end_object();
+        end(w, out);
+    }
+}
+
+/// The end of an answer that the policy stopped inside the block `open`.
+pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
+    if let Some(block) = open {
+        write_stop(u64::from(block), out);
+    }
+    write_end(Finish::ContentFilter, usage, out);
+}
+
+fn write_stop(block: u64, out: &mut Vec<u8>) {
+    let mut w = begin("content_block_stop", out);
+    w.key("index").u64(block);
+    end(w, out);
+}
+
+fn write_end(finish: Finish, usage: &Usage, out: &mut Vec<u8>) {
+    let mut w = begin("message_delta", out);
+    w.key("delta").begin_object().key("stop_reason").str(finish_word(finish)).key("stop_sequence").null();
+    w.end_object().key("usage");
+    write_usage(&mut w, usage);
+    end(w, out);
+    end(begin("message_stop", out), out);
+}
+
+fn stream_error(failure: &Failure, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: error\ndata: ");
+    let mut w = Writer::new(std::mem::take(out));
+    write_error(&mut w, failure.status, failure.code.as_deref(), &failure.message, failure.param.as_deref());
+    *out = w.into_inner();
+    out.extend_from_slice(b"\n\n");
+}
+
+fn begin(kind: &str, out: &mut Vec<u8>) -> Writer {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    let mut w = Writer::new(std::mem::take(out));
+    w.begin_object().key("type").str(kind);
+    w
+}
+
+fn end(mut w: Writer, out: &mut Vec<u8>) {
+    w.end_object();
+    *out = w.into_inner();
+    out.extend_from_slice(b"\n\n");
+}

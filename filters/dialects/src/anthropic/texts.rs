@@ -1,0 +1,128 @@
+//! Every text of a Messages request, for redaction: system, blocks at any depth, every string of a tool's input. Not
+//! shown are words of the API, base64, what only the provider can read, and signed thinking, which may not change.
+
+use weir_wire::json::{Doc, Kind, Value};
+
+use crate::openai_chat::{Place, Text, all_texts, place_of};
+
+type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
+
+/// Shows each text to `sink`, in document order. Linear in the document.
+pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
+    for (key, value) in doc.root().members() {
+        match key.as_str().as_ref() {
+            "system" => walk(value, Place::System, None, sink),
+            "messages" => {
+                for (at, message) in (0..).zip(value.items()) {
+                    let place = place_of(message.get("role"));
+                    for (key, value) in message.members() {
+                        if !key.is("role") {
+                            walk(value, place, Some(at), sink);
+                        }
+                    }
+                }
+            }
+            "tools" => {
+                for (key, value) in value.items().flat_map(Value::members) {
+                    match key.as_str().as_ref() {
+                        "type" | "name" | "cache_control" => {}
+                        "description" => all_texts(value, Place::Description, None, sink),
+                        "input_schema" => all_texts(value, Place::Schema, None, sink),
+                        _ => all_texts(value, Place::Other, None, sink),
+                    }
+                }
+            }
+            "output_config" => all_texts(value, Place::Schema, None, sink),
+            "stop_sequences" => all_texts(value, Place::Stop, None, sink),
+            "metadata" => all_texts(value, Place::Label, None, sink),
+            // Words of the API, and what Weir reads itself.
+            "model" | "service_tier" | "tool_choice" | "thinking" | "cache_control" => {}
+            _ => all_texts(value, Place::Other, None, sink),
+        }
+    }
+}
+
+/// Whether a block is thinking that a signature covers, or that is no text at all.
+fn sealed(block: Value<'_, '_>) -> bool {
+    let Some(kind) = block.get("type") else { return false };
+    let signature = || block.get("signature").and_then(|it| it.str_raw()).is_some_and(|it| !it.is_empty());
+    kind.is_str("redacted_thinking") || kind.is_str("thinking") && signature() || kind.is_str("base64")
+}
+
+/// The texts of a content: a string, blocks, or what a block holds. No deeper than the parser's depth limit.
+fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    match value.kind() {
+        Kind::String => sink(Text { value, place, message: at }),
+        Kind::Array => value.items().for_each(|item| walk(item, place, at, sink)),
+        Kind::Object if !sealed(value) => {
+            let is = |name: &str| value.get("type").is_some_and(|kind| kind.is_str(name));
+            let place = if is("tool_result") { Place::Tool } else { place };
+            let call = is("tool_use") || is("server_tool_use");
+            for (key, member) in value.members() {
+                match key.as_str().as_ref() {
+                    "type" | "id" | "tool_use_id" | "file_id" | "media_type" | "cache_control"
+                    | "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" => {}
+                    "name" if call => {}
+                    "input" => all_texts(member, Place::Arguments, at, sink),
+                    "thinking" => all_texts(member, Place::Reasoning, at, sink),
+                    "url" => all_texts(member, Place::Url, at, sink),
+                    "title" => all_texts(member, Place::FileName, at, sink),
+                    _ => walk(member, place, at, sink),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::json::{Limits, parse};
+
+    use super::*;
+
+    #[test]
+    fn every_text_is_shown_with_its_place_and_signed_thinking_is_not() {
+        let body = r#"{"model":"M","max_tokens":5,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":[
+          {"role":"user","content":"u"},
+          {"role":"user","content":[{"type":"text","text":"t"},
+            {"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}},
+            {"type":"image","source":{"type":"url","url":"https://e/x"}},
+            {"type":"document","title":"f.pdf","context":"c","source":{"type":"text","media_type":"text/plain","data":"d"}}]},
+          {"role":"assistant","content":[{"type":"thinking","thinking":"secret","signature":"sig"},
+            {"type":"thinking","thinking":"open","signature":""},{"type":"redacted_thinking","data":"xyz"},
+            {"type":"tool_use","id":"i","name":"n","input":{"id":"a","deep":[{"type":"b"}]}}]},
+          {"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":[{"type":"text","text":"r"}]},
+            {"type":"tool_result","tool_use_id":"i","content":"r2"},{"type":"novel","words":["w"]}]}],
+         "tools":[{"name":"n","description":"D","input_schema":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}],
+         "metadata":{"user_id":"m"},"stop_sequences":["END"],"thinking":{"type":"enabled"},"novelty":"o"}"#;
+        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+        let mut seen = Vec::new();
+        texts(&doc, &mut |text| {
+            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
+        });
+        let expected = [
+            ("s", Place::System, None),
+            ("u", Place::User, Some(0)),
+            ("t", Place::User, Some(1)),
+            ("https://e/x", Place::Url, Some(1)),
+            ("f.pdf", Place::FileName, Some(1)),
+            ("c", Place::User, Some(1)),
+            ("d", Place::User, Some(1)),
+            ("open", Place::Reasoning, Some(2)),
+            ("a", Place::Arguments, Some(2)),
+            ("b", Place::Arguments, Some(2)),
+            ("r", Place::Tool, Some(3)),
+            ("r2", Place::Tool, Some(3)),
+            ("w", Place::User, Some(3)),
+            ("D", Place::Description, None),
+            ("S", Place::Schema, None),
+            ("m", Place::Label, None),
+            ("END", Place::Stop, None),
+            ("o", Place::Other, None),
+        ];
+        let expected: Vec<_> =
+            expected.iter().map(|(text, place, at)| ((*text).to_owned(), *place, *at)).collect();
+        assert_eq!(seen, expected);
+    }
+}
