@@ -150,6 +150,7 @@ impl Gen {
             priority: self.maybe(|g| g.next() as u32),
             weight: self.maybe(|g| g.next() as u32),
             tokenizer: self.maybe(Gen::text),
+            bound: self.maybe(|g| g.pick(&[TokenBound::Proven, TokenBound::Calibrated])),
             context: self.maybe(Gen::count),
             supports: self.many(|g| g.pick(&[Tools, JsonSchema, Images, Documents, Audio, Reasoning])),
             price: self.maybe(|g| Price {
@@ -363,6 +364,7 @@ impl Gen {
                 otlp: g.maybe(Gen::text),
                 sample: g.maybe(|g| Percent { hundredths: g.count().0 }),
                 content: g.maybe(|g| g.pick(&[Content::None, Content::Redacted])),
+                count: g.maybe(|g| g.pick(&[Counting::Lazy, Counting::Always])),
                 labels: g.many(Gen::text),
                 decisions: g.maybe(|g| Decisions {
                     file: g.text(),

@@ -26,7 +26,7 @@ pub use budget::{
 };
 pub use date::Date;
 pub use guard::{
-    Action, BedrockGuardrail, Content, Context, Decisions, Direction, Drop, Guardrail, Notify, NotifyOn,
+    Action, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, Guardrail, Notify, NotifyOn,
     OnFailure, OnInvalid, Place, Prompt, PromptVersion, Redaction, Streams, Telemetry, Validate,
 };
 pub use identity::{ApiKey, Identity, IdentitySource, Jwt, Key, Limits, Mtls, Sigv4, Tenant};
@@ -35,7 +35,7 @@ pub use rule::{Boundary, Mirror, Range, Retry, RetryOn, Route, ToolRule, Use, Wh
 pub use scalar::{Many, SCALAR};
 pub use upstream::{
     Auth, AwsAuth, Balance, CachePrefix, Feature, Model, OnAbort, Price, Provider, ProviderKind, Quota,
-    Secret, ServiceTier, Target,
+    Secret, ServiceTier, Target, TokenBound,
 };
 
 /// A whole policy.

@@ -208,14 +208,16 @@ impl Learned {
     /// A budget was short of a bound: until then its requests are counted first.
     pub fn short(&mut self, budget: &str, until: u64) {
         let id = cell(budget, "", true, 0);
-        match self.tight.iter_mut().find(|(of, _)| *of == id) {
-            Some((_, known)) => *known = until,
-            None if self.tight.len() < NOTES => self.tight.push((id, until)),
-            None => {
-                if let Some(oldest) = self.tight.iter_mut().min_by_key(|(_, until)| *until) {
-                    *oldest = (id, until);
-                }
+        let full = self.tight.len() >= NOTES;
+        let known = match self.tight.iter().position(|(of, _)| *of == id) {
+            None if full => {
+                self.tight.iter().enumerate().min_by_key(|(_, (_, until))| *until).map(|(at, _)| at)
             }
+            known => known,
+        };
+        match known.and_then(|at| self.tight.get_mut(at)) {
+            Some(known) => *known = (id, until),
+            None => self.tight.push((id, until)),
         }
     }
 

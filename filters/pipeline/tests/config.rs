@@ -26,7 +26,7 @@ fn full() -> Value {
         "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu", "stops": true}],
         "lists": [{"cluster": "weir-list.aws.gpu", "providers": ["aws", "gpu"]}],
         "models": [{"name": "fast", "aliases": ["gpt"], "targets": [{
-            "provider": "aws", "model": "m", "priority": u32::MAX, "weight": 3, "tokenizer": "o200k_base",
+            "provider": "aws", "model": "m", "priority": u32::MAX, "weight": 3, "tokenizer": "o200k_base", "learned": true,
             "context": 128_000, "supports": ["tools"],
             "price": {"input_pico": 1, "output_pico": 2, "cache_read_pico": 3, "cache_write_pico": 4}
         }]}],
@@ -43,7 +43,7 @@ fn full() -> Value {
             "name": "p", "when": when, "find": ["email"], "words": ["Bluebird"], "action": "block",
             "request": true, "response": true
         }],
-        "telemetry": {"otlp_cluster": "otlp", "labels": ["team"]}
+        "telemetry": {"otlp_cluster": "otlp", "labels": ["team"], "count": true}
     })
 }
 

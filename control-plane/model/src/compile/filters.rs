@@ -44,6 +44,7 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         telemetry: filter::Telemetry {
             otlp_cluster: otlp(policy).map(|_| OTLP_CLUSTER.to_owned()),
             labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
+            count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
         },
     }
 }
@@ -152,7 +153,10 @@ fn target(target: &Target) -> filter::Target {
         model: target.model.clone(),
         priority: target.priority.unwrap_or(0),
         weight: target.weight.unwrap_or(1),
-        tokenizer: target.tokenizer.clone(),
+        tokenizer: target.tokenizer.clone().filter(|name| name != "learned"),
+        learned: target.bound.map_or(target.tokenizer.as_deref() == Some("learned"), |bound| {
+            bound == policy::TokenBound::Calibrated
+        }),
         context: target.context.unwrap_or_default().0,
         supports: supports.into_iter().map(|feature| feature.name().to_owned()).collect(),
         price: target.price.as_ref().map(price),

@@ -274,12 +274,27 @@ pub struct Telemetry {
     /// Prompt and answer in spans. Left out: `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// Which prompts are counted before they are sent. Left out: `lazy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<Counting>,
     /// Labels that become span attributes.
     #[serde(skip_serializing_if = "Many::is_empty")]
     pub labels: Many<String>,
     /// The log of decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<Decisions>,
+}
+
+/// Which prompts are counted before they are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Counting {
+    /// Those where a limit, a budget that is nearly used up, or a provider without usage makes the count decide.
+    #[default]
+    Lazy,
+    /// All, so that every span has the count.
+    Always,
 }
 
 /// Prompt and answer in spans.

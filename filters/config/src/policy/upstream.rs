@@ -145,6 +145,10 @@ pub struct Target {
     /// `o200k_base`, `o200k_harmony`, `cl100k_base`, or `learned`; left out: the bound by bytes holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// What budgets reserve for input that cannot be counted exactly: an unknown vocabulary, tools. Left out: `calibrated`
+    /// where `tokenizer` is `learned`, else `proven`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<TokenBound>,
     /// Context window in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<Count>,
@@ -163,6 +167,18 @@ pub struct Target {
     /// Cache points put in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_prefix: Option<CachePrefix>,
+}
+
+/// An upper bound of input tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TokenBound {
+    /// By bytes: never exceeded.
+    #[default]
+    Proven,
+    /// Learned from reported usage, after 1,000 requests of a kind: exceeded by 1 in 1,000. Until then by bytes.
+    Calibrated,
 }
 
 /// What a target can do beyond text.
