@@ -124,7 +124,16 @@ pub struct BudgetDef {
 
 /// Compiles, or says everything that keeps the policy from running.
 pub fn compile(policy: &Policy, options: &CompileOptions<'_>) -> Result<Compiled, Vec<Problem>> {
-    let mut problems = validate::validate_for(policy, options.listen);
+    compile_for(policy, options, &validate::TOKENIZERS.map(str::to_owned))
+}
+
+/// The same for a module that has these tokenizers.
+pub(crate) fn compile_for(
+    policy: &Policy,
+    options: &CompileOptions<'_>,
+    tokenizers: &[String],
+) -> Result<Compiled, Vec<Problem>> {
+    let mut problems = validate::validate_for(policy, options.listen, tokenizers);
     problems.retain(Problem::is_error);
     problems.extend(unbuilt::unbuilt(policy).into_iter().map(|field| {
         let message = format!("`{field}` is not built yet ({})", field.organ);

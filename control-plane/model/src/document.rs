@@ -17,6 +17,7 @@ pub struct Document {
     /// The policy.
     pub policy: Policy,
     tree: Tree,
+    tokenizers: Vec<String>,
 }
 
 /// Reads YAML, or JSON where the text begins with `{` and is JSON. All problems are told at once, in the
@@ -33,7 +34,8 @@ pub fn read(text: &str) -> Result<Document, Vec<Problem>> {
         Some(Err(problem)) => yaml::read(text).map_err(|_| vec![problem])?,
         None => yaml::read(text).map_err(|problem| vec![problem])?,
     };
-    de::read(&tree).map(|policy| Document { policy, tree })
+    let tokenizers = validate::TOKENIZERS.map(str::to_owned).into();
+    de::read(&tree).map(|policy| Document { policy, tree, tokenizers })
 }
 
 /// As [`read`], for those who need no positions afterwards.
@@ -42,9 +44,14 @@ pub fn parse(text: &str) -> Result<Policy, Vec<Problem>> {
 }
 
 impl Document {
+    /// The same document for a module that has these tokenizers, in place of those that are built in by default.
+    pub fn for_tokenizers(self, tokenizers: &[String]) -> Document {
+        Document { tokenizers: tokenizers.to_vec(), ..self }
+    }
+
     /// What is wrong with the policy, errors and warnings, in the order of the text.
     pub fn check(&self) -> Vec<Problem> {
-        self.locate(validate::validate(&self.policy))
+        self.locate(validate::validate_for(&self.policy, None, &self.tokenizers))
     }
 
     /// What the policy asks for and this version cannot do, in the order of the text.
@@ -59,7 +66,8 @@ impl Document {
 
     /// As [`compile`](crate::compile()), with positions in the problems.
     pub fn compile(&self, options: &CompileOptions<'_>) -> Result<Compiled, Vec<Problem>> {
-        compile::compile(&self.policy, options).map_err(|problems| self.locate(problems))
+        compile::compile_for(&self.policy, options, &self.tokenizers)
+            .map_err(|problems| self.locate(problems))
     }
 
     fn locate(&self, mut problems: Vec<Problem>) -> Vec<Problem> {

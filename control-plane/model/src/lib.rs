@@ -34,7 +34,7 @@ pub use diff::{Change, diff};
 pub use document::{Document, parse, read};
 pub use problem::{Problem, Severity};
 pub use unbuilt::{Missing, UNBUILT, Unbuilt, Where, unbuilt};
-pub use validate::{DEFAULT_OUTPUT_CEILING, MAX_LIMIT, validate};
+pub use validate::{DEFAULT_OUTPUT_CEILING, MAX_LIMIT, TOKENIZERS, validate};
 
 /// JSON Schema (2020-12) of the policy file.
 pub fn schema() -> serde_json::Value {

@@ -23,14 +23,21 @@ const AUTO: &str = "auto";
 /// The identity that no tenant may have.
 const DENY: &str = "deny";
 
+/// Tokenizers of the module as it is built where nobody chooses others.
+pub const TOKENIZERS: [&str; 3] = ["cl100k_base", "o200k_base", "o200k_harmony"];
+
 /// What is wrong with a policy, errors and warnings.
 pub fn validate(policy: &Policy) -> Vec<Problem> {
-    validate_for(policy, None)
+    validate_for(policy, None, &TOKENIZERS.map(str::to_owned))
 }
 
-/// As [`validate`], where the listener's address is decided elsewhere.
-pub(crate) fn validate_for(policy: &Policy, listen: Option<SocketAddr>) -> Vec<Problem> {
-    let mut check = Check::new(policy);
+/// As [`validate`], where the listener's address is decided elsewhere and the module has these tokenizers.
+pub(crate) fn validate_for(
+    policy: &Policy,
+    listen: Option<SocketAddr>,
+    tokenizers: &[String],
+) -> Vec<Problem> {
+    let mut check = Check::new(policy, tokenizers);
     gateway::check(&mut check, listen);
     upstream::check(&mut check);
     rules::check(&mut check);
@@ -52,6 +59,8 @@ struct Check<'p> {
     client_labels: Vec<&'p str>,
     /// Labels that tenants, keys and tokens set.
     labels: Vec<&'p str>,
+    /// What the module can count with.
+    tokenizers: Vec<&'p str>,
     problems: Vec<Problem>,
 }
 
@@ -65,7 +74,7 @@ enum ModelNames {
 }
 
 impl<'p> Check<'p> {
-    fn new(policy: &'p Policy) -> Check<'p> {
+    fn new(policy: &'p Policy, tokenizers: &'p [String]) -> Check<'p> {
         let keys = || policy.tenants.iter().flat_map(|tenant| &tenant.keys);
         let mut labels: Vec<&str> =
             policy.tenants.iter().flat_map(|tenant| tenant.labels.keys()).map(String::as_str).collect();
@@ -95,6 +104,7 @@ impl<'p> Check<'p> {
                 .map(String::as_str)
                 .collect(),
             labels,
+            tokenizers: tokenizers.iter().map(String::as_str).collect(),
             problems: Vec::new(),
         }
     }

@@ -228,6 +228,20 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
         ),
         ("weight: 1", "tokenizer: o200k", &["unknown tokenizer `o200k` @ o200k; did you mean `o200k_base`?"]),
         (
+            "weight: 1",
+            "tokenizer: r50k_base",
+            &[
+                "tokenizer `r50k_base` is not built into the module @ r50k_base; build it in with `cargo xtask build --tokenizers r50k,…`",
+            ],
+        ),
+        (
+            "weight: 1",
+            "tokenizer: house-model",
+            &[
+                "unknown tokenizer `house-model` @ house-model; known: `cl100k_base`, `o200k_base`, `o200k_harmony`, `learned`; `weir tokenizer add house-model tokenizer.json` makes a model's own one of the module's",
+            ],
+        ),
+        (
             "input: 1,",
             "input: 2000000,",
             &["more than 1 USD a token @ 2000000; prices are USD per 1M tokens"],

@@ -5,11 +5,20 @@ use weir_config::policy::{Auth, Model, Provider, ProviderKind, Target};
 use super::{AUTO, Check};
 use crate::compile::endpoints;
 use crate::endpoint::Endpoint;
+use crate::problem::Problem;
 
 /// Clusters `weir-NAME` that are not providers'.
 const RESERVED: [&str; 4] = ["ledger", "otlp", "xds", "control-plane"];
-/// Vocabularies that have tables, and `learned` for none.
-const TOKENIZERS: [&str; 4] = ["cl100k_base", "o200k_base", "o200k_harmony", "learned"];
+/// The tokenizer that is none: a bound that is learned.
+const LEARNED: &str = "learned";
+/// Vocabularies that a module can be built with, by the name that its build knows.
+const BUILDABLE: [(&str, &str); 5] = [
+    ("o200k_base", "o200k"),
+    ("o200k_harmony", "o200k"),
+    ("cl100k_base", "cl100k"),
+    ("p50k_base", "p50k"),
+    ("r50k_base", "r50k"),
+];
 /// Largest price: 1 USD a token, in pico-USD; nothing is dearer, and sums stay in 128 bits.
 const MAX_PRICE: u64 = 1_000_000_000_000;
 
@@ -152,6 +161,28 @@ fn model(check: &mut Check<'_>, path: &str, model: &Model) {
     }
 }
 
+/// A tokenizer that the module has no table of would be counted by nobody.
+fn tokenizer(check: &mut Check<'_>, path: String, name: &str) {
+    if name == LEARNED || check.tokenizers.contains(&name) {
+        return;
+    }
+    if let Some((_, feature)) = BUILDABLE.iter().find(|(other, _)| *other == name) {
+        check.error(path, format!("tokenizer `{name}` is not built into the module")).hint =
+            Some(format!("build it in with `cargo xtask build --tokenizers {feature},…`"));
+        return;
+    }
+    let mut known = check.tokenizers.clone();
+    known.push(LEARNED);
+    let mut problem = Problem::error(path, format!("unknown tokenizer `{name}`")).hint_near(name, &known);
+    // Without a near name it is probably a model's own.
+    if !problem.hint.as_ref().is_some_and(|hint| hint.contains('?')) {
+        let add =
+            format!("`weir tokenizer add {name} tokenizer.json` makes a model's own one of the module's");
+        problem.hint = Some(problem.hint.iter().chain([&add]).cloned().collect::<Vec<_>>().join("; "));
+    }
+    check.problems.push(problem);
+}
+
 fn target(check: &mut Check<'_>, path: &str, target: &Target) {
     let providers = check.providers.clone();
     check.known(format!("{path}.provider"), "provider", &target.provider, &providers);
@@ -159,7 +190,7 @@ fn target(check: &mut Check<'_>, path: &str, target: &Target) {
         check.error(format!("{path}.model"), "the provider's model name is empty or not text");
     }
     if let Some(tokenizer) = &target.tokenizer {
-        check.known(format!("{path}.tokenizer"), "tokenizer", tokenizer, &TOKENIZERS);
+        self::tokenizer(check, format!("{path}.tokenizer"), tokenizer);
     }
     if target.weight.is_some_and(|weight| weight == 0 || weight > 1_000_000) {
         check.error(format!("{path}.weight"), "a weight must be from 1 to 1000000").hint =
