@@ -328,9 +328,13 @@ impl Attempt {
         Effect::RequestHeaders(out)
     }
 
-    fn reserved(&mut self, answer: Result<(), weir_lease::Refusal>, effects: &mut Vec<Effect>) -> Step {
+    fn reserved(
+        &mut self,
+        answer: Result<weir_lease::Granted, weir_lease::Refusal>,
+        effects: &mut Vec<Effect>,
+    ) -> Step {
         match answer {
-            Ok(()) => {
+            Ok(_) => {
                 // What is held now stands for the try that was lost; the request's own hold goes on for this one.
                 let needs = self.plan.as_ref().map(|p| p.needs.as_slice()).unwrap_or_default();
                 effects.push(Effect::Settle(budget::in_full(needs)));

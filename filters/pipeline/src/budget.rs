@@ -83,7 +83,8 @@ impl Bound {
         )
     }
 
-    fn of(&self, unit: Unit) -> u64 {
+    /// In a unit.
+    pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::Tokens => self.input.saturating_add(self.output),
             Unit::Requests => 1,
@@ -116,8 +117,73 @@ pub fn matching<'p>(budgets: &'p [Budget], caller: &Caller, model: &str) -> Vec<
     budgets.iter().filter(|b| who(&b.when, caller) && any(&b.when.model, model)).collect()
 }
 
-/// What must be held in them. `each` names a field of the caller; a caller without it shares one counter.
-pub fn needs(budgets: &[&Budget], caller: &Caller, model: &str, bound: &Bound) -> Vec<Need> {
+/// Output tokens below which no answer is cut short while others' reservations may still come back: a burst truncates
+/// nothing of a budget that is half unspent.
+const TRANSIENT_FLOOR: u64 = 512;
+
+/// How far an output ceiling may be lowered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lowering {
+    /// Answers billed.
+    pub answers: u64,
+    /// Not at all: tools are offered, or the answer must be a document of a schema.
+    pub never: bool,
+    /// Tokens of each answer that the model thinks, as the client set it; a ceiling below it is refused by the provider.
+    pub thinking: u64,
+}
+
+impl Lowering {
+    /// What `bound` becomes when each answer has no more than `output` tokens.
+    fn down_to(&self, bound: &Bound, output: u64) -> Bound {
+        let output = output.saturating_add(self.thinking).saturating_mul(self.answers);
+        Bound { output: output.min(bound.output), ..*bound }
+    }
+}
+
+/// The ceiling of each answer that these amounts pay for; `None` where no need got less than all.
+pub fn ceiling(needs: &[Need], amounts: &[u64], bound: &Bound, answers: u64) -> Option<u64> {
+    let mut least = None;
+    for (need, amount) in needs.iter().zip(amounts) {
+        if *amount >= need.full {
+            continue;
+        }
+        let output = match need.instance.unit() {
+            Unit::Tokens => amount.saturating_sub(bound.input),
+            Unit::Requests => continue,
+            Unit::NanoUsd => {
+                let input = u128::from(bound.input) * u128::from(bound.input_pico);
+                let rest = (u128::from(*amount) * 1000).saturating_sub(input);
+                u64::try_from(rest / u128::from(bound.output_pico.max(1))).unwrap_or(u64::MAX)
+            }
+        };
+        let each = output / answers.max(1);
+        least = Some(least.map_or(each, |least: u64| least.min(each)));
+    }
+    least
+}
+
+/// The model that serves instead: every budget that refuses must name one, and the first names it.
+pub fn instead<'p>(budgets: &'p [Budget], refusal: &weir_lease::Refusal) -> Option<(&'p str, &'p str)> {
+    if refusal.code.status() != 429 {
+        return None;
+    }
+    let mut named = refusal.budgets.iter().map(|short| {
+        let budget = budgets.iter().find(|budget| budget.name == short.instance.budget)?;
+        Some((budget.name.as_str(), budget.exceeded.as_deref()?))
+    });
+    let first = named.next()??;
+    named.all(|one| one.is_some()).then_some(first)
+}
+
+/// What must be held in them. `each` names a field of the caller; callers without it share one counter, under the empty
+/// value.
+pub fn needs(
+    budgets: &[&Budget],
+    caller: &Caller,
+    model: &str,
+    bound: &Bound,
+    lowering: &Lowering,
+) -> Vec<Need> {
     let mut out = Vec::new();
     for budget in budgets {
         let subject = budget
@@ -142,7 +208,14 @@ pub fn needs(budgets: &[&Budget], caller: &Caller, model: &str, bound: &Bound) -
         ] {
             if limit.is_some() {
                 let instance = Instance::new(&budget.name, unit, &subject, &budget.definition);
-                out.push(Need::whole(instance, bound.of(unit), lost));
+                let mut need = Need::whole(instance, bound.of(unit), lost);
+                if let Some(min) = budget.min_output.filter(|_| !lowering.never) {
+                    let transient = lowering.down_to(bound, min.max(TRANSIENT_FLOOR));
+                    need.floor = transient.of(unit);
+                    need.min = lowering.down_to(bound, min).of(unit);
+                }
+                need.soft = budget.soft;
+                out.push(need);
             }
         }
     }
@@ -174,7 +247,7 @@ pub fn explain(refusal: &weir_lease::Refusal) -> crate::refusal::Refusal {
         429 => "rate_limit_exceeded",
         _ => "server_error",
     };
-    let mut out = crate::refusal::Refusal {
+    let out = crate::refusal::Refusal {
         status: refusal.code.status(),
         kind,
         code: refusal.code.name(),
@@ -182,9 +255,6 @@ pub fn explain(refusal: &weir_lease::Refusal) -> crate::refusal::Refusal {
         ..Default::default()
     }
     .header("retry-after", seconds.to_string());
-    if let Some(first) = refusal.budgets.first() {
-        out = out.header("x-weir-budget", first.instance.budget.clone());
-    }
     if terminal { out.header("x-should-retry", "false") } else { out }
 }
 

@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub needs: &'a [&'static str],
     /// The client speaks an API that only providers of the same dialect can serve.
     pub own_dialect_only: bool,
+    /// The model that serves because the chosen one's budget has too little left. It opens nothing.
+    pub instead: Option<&'a str>,
 }
 
 /// The decision.
@@ -66,7 +68,10 @@ pub fn decide<'p>(
             && who(&r.when, caller)
             && (r.when.found.is_empty() || r.when.found.iter().any(|t| facts.found.contains(t)))
     });
-    let model = choose(policy, facts.asked, route)?;
+    let model = match facts.instead.and_then(|name| policy.model(name)) {
+        Some(model) => model,
+        None => choose(policy, facts.asked, route)?,
+    };
     trace.note(Stage::Route, || match route {
         Some(r) => format!("{} chooses {}", r.name, model.name),
         None => format!("none matches: {} as asked", model.name),
@@ -210,6 +215,7 @@ mod tests {
             region: region.into(),
             cluster: format!("weir-{name}"),
             kind,
+            stops: false,
         };
         let model = |name: &str, aliases: &[&str], targets: Vec<Target>| Model {
             name: name.into(),

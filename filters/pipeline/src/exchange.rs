@@ -15,7 +15,7 @@ use weir_tokens::Vocabulary;
 use weir_wire::json::Writer;
 
 use crate::answer::{Answer, Cut, Treatment};
-use crate::budget::{self, Bound};
+use crate::budget::{self, Bound, Lowering};
 use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
@@ -23,15 +23,22 @@ use crate::paths::{self, Api, Path};
 use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS};
 use crate::policy::{Caller, Policy};
 use crate::prompt::{self, Redacted, Request};
+use crate::ratelimit::Left;
 use crate::record;
 use crate::refusal::Refusal;
-use crate::span::{Counted, Span, TraceContext, hex};
+use crate::span::{Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
 use weir_config::filter::{List, ShowHeaders, Target, UnknownPaths};
-use weir_dialects::hub::Usage;
+
+mod reserve;
+mod settle;
+
+use reserve::{Again, Pending};
 
 /// Output ceiling where neither the client nor the policy names one (budget-protocol §6).
 const DEFAULT_CEILING: u64 = 4096;
+/// The least of it where the prompt cannot be counted.
+const MIN_DEFAULT: u64 = 256;
 /// Tokens a chat template may add to what was counted.
 const TEMPLATE: u64 = 8;
 /// The harmony template opens with a system message of its own.
@@ -47,8 +54,8 @@ pub struct Exchange {
     trace: Trace,
     entropy: [u64; 4],
     needs: Vec<Need>,
-    /// Input tokens at most, for the bill of an answer that never tells.
-    input_bound: u64,
+    /// What a try may cost at most.
+    bound: Bound,
     input_known: bool,
 }
 
@@ -57,8 +64,8 @@ enum State {
     Fresh,
     /// The caller is known; the body is awaited.
     Body(Box<Admitted>),
-    /// The ledger is asked; these effects send the request on.
-    Reserving(Box<Flight>, Vec<Effect>),
+    /// The ledger is asked.
+    Reserving(Box<Pending>),
     /// Sent on.
     Sent(Box<Flight>),
     /// Handed on untouched, by policy.
@@ -69,6 +76,7 @@ enum State {
     Over,
 }
 
+#[derive(Clone)]
 struct Admitted {
     caller: Caller,
     api: Api,
@@ -91,6 +99,10 @@ struct Flight {
     report: Option<Report>,
     /// The answer came from a provider, not from Envoy.
     provider: bool,
+    /// Answers billed.
+    answers: u64,
+    /// What is left of the budgets that are charged.
+    left: Vec<Left>,
 }
 
 impl Exchange {
@@ -103,7 +115,7 @@ impl Exchange {
             trace: Trace::default(),
             entropy: [0; 4],
             needs: Vec::new(),
-            input_bound: 0,
+            bound: Bound::default(),
             input_known: false,
         }
     }
@@ -151,7 +163,7 @@ impl Exchange {
                     Err(refusal) => self.refuse(&refusal, effects),
                 }
             }
-            Input::Reserved(answer) => self.reserved(answer, effects),
+            Input::Reserved(answer) => self.reserved(now, answer, effects),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
             }
@@ -244,7 +256,9 @@ impl Exchange {
         for name in &policy.config.client_labels {
             let mut header = String::from("x-weir-label-");
             header.push_str(name);
-            if let Some(value) = headers.get(&header).filter(|v| v.len() <= 256) {
+            // Control characters separate the parts of a counter's subject.
+            let usable = |v: &&str| v.len() <= 256 && !v.bytes().any(|b| b < b' ');
+            if let Some(value) = headers.get(&header).filter(usable) {
                 // What the policy gave a tenant or key is not the client's to change.
                 if !caller.labels.contains_key(name) {
                     caller.labels.insert(name.clone(), value.to_owned());
@@ -389,7 +403,9 @@ impl Exchange {
         let request = Request::read(*api, &doc)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
-        self.note_parameters(&request);
+        if self.span.downgrade.is_none() {
+            self.note_parameters(&request);
+        }
 
         let redacted = match policy.redaction(caller, true) {
             Some(set) => prompt::redact(*api, &doc, &set)?,
@@ -405,12 +421,14 @@ impl Exchange {
         self.span.findings.clone_from(&redacted.counts);
 
         let [roll, ..] = self.entropy;
+        let downgrade = self.span.downgrade.clone();
         let features = request.needs();
         let facts = Facts {
             asked: request.model(),
             found: &redacted.found,
             needs: &features,
             own_dialect_only: *api == Api::OpenaiCompletions,
+            instead: downgrade.as_ref().map(|(_, model)| model.as_str()),
         };
         let choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
         self.span.route = choice.route.unwrap_or_default().to_owned();
@@ -421,6 +439,9 @@ impl Exchange {
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
         let context =
             choice.targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+        // The window of the target that takes most bounds what any of them can bill.
+        let widest = |c: u64| if c == 0 { u64::MAX } else { c };
+        let widest = choice.targets.iter().map(|(_, t)| widest(t.context)).max().unwrap_or(u64::MAX);
 
         // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
         let edited = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
@@ -428,7 +449,7 @@ impl Exchange {
             Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
             None => Cow::Borrowed(&doc),
         };
-        let size = self.measure(policy, *api, &counted_doc, &choice, &request, context);
+        let size = self.measure(policy, *api, &counted_doc, &choice, &request, widest);
         drop(counted_doc);
         drop(edited);
         if let Some(max) = limits.max_input_tokens
@@ -439,20 +460,24 @@ impl Exchange {
                 400,
                 "input_too_long",
                 format!(
-                    "the prompt has {} tokens; the limit of tenant `{}` is {max}",
-                    size.tokens, caller.name
+                    "the prompt has {}{} tokens; the limit of tenant `{}` is {max}: shorten it",
+                    if size.counted { "" } else { "up to " },
+                    size.tokens,
+                    caller.name
                 ),
             ));
         }
 
         let asked = request.ceiling();
-        let room = context.saturating_sub(size.bound).max(1);
+        let hard = budgets.iter().any(|budget| !budget.soft);
+        // What cannot be counted is bounded by its bytes, several times too high: it must not choke the answer.
+        let room = context.saturating_sub(size.bound).max(if size.exact { 1 } else { MIN_DEFAULT });
         let ceiling = match (asked, limits.max_output_tokens) {
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (Some(asked), None) => Some(asked),
             (None, Some(max)) => Some(max),
             // A budget needs a ceiling to reserve; elsewhere the provider's own default is the client's wish.
-            (None, None) if budgets.is_empty() => None,
+            (None, None) if !hard => None,
             (None, None) => Some(DEFAULT_CEILING.min(room)),
         };
         if let Some(ceiling) = ceiling
@@ -471,12 +496,35 @@ impl Exchange {
             request.set_include_usage(&mut edits);
         }
 
-        let bound =
-            Bound::over(size.bound, ceiling.unwrap_or(0).saturating_mul(request.answers()), &choice.targets);
-        self.input_bound = size.bound;
+        let answers = request.answers();
+        let each = ceiling.unwrap_or(DEFAULT_CEILING.min(room)).min(widest);
+        // What a predicted answer got wrong is billed as output beside the ceiling.
+        let predicted = doc.root().get("prediction").map_or(0, |v| v.range().len() as u64);
+        let output = each.saturating_mul(answers).saturating_add(predicted);
+        self.bound = Bound::over(size.bound, output, &choice.targets);
         self.input_known = size.exact;
-        self.needs = budget::needs(&budgets, caller, &choice.model.name, &bound);
-        if ceiling == Some(0) && !budgets.is_empty() {
+        if let Some(field) =
+            reserve::unboundable(policy, &budgets, &request, &doc, &choice.targets, size.bound)
+        {
+            return Err(Refusal::request(
+                400,
+                "unboundable",
+                format!(
+                    "nothing bounds what `{field}` may cost, and a hard budget applies: leave it out, or let the budget say `unbounded: allow`"
+                ),
+            )
+            .at(field));
+        }
+        if self.bound.input == u64::MAX {
+            // Let through by the policy: what is seen of it is reserved.
+            self.bound.input = size.tokens;
+        }
+        let thinking =
+            doc.root().get("thinking").and_then(|t| t.get("budget_tokens")).and_then(|b| b.as_u64());
+        let never = features.iter().any(|feature| matches!(*feature, "tools" | "json_schema"));
+        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0) };
+        self.needs = budget::needs(&budgets, caller, &choice.model.name, &self.bound, &lowering);
+        if ceiling == Some(0) && hard {
             return Err(Refusal::request(
                 400,
                 "invalid_value",
@@ -503,21 +551,18 @@ impl Exchange {
             now,
             redacted.vault,
         );
-        let send = self.send(policy, &flight, body.len(), out);
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
+            let send = self.send(policy, &flight, body.len(), out);
             effects.extend(send);
             self.state = State::Sent(Box::new(flight));
             return Ok(Step::Continue);
         }
-        self.trace.note(Stage::Budgets, || {
-            self.needs
-                .iter()
-                .map(|n| format!("{} holds {} {}", n.instance.budget, n.full, n.instance.unit().name()))
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
-        self.state = State::Reserving(Box::new(flight), send);
+        self.trace.note(Stage::Budgets, || reserve::told(&self.needs, &budgets));
+        let again = reserve::may_change(&self.needs, &budgets, downgrade.is_some())
+            .then(|| Again { admitted: Box::new(admitted.clone()), body: body.to_vec() });
+        let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), again };
+        self.state = State::Reserving(Box::new(pending));
         effects.push(Effect::Reserve(self.needs.clone()));
         Ok(Step::Pause)
     }
@@ -569,7 +614,7 @@ impl Exchange {
         let Some(first) = first else {
             self.trace.note(Stage::Tokens, || format!("at most {bytes}: the vocabulary is not known"));
             let bound = if request.unbounded() { context } else { bytes.min(context) };
-            return Size { tokens: bytes, bound, exact: false };
+            return Size { tokens: bytes, bound, exact: false, counted: false };
         };
         let mut seen = policy.seen.borrow_mut();
         seen.seed(&self.entropy);
@@ -598,7 +643,7 @@ impl Exchange {
                 if counted.exact { "" } else { " (estimated in part)" }
             )
         });
-        Size { tokens: counted.tokens, bound, exact: counted.exact }
+        Size { tokens: counted.tokens, bound, exact: counted.exact, counted: true }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place gathers what the decision produced")]
@@ -658,6 +703,8 @@ impl Exchange {
             status: 0,
             report: None,
             provider: false,
+            answers: request.answers(),
+            left: Vec::new(),
         }
     }
 
@@ -704,24 +751,6 @@ impl Exchange {
         out
     }
 
-    fn reserved(&mut self, answer: Result<(), weir_lease::Refusal>, effects: &mut Vec<Effect>) -> Step {
-        match (std::mem::replace(&mut self.state, State::Over), answer) {
-            (State::Reserving(flight, send), Ok(())) => {
-                effects.extend(send);
-                self.state = State::Sent(flight);
-                Step::Continue
-            }
-            (State::Reserving(..), Err(refusal)) => {
-                let refusal = budget::explain(&refusal);
-                self.refuse(&refusal, effects)
-            }
-            (other, _) => {
-                self.state = other;
-                Step::Pause
-            }
-        }
-    }
-
     fn response_headers(
         &mut self,
         now: Now,
@@ -756,6 +785,10 @@ impl Exchange {
         if let Some(policy) = &policy
             && policy.config.headers != ShowHeaders::None
         {
+            if let Some((budget, model)) = &self.span.downgrade {
+                let downgrade = format!("{model}; budget={budget}");
+                effects.push(Effect::SetResponseHeader("x-weir-downgrade", downgrade));
+            }
             effects.push(Effect::SetResponseHeader("x-weir-request-id", self.span.id.clone()));
             effects.push(Effect::SetResponseHeader("x-weir-policy", policy.config.version.clone()));
             if policy.config.headers == ShowHeaders::Reasons {
@@ -766,6 +799,7 @@ impl Exchange {
         if status >= 400 {
             self.span.error = Some(status.to_string());
         }
+        reserve::tell_left(policy.as_deref(), flight, now, effects);
         let kind = headers.get("content-type").unwrap_or_default();
         let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
         let hide_usage = flight.plan.include_usage && !flight.client_usage;
@@ -792,7 +826,6 @@ impl Exchange {
         } else if flight.answer.changes() {
             effects.push(Effect::RemoveResponseHeader("content-length"));
         }
-        let _ = now;
         Step::Continue
     }
 
@@ -835,66 +868,6 @@ impl Exchange {
         }
         Step::Continue
     }
-
-    /// What the exchange cost, by the best word there is.
-    fn settle(&mut self, flight: &Flight, report: &Report, details: &str, effects: &mut Vec<Effect>) {
-        let facts = flight.answer.facts();
-        self.span.response_id.clone_from(&facts.id);
-        self.span.response_model.clone_from(&facts.model);
-        self.span.finish_reasons.clone_from(&facts.finish);
-        self.span.attempts = self.span.attempts.max(report.attempt);
-        let price = flight.targets.get(report.target(report.attempt)).and_then(|t| t.price);
-
-        let complete = flight.provider && flight.answer.complete();
-        let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
-        let sent = report.attempt > 0 && report.progress != Progress::Unreached;
-        let usage = match facts.usage {
-            Some(usage) => {
-                self.span.counted = Counted::Provider;
-                Some(usage)
-            }
-            // The provider's error is not billed; neither is a try that never reached it.
-            None if refused || report.attempt == 0 => Some(Usage::default()),
-            None if complete && self.span.status < 400 && facts.counted => {
-                self.span.counted = Counted::Here;
-                let input = self.span.input_counted.unwrap_or(self.input_bound);
-                Some(Usage { input, output: facts.output, ..Usage::default() })
-            }
-            None => None,
-        };
-        if facts.blocked.is_some() {
-            self.span.error = Some("content_blocked".into());
-        }
-        if !complete && self.span.error.is_none() {
-            self.span.error = Some(if client_left(details) { "client_gone" } else { "upstream_cut" }.into());
-        }
-        match usage {
-            Some(usage) => {
-                self.span.usage = usage;
-                self.span.cost_nano = budget::cost_nano(&usage, price.as_ref());
-                let settlement = budget::used(&self.needs, &usage, self.span.cost_nano, sent);
-                effects.push(Effect::Settle(settlement));
-            }
-            None => {
-                // Nobody will say what this cost: all that was reserved is presumed spent.
-                self.span.counted = Counted::Estimated;
-                let output = facts.output;
-                let input = if self.input_known {
-                    self.span.input_counted.unwrap_or(self.input_bound)
-                } else {
-                    self.input_bound
-                };
-                self.span.usage = Usage { input, output, ..Usage::default() };
-                self.span.cost_nano = budget::cost_nano(&self.span.usage, price.as_ref());
-                effects.push(Effect::Settle(budget::in_full(&self.needs)));
-            }
-        }
-        if report.lost > 0 {
-            self.span
-                .ints
-                .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
-        }
-    }
 }
 
 struct Size {
@@ -903,6 +876,8 @@ struct Size {
     /// What no target can exceed.
     bound: u64,
     exact: bool,
+    /// `tokens` is a count, if in part an estimate.
+    counted: bool,
 }
 
 fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -63,7 +63,7 @@ pub enum Input<'a> {
         end: bool,
     },
     /// The answer to [`Effect::Reserve`].
-    Reserved(Result<(), weir_lease::Refusal>),
+    Reserved(Result<weir_lease::Granted, weir_lease::Refusal>),
     /// Response headers are complete.
     ResponseHeaders {
         /// The fields.

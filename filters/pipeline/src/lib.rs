@@ -22,7 +22,7 @@ pub mod policy;
 pub mod prompt;
 pub mod ratelimit;
 pub mod record;
-mod refusal;
+pub mod refusal;
 mod search;
 pub mod seen;
 pub mod span;

@@ -198,6 +198,10 @@ pub fn encode(span: &Span) -> Vec<u8> {
     text(&mut m, "weir.key", &span.key);
     text(&mut m, "weir.policy.version", &span.policy);
     text(&mut m, "weir.route", &span.route);
+    if let Some((budget, model)) = &span.downgrade {
+        text(&mut m, "weir.downgrade.budget", budget);
+        text(&mut m, "weir.downgrade.model", model);
+    }
     text(&mut m, "weir.target.provider", &span.target);
     text(&mut m, "weir.target.model", &span.target_model);
     if span.attempts > 0 {

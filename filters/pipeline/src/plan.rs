@@ -91,8 +91,13 @@ impl Plan {
         for need in &self.needs {
             encode_need(need, &mut w);
         }
-        if self.one_cluster {
-            w.int(1);
+        let soft = self.needs.iter().enumerate().filter(|(_, need)| need.soft);
+        let soft: u64 = soft.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
+        if self.one_cluster || soft != 0 {
+            w.int(u64::from(self.one_cluster));
+        }
+        if soft != 0 {
+            w.int(soft);
         }
         w.finish()
     }
@@ -121,6 +126,10 @@ impl Plan {
             plan.needs.push(decode_need(&mut r)?);
         }
         plan.one_cluster = r.int() == Some(1);
+        let soft = r.int().unwrap_or(0);
+        for (at, need) in plan.needs.iter_mut().enumerate().take(64) {
+            need.soft = soft >> at & 1 == 1;
+        }
         Some(plan)
     }
 }

@@ -122,9 +122,10 @@ impl Policy {
                 }
             }
         }
-        for route in &config.routes {
-            if !models.contains_key(&route.model) {
-                return Err(ConfigError::Model(route.model.clone()));
+        let instead = config.budgets.iter().filter_map(|budget| budget.exceeded.as_ref());
+        for name in config.routes.iter().map(|route| &route.model).chain(instead) {
+            if !models.contains_key(name) {
+                return Err(ConfigError::Model(name.clone()));
             }
         }
         if let Some(name) = &config.identity.anonymous

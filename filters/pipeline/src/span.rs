@@ -175,6 +175,8 @@ pub struct Span {
     pub findings: Vec<(String, u64)>,
     /// What a dialect could not carry.
     pub losses: String,
+    /// The budget that had too little left, and the model that serves instead.
+    pub downgrade: Option<(String, String)>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use weir_config::filter;
 use weir_lease::{
-    Hold, Lessee, Mismatch, Need, Outbox, Refusal, Reserve, SERVICE, SPEND_METHOD, SPEND_SERVICE,
+    Granted, Hold, Lessee, Mismatch, Need, Outbox, Refusal, Reserve, SERVICE, SPEND_METHOD, SPEND_SERVICE,
     SPEND_TIMEOUT_MS, Setup, SharedData, Spent,
 };
 use weir_pipeline::budget::Settlement;
@@ -41,7 +41,7 @@ pub struct Holds {
 /// An answer to a reservation.
 pub enum Asked {
     /// Decided.
-    Now(Result<(), Refusal>),
+    Now(Result<Granted, Refusal>),
     /// The ledger is asked.
     Later,
 }
@@ -51,10 +51,12 @@ pub type Decided = Result<Hold, Refusal>;
 
 impl Holds {
     /// Takes what the ledger granted.
-    pub fn take(&mut self, decided: Decided) -> Result<(), Refusal> {
+    pub fn take(&mut self, decided: Decided) -> Result<Granted, Refusal> {
         self.waiting = None;
-        self.held = Some(decided?);
-        Ok(())
+        let hold = decided?;
+        let granted = Granted { amounts: hold.amounts().collect(), levels: hold.levels(&mut HostData) };
+        self.held = Some(hold);
+        Ok(granted)
     }
 }
 

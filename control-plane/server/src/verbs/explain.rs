@@ -84,7 +84,7 @@ pub fn told(policy: Policy, headers: &[(String, String)], body: &[u8]) -> String
         exchange.handle(now, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
     }
     if effects.iter().any(|e| matches!(e, Effect::Reserve(_))) {
-        exchange.handle(now, Input::Reserved(Ok(())), &mut effects);
+        exchange.handle(now, Input::Reserved(Ok(Default::default())), &mut effects);
     }
 
     let mut out = String::new();

@@ -159,7 +159,7 @@ impl Gateway {
             step =
                 exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
             if side.run(&mut effects) {
-                step = exchange.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+                step = exchange.handle(NOW, Input::Reserved(Ok(Default::default())), &mut effects);
                 side.run(&mut effects);
             }
         }
@@ -227,7 +227,7 @@ impl Gateway {
             &mut effects,
         );
         if side.run(&mut effects) {
-            attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+            attempt.handle(NOW, Input::Reserved(Ok(Default::default())), &mut effects);
             side.run(&mut effects);
         }
         if attempt.wants_request_body() {
@@ -238,7 +238,7 @@ impl Gateway {
                 &mut effects,
             );
             if side.run(&mut effects) {
-                attempt.handle(NOW, Input::Reserved(Ok(())), &mut effects);
+                attempt.handle(NOW, Input::Reserved(Ok(Default::default())), &mut effects);
                 side.run(&mut effects);
             }
         }

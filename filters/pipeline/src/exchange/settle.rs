@@ -1,0 +1,103 @@
+//! What an exchange cost, by the best word there is: the provider's usage, what was counted here, or a bound.
+
+use weir_dialects::hub::Usage;
+
+use super::{Exchange, Flight, client_left};
+use crate::answer::{Answer, Facts};
+use crate::budget::{self, Bound, Settlement};
+use crate::io::Effect;
+use crate::plan::{Progress, Report};
+use crate::span::Counted;
+use weir_config::filter::ProviderKind;
+
+/// Output tokens that a provider may still bill after its client has hung up (budget-protocol §7).
+const MARGIN: u64 = 256;
+
+impl Exchange {
+    /// What the exchange cost, by the best word there is.
+    pub(super) fn settle(
+        &mut self,
+        flight: &Flight,
+        report: &Report,
+        details: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let facts = flight.answer.facts();
+        self.span.response_id.clone_from(&facts.id);
+        self.span.response_model.clone_from(&facts.model);
+        self.span.finish_reasons.clone_from(&facts.finish);
+        self.span.attempts = self.span.attempts.max(report.attempt);
+        let price = flight.targets.get(report.target(report.attempt)).and_then(|t| t.price);
+
+        let complete = flight.provider && flight.answer.complete();
+        let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
+        let sent = report.attempt > 0 && report.progress != Progress::Unreached;
+        let usage = match facts.usage {
+            Some(usage) => {
+                self.span.counted = Counted::Provider;
+                Some(usage)
+            }
+            // The provider's error is not billed; neither is a try that never reached it.
+            None if refused || report.attempt == 0 => Some(Usage::default()),
+            None if complete && self.span.status < 400 && facts.counted => {
+                self.span.counted = Counted::Here;
+                let input = self.span.input_counted.unwrap_or(self.bound.input);
+                Some(Usage { input, output: facts.output, ..Usage::default() })
+            }
+            None => None,
+        };
+        if facts.blocked.is_some() {
+            self.span.error = Some("content_blocked".into());
+        }
+        if !complete && self.span.error.is_none() {
+            self.span.error = Some(if client_left(details) { "client_gone" } else { "upstream_cut" }.into());
+        }
+        match usage {
+            Some(usage) => {
+                self.span.usage = usage;
+                self.span.cost_nano = budget::cost_nano(&usage, price.as_ref());
+                let settlement = budget::used(&self.needs, &usage, self.span.cost_nano, sent);
+                effects.push(Effect::Settle(settlement));
+            }
+            None => {
+                // Nobody will say what this cost: all that was reserved is presumed spent.
+                self.span.counted = Counted::Estimated;
+                let output = facts.output;
+                let input = if self.input_known {
+                    self.span.input_counted.unwrap_or(self.bound.input)
+                } else {
+                    self.bound.input
+                };
+                self.span.usage = Usage { input, output, ..Usage::default() };
+                self.span.cost_nano = budget::cost_nano(&self.span.usage, price.as_ref());
+                effects.push(Effect::Settle(match self.stopped(flight, report, &facts) {
+                    Some(settlement) => settlement,
+                    None => budget::in_full(&self.needs),
+                }));
+            }
+        }
+        if report.lost > 0 {
+            self.span
+                .ints
+                .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// Of a stream whose provider stops soon after its client has gone: what it had, what it said and a margin, never
+    /// more than was reserved. `None` where that is not known.
+    fn stopped(&self, flight: &Flight, report: &Report, facts: &Facts) -> Option<Settlement> {
+        let target = flight.targets.get(report.target(report.attempt))?;
+        let provider = self.policy.as_ref()?.provider(&target.provider)?;
+        // OpenAI's models think where nobody sees it.
+        let hidden =
+            provider.kind == ProviderKind::Openai && target.supports.iter().any(|s| s == "reasoning");
+        let seen = matches!(flight.answer, Answer::None) || facts.counted;
+        if !provider.stops || !flight.plan.stream || hidden || !seen {
+            return None;
+        }
+        let said = facts.output.saturating_add(MARGIN.saturating_mul(flight.answers));
+        let cost = Bound { output: said.min(self.bound.output), ..self.bound };
+        let used = self.needs.iter().map(|need| cost.of(need.instance.unit()).min(need.full)).collect();
+        Some(Settlement { used })
+    }
+}
