@@ -13,11 +13,13 @@ use weir_model::Problem;
 use weir_xds::{Form, Input, List, Module, Provider, consistent, snapshot};
 
 use crate::Failure;
+use crate::audit::Audit;
 use crate::convert::{self, Surroundings};
 use crate::fleet::{Fleet, Published, unix_ms};
 use crate::ledger::Ledger;
 use crate::module::ModuleFile;
 use crate::source::{Loaded, Refused, Source};
+use crate::spend::Spend;
 
 /// How often files are looked at. With it, a change is live within a fifth of a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -48,6 +50,10 @@ pub struct Control {
     pub fleet: Arc<Fleet>,
     /// Budgets.
     pub ledger: Ledger,
+    /// Whose spend it is.
+    pub spend: Arc<Spend>,
+    /// What operators did.
+    pub audit: Audit,
     status: Mutex<Status>,
 }
 
@@ -106,6 +112,8 @@ impl Control {
         let control = Arc::new(Self {
             fleet: Fleet::new(Arc::default()),
             ledger,
+            spend: Arc::new(Spend::open(data).map_err(|why| Failure::new(format!("spend records: {why}")))?),
+            audit: Audit::new(data),
             status: Mutex::new(Status { file: source.file().to_owned(), problems, ..Status::default() }),
         });
         let mut watcher = Watcher {
@@ -230,6 +238,9 @@ impl Watcher {
             Published { single: build(input(Form::Single))?, lists: build(lists)?, slots: build(slots)? };
         let version = published.slots.version.clone();
         self.control.ledger.set_budgets(&next.compiled.budgets).await?;
+        let known = self.control.ledger.budgets();
+        let known: Vec<_> = known.iter().map(|of| (of.name.clone(), of.definition.clone())).collect();
+        self.control.spend.keep(&known);
         self.source.keep(&next);
         {
             let mut status = self.control.state();

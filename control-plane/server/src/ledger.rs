@@ -1,46 +1,98 @@
-//! The embedded ledger of this control plane: opened in the data folder, told its budgets, asked what is spent.
+//! The ledger of this control plane: opened, told its budgets, asked what is spent, operated by people.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+use tonic::service::Routes;
 use weir_lease::Unit;
-use weir_ledger::{BudgetDef, Embedded, Engine, LedgerServer, Spend, WindowKind};
+use weir_lease::message::DrainRequest;
+use weir_ledger::{
+    Alert, Audit, BudgetDef, Embedded, Engine as _, Error, Holder, Override, Released, Scope, Spend,
+    WindowKind,
+};
 
 use crate::Failure;
 
 /// Where budgets are kept.
 pub struct Ledger {
     engine: Arc<Embedded>,
+    budgets: Mutex<Arc<Vec<BudgetDef>>>,
 }
 
 impl Ledger {
     /// Opens or creates the ledger below `data`.
     pub fn open(data: &Path) -> Result<Self, Failure> {
         let engine = Embedded::open(&data.join("ledger")).map_err(|why| Failure::new(why.to_string()))?;
-        Ok(Self { engine: Arc::new(engine) })
+        Ok(Self { engine: Arc::new(engine), budgets: Mutex::default() })
     }
 
-    /// The gRPC service for gateways.
-    pub fn service(&self) -> LedgerServer<Embedded> {
-        weir_ledger::service(self.engine.clone())
+    /// Adds the gRPC service for gateways.
+    pub fn serve(&self, routes: Routes) -> Routes {
+        routes.add_service(weir_ledger::service(self.engine.clone()))
     }
 
     /// Replaces all budgets.
     pub async fn set_budgets(&self, budgets: &[weir_model::BudgetDef]) -> Result<(), String> {
-        let budgets: Result<Vec<BudgetDef>, weir_ledger::Error> = budgets.iter().map(definition).collect();
-        let told = self.engine.set_budgets(budgets.map_err(|why| why.to_string())?);
-        told.await.map_err(|why| why.to_string())
+        let budgets: Result<Vec<BudgetDef>, Error> = budgets.iter().map(definition).collect();
+        let budgets = budgets.map_err(|why| why.to_string())?;
+        self.engine.set_budgets(budgets.clone()).await.map_err(|why| why.to_string())?;
+        *self.told() = Arc::new(budgets);
+        Ok(())
+    }
+
+    /// The budgets in force, one for each unit.
+    pub fn budgets(&self) -> Arc<Vec<BudgetDef>> {
+        self.told().clone()
     }
 
     /// Every counter with something in it.
-    pub async fn spend(&self) -> Result<Value, String> {
-        let spend = self.engine.spend().await.map_err(|why| why.to_string())?;
-        Ok(json!({"counters": spend.iter().map(counter).collect::<Vec<Value>>()}))
+    pub async fn spend(&self) -> Result<Vec<Spend>, Error> {
+        self.engine.spend().await
+    }
+
+    /// Adds to limits until an instant.
+    pub async fn override_limit(&self, scope: Scope, add: u64, until: u64, by: &str) -> Result<(), Error> {
+        self.engine.override_limit(scope, add, until, by.to_owned()).await
+    }
+
+    /// The overrides in force.
+    pub async fn overrides(&self) -> Result<Vec<Override>, Error> {
+        self.engine.overrides().await
+    }
+
+    /// Gives free what lost gateways have.
+    pub async fn release(&self, scope: Scope, sid: Option<u64>, by: &str) -> Result<Vec<Released>, Error> {
+        self.engine.release_stranded(scope, sid, by.to_owned()).await
+    }
+
+    /// Thresholds crossed, the latest last.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, Error> {
+        self.engine.alerts().await
+    }
+
+    /// What operators did, the latest last.
+    pub async fn audit(&self) -> Result<Vec<Audit>, Error> {
+        self.engine.audit().await
+    }
+
+    /// The gateway processes that hold budget.
+    pub async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.engine.holders().await
+    }
+
+    /// Tells a gateway process to return what it does not use and to close.
+    pub async fn drain(&self, sid: u64) -> Result<(), String> {
+        let told = self.engine.drain(DrainRequest { sid }).await;
+        told.map(drop).map_err(|status| status.message.to_owned())
+    }
+
+    fn told(&self) -> MutexGuard<'_, Arc<Vec<BudgetDef>>> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, weir_ledger::Error> {
+fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, Error> {
     Ok(BudgetDef {
         name: of.name.clone(),
         unit: match of.unit {
@@ -58,7 +110,13 @@ fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, weir_ledger::Erro
     })
 }
 
-fn counter(of: &Spend) -> Value {
+/// The number of a counter's current window, as gateways name it; none where windows roll.
+pub fn wid(of: &Spend) -> Option<u64> {
+    Some(of.window.wid())
+}
+
+/// A counter, for people.
+pub fn counter(of: &Spend) -> Value {
     json!({
         "budget": of.instance.budget,
         "unit": of.instance.unit().name(),
@@ -69,12 +127,15 @@ fn counter(of: &Spend) -> Value {
         "to_ms": of.window.end,
         "timezone": of.timezone,
         "limit": of.limit,
+        "added": of.added,
         "settled": of.settled,
         "held": of.held,
         "leased": of.leased,
         "stranded": of.stranded,
+        "headroom": of.headroom,
         "left": of.left,
         "overcommitted": of.overcommitted,
         "running": of.running,
+        "gone": of.gone,
     })
 }

@@ -5,6 +5,8 @@
 //! [`verbs`].
 
 pub mod api;
+pub mod audit;
+pub mod client;
 pub mod control;
 pub mod convert;
 pub mod envoy;
@@ -13,6 +15,7 @@ pub mod ledger;
 pub mod lists;
 pub mod module;
 pub mod source;
+pub mod spend;
 pub mod verbs;
 pub mod xds;
 

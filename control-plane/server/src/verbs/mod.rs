@@ -1,10 +1,14 @@
 //! The command line: one file per verb, this list, and nothing else.
 
+mod budget;
 mod check;
+mod drain;
 mod explain;
 mod render;
 mod schema;
 mod serve;
+mod show;
+mod spend;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +35,12 @@ enum Verb {
     Explain(explain::Explain),
     /// Print the patch that injects the filters into a gateway that others configure, or takes them out.
     Render(render::Render),
+    /// Show what is spent: settled, held, leased, stranded; or who spent it.
+    Spend(spend::Spend),
+    /// Look at budgets; raise a limit for a while, give free what lost gateways have.
+    Budget(budget::Budget),
+    /// Take gateways out of service without stranding what they hold.
+    Drain(drain::Drain),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -44,6 +54,9 @@ impl Cli {
             Verb::Check(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
             Verb::Render(verb) => verb.run(),
+            Verb::Spend(verb) => verb.run(),
+            Verb::Budget(verb) => verb.run(),
+            Verb::Drain(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use weir_xds::{AccessLog, Address};
 
 use crate::Failure;
+use crate::api::{self, Guard, token};
 use crate::control::{Control, Options};
 use crate::convert::Surroundings;
-use crate::{api, module, xds};
+use crate::spend::SpendServer;
+use crate::{module, xds};
 
 /// Run the control plane.
 #[derive(Debug, Args)]
@@ -77,19 +80,23 @@ impl Serve {
     ) -> Result<(Arc<Control>, impl Future<Output = Result<(), Failure>>), Failure> {
         let (xds_at, api_at) = (self.xds, self.api);
         let grpc = listen(xds_at).await?;
-        let http = listen(api_at).await?;
+        let listener = listen(api_at).await?;
         let (control, watcher) = Control::start(&self.options(fall_back)?).await?;
         tracing::info!(xds = %xds_at, api = %api_at, "serving");
         let services = xds::Xds::new(control.fleet.clone());
+        let routes = Routes::from(api::for_gateways(control.clone()))
+            .add_service(services.aggregated())
+            .add_service(services.extensions())
+            .add_service(SpendServer(control.spend.clone()));
+        let routes = control.ledger.serve(routes);
         let grpc = Server::builder()
             // Many gateways' streams live on few connections, and each of them may be silent for hours.
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
             .tcp_nodelay(true)
-            .add_service(services.aggregated())
-            .add_service(services.extensions())
-            .add_service(control.ledger.service())
+            .add_routes(routes)
             .serve_with_incoming(TcpListenerStream::new(grpc));
-        let http = axum::serve(http, api::router(control.clone()));
+        let http = api::router(control.clone(), Guard { token: token()? });
+        let http = axum::serve(listener, http.into_make_service_with_connect_info::<SocketAddr>());
         let run = async move {
             let watch = tokio::spawn(watcher.run());
             tokio::select! {
