@@ -184,6 +184,7 @@ pub(crate) fn endpoints(provider: &Provider) -> Vec<String> {
     match (given.is_empty(), provider.kind, &provider.region) {
         (true, ProviderKind::Bedrock, Some(region)) => vec![format!("https://{}", bedrock_host(region))],
         (true, ProviderKind::Openai, _) => vec!["https://api.openai.com".to_owned()],
+        (true, ProviderKind::Anthropic, _) => vec!["https://api.anthropic.com".to_owned()],
         _ => given,
     }
 }
@@ -193,6 +194,8 @@ fn upstream(provider: &Provider, options: &CompileOptions<'_>) -> Result<(Cluste
     let first = endpoints.first().ok_or("no endpoint")?;
     let kind = filters::kind(provider.kind);
     let authorization = match &provider.auth {
+        // Anthropic takes its keys bare, in a header of its own.
+        Some(Auth::Bearer(secret)) if kind == filter::ProviderKind::Anthropic => Some(bearer(secret, options)?),
         Some(Auth::Bearer(secret)) => Some(format!("Bearer {}", bearer(secret, options)?)),
         _ => None,
     };

@@ -51,7 +51,6 @@ pub const UNBUILT: &[Missing] = &[
     line("gateway.tls", Where::Any, "TLS of the listener"),
     // A gateway that Weir configures has nowhere to hand such a request on to.
     line("gateway.unknown_paths", Where::Is("pass"), "paths of no LLM API"),
-    line("providers[].kind", Where::Is("anthropic"), "dialects"),
     line("providers[].balance", Where::Any, "balancing"),
     line("models[].targets[].service_tier", Where::Any, "service tiers"),
     line("models[].targets[].quota", Where::Any, "provider quotas"),

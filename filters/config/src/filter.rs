@@ -146,6 +146,8 @@ pub enum ProviderKind {
     Openai,
     /// Amazon Bedrock Converse.
     Bedrock,
+    /// Anthropic Messages.
+    Anthropic,
 }
 
 /// A provider as Exchange sees it.
@@ -392,7 +394,8 @@ pub struct Attempt {
     pub authority: String,
     /// Prepended to the API's own path, without a trailing slash: `/openai`.
     pub path_prefix: String,
-    /// Whole value of the `authorization` header; `None` sends none (or Envoy's signer writes it).
+    /// Whole value of the `authorization` header, for Anthropic of `x-api-key`; `None` sends none (or Envoy's signer
+    /// writes it).
     pub authorization: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use weir_dialects::hub::Usage;
 use weir_dialects::openai_chat::{Chunk, Slot};
-use weir_dialects::{openai_chat, openai_completions};
+use weir_dialects::{anthropic, openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json;
@@ -91,7 +91,7 @@ impl Answer {
         if content_type.starts_with("text/event-stream") {
             Self::Stream(Box::new(Stream::new(api, treatment)))
         } else if content_type.starts_with("application/json") {
-            Self::Whole(Box::new(Whole::new(treatment)))
+            Self::Whole(Box::new(Whole::new(api, treatment)))
         } else {
             Self::Opaque(false)
         }
@@ -144,7 +144,13 @@ fn read_chunk_into(api: Api, payload: &[u8], chunk: &mut Chunk) -> Result<(), js
     match api {
         Api::OpenaiCompletions => openai_completions::read_chunk_into(payload, chunk),
         Api::OpenaiChat | Api::Models => openai_chat::read_chunk_into(payload, chunk),
+        Api::AnthropicMessages | Api::AnthropicCount => anthropic::read_event_into(payload, chunk),
     }
+}
+
+/// A text that may not be altered: a signature of the provider covers it.
+fn sealed(api: Api, slot: Slot) -> bool {
+    api.anthropic() && slot == Slot::Reasoning
 }
 
 /// A JSON string with its quotes.

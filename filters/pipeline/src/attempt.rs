@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use weir_config::filter::{self, ProviderKind};
 use weir_dialects::hub::{Event, Failure, Loss};
-use weir_dialects::{bedrock, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_wire::json::{self, Limits};
 use weir_wire::sse;
 
@@ -18,6 +18,7 @@ use crate::io::{Effect, Headers, Input, Step};
 use crate::paths::Api;
 use crate::plan::{Leg, NO_RETRY, PROVIDER, Plan, Progress, REPORT, Report, TRIED};
 use crate::refusal::Refusal;
+use crate::translate::{self, unreadable_body};
 
 /// Largest answer that is translated as a whole, and largest frame of a stream.
 const MAX_ANSWER: usize = 16 << 20;
@@ -25,6 +26,9 @@ const MAX_ANSWER: usize = 16 << 20;
 const MAX_HELD: usize = 64 << 10;
 /// Bytes that may be held while the first frame is awaited.
 const MAX_FIRST: usize = 1 << 20;
+
+/// The version of Anthropic's API where the client names none.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// The machine.
 pub struct Attempt {
@@ -73,8 +77,7 @@ enum Incoming {
 }
 
 struct Translation {
-    decoder: bedrock::StreamDecoder,
-    encoder: openai_chat::StreamEncoder,
+    stream: translate::Stream,
     /// Held back until the first event is known to be good; then nothing is.
     held: Option<Vec<u8>>,
     /// Bytes of a held body that were read already.
@@ -154,7 +157,7 @@ impl Attempt {
             Input::Reserved(answer) => self.reserved(answer, effects),
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
-            Input::ResponseTrailers => Step::Continue,
+            Input::ResponseTrailers | Input::Short => Step::Continue,
             Input::Done { details, .. } => {
                 if details == "unreached" && self.unanswered() {
                     self.report.progress = Progress::Unreached;
@@ -170,7 +173,7 @@ impl Attempt {
         self.report.progress = Progress::Unreached;
         self.tell(effects);
         self.request = Outgoing::Refused;
-        effects.push(Effect::Reply(refusal.reply()));
+        effects.push(Effect::Reply(refusal.reply(self.api())));
         Step::Pause
     }
 
@@ -223,7 +226,7 @@ impl Attempt {
             // Should this try be lost, the next one must know that it began.
             self.tell(effects);
         }
-        if self.kind_translates() || !same {
+        if self.translates() || !same {
             self.request = Outgoing::Body;
             return Step::Pause;
         }
@@ -239,8 +242,13 @@ impl Attempt {
         Step::Continue
     }
 
-    fn kind_translates(&self) -> bool {
-        self.config.kind == ProviderKind::Bedrock
+    /// The client's API; without a plan nobody knows it.
+    fn api(&self) -> Api {
+        self.plan.as_ref().map_or(Api::OpenaiChat, |p| p.api)
+    }
+
+    fn translates(&self) -> bool {
+        translate::needed(self.api(), self.config.kind)
     }
 
     fn request_body(&mut self, body: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
@@ -276,22 +284,11 @@ impl Attempt {
         let (Some(plan), Some(leg)) = (&self.plan, self.leg()) else {
             return Err(Refusal::server(503, "no_plan", "the request carries no decision"));
         };
-        if !self.kind_translates() {
+        if !self.translates() {
             return Ok((renamed(body, plan, &leg.model)?, None));
         }
-        if plan.api != Api::OpenaiChat {
-            return Err(Refusal::request(
-                400,
-                "unsupported_feature",
-                "text completions cannot be carried to Bedrock Converse",
-            ));
-        }
-        let doc = json::parse(body, &Limits::default()).map_err(|_| unreadable_body())?;
-        let invalid = |e: weir_dialects::hub::Invalid| Refusal::request(400, e.code, e.message).at(&e.param);
-        let (chat, mut losses) = openai_chat::decode(&doc).map_err(invalid)?;
-        let encoded = bedrock::encode(&chat, &leg.model).map_err(invalid)?;
-        losses.extend(encoded.losses);
-        self.report.losses = lines(&losses);
+        let encoded = translate::request(plan.api, self.config.kind, body, &leg.model)?;
+        self.report.losses = lines(&encoded.losses);
         self.renames = encoded.renames;
         Ok((encoded.body, Some(encoded.path)))
     }
@@ -300,7 +297,7 @@ impl Attempt {
         let plan = self.plan.as_ref();
         let path = path.unwrap_or_else(|| plan.map(|p| p.api.path()).unwrap_or_default().to_owned());
         let stream = plan.is_some_and(|p| p.stream);
-        let accept = match (self.kind_translates(), stream) {
+        let accept = match (self.config.kind == ProviderKind::Bedrock, stream) {
             (true, true) => "application/vnd.amazon.eventstream",
             (false, true) => "text/event-stream",
             (_, false) => "application/json",
@@ -322,8 +319,18 @@ impl Attempt {
                 out.push(("tracestate".to_owned(), plan.tracestate.clone()));
             }
         }
+        let anthropic = self.config.kind == ProviderKind::Anthropic;
         if let Some(authorization) = &self.config.authorization {
-            out.push(("authorization".to_owned(), authorization.clone()));
+            let name = if anthropic { "x-api-key" } else { "authorization" };
+            out.push((name.to_owned(), authorization.clone()));
+        }
+        if anthropic {
+            let (version, beta) = plan.map(|p| (p.anthropic.0.as_str(), p.anthropic.1.as_str())).unwrap_or_default();
+            let version = if version.is_empty() { ANTHROPIC_VERSION } else { version };
+            out.push(("anthropic-version".to_owned(), version.to_owned()));
+            if !beta.is_empty() {
+                out.push(("anthropic-beta".to_owned(), beta.to_owned()));
+            }
         }
         Effect::RequestHeaders(out)
     }
@@ -359,6 +366,7 @@ impl Attempt {
         self.report.request_id = headers
             .get("x-amzn-requestid")
             .or_else(|| headers.get("x-request-id"))
+            .or_else(|| headers.get("request-id"))
             .unwrap_or_default()
             .to_owned();
         self.tell(effects);
@@ -370,9 +378,9 @@ impl Attempt {
         let stream = self.plan.as_ref().is_some_and(|p| p.stream);
         let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
         let kind = headers.get("content-type").unwrap_or_default();
-        if self.kind_translates() {
+        if self.translates() {
             if end && status >= 400 {
-                let failure = bedrock::decode_error(status, headers.get("x-amzn-errortype"), b"");
+                let failure = translate::error(self.config.kind, status, headers.get("x-amzn-errortype"), b"");
                 effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
                 self.response = Incoming::Pass;
                 return Step::Continue;
@@ -383,6 +391,10 @@ impl Attempt {
                 }
             }
             effects.push(Effect::RemoveResponseHeader("content-length"));
+            if self.api().anthropic() {
+                let id = self.plan.as_ref().map(|p| p.id.clone()).unwrap_or_default();
+                effects.push(Effect::SetResponseHeader("request-id", id));
+            }
             if status < 400 && stream {
                 effects.push(Effect::SetResponseHeader(
                     "content-type",
@@ -395,7 +407,7 @@ impl Attempt {
                 let error_type = headers.get("x-amzn-errortype").map(str::to_owned);
                 if status >= 400 && self.plan.as_ref().is_some_and(|p| p.one_cluster) {
                     // Such an Envoy retries by headers that were not held, and by no others.
-                    let failure = bedrock::decode_error(status, error_type.as_deref(), b"");
+                    let failure = translate::error(self.config.kind, status, error_type.as_deref(), b"");
                     effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
                     self.response = Incoming::Late { status, error_type };
                     return Step::Continue;
@@ -426,8 +438,7 @@ impl Attempt {
         let context = self.answer_context();
         let usage = self.plan.as_ref().is_some_and(|p| p.include_usage);
         Translation {
-            decoder: bedrock::StreamDecoder::new(self.renames.clone()),
-            encoder: openai_chat::StreamEncoder::new(&context, usage),
+            stream: translate::Stream::new(self.api(), self.config.kind, self.renames.clone(), &context, usage),
             held: Some(Vec::new()),
             consumed: 0,
         }
@@ -441,7 +452,7 @@ impl Attempt {
             self.report.request_id.clone()
         };
         openai_chat::AnswerContext {
-            id: format!("chatcmpl-{id}"),
+            id: [if self.api().anthropic() { "msg_" } else { "chatcmpl-" }, &id].concat(),
             created: plan.map_or(0, |p| p.created),
             model: plan.map(|p| p.asked.clone()).unwrap_or_default(),
         }
@@ -455,7 +466,7 @@ impl Attempt {
                 Step::Pause
             }
             Incoming::Held => Step::Continue,
-            Incoming::First => match judge_first(chunk, end) {
+            Incoming::First => match judge_first(self.api(), chunk, end) {
                 First::Unknown if chunk.len() < MAX_FIRST => {
                     self.response = Incoming::First;
                     Step::Pause
@@ -475,12 +486,12 @@ impl Attempt {
                     return Step::Pause;
                 }
                 if status >= 400 {
-                    let failure = bedrock::decode_error(status, error_type.as_deref(), chunk);
+                    let failure = translate::error(self.config.kind, status, error_type.as_deref(), chunk);
                     return self.fail(&failure, effects);
                 }
-                match bedrock::decode_answer(chunk, &self.renames) {
-                    Ok(answer) => {
-                        let bytes = openai_chat::encode_answer(&answer, &self.answer_context());
+                let context = self.answer_context();
+                match translate::answer(self.api(), self.config.kind, chunk, &self.renames, &context) {
+                    Ok(bytes) => {
                         effects.push(Effect::SetResponseHeader("content-length", bytes.len().to_string()));
                         effects.push(Effect::ResponseBody(bytes));
                         Step::Continue
@@ -493,17 +504,14 @@ impl Attempt {
                     self.response = Incoming::Late { status, error_type };
                     return Step::Pause;
                 }
-                let failure = bedrock::decode_error(status, error_type.as_deref(), chunk);
-                effects.push(Effect::ResponseBody(openai_chat::failure(&failure)));
+                let failure = translate::error(self.config.kind, status, error_type.as_deref(), chunk);
+                effects.push(Effect::ResponseBody(translate::failure(self.api(), &failure)));
                 Step::Continue
             }
             Incoming::Stream(mut translation) => {
                 let fresh = chunk.get(translation.consumed..).unwrap_or_default();
                 let mut events = Vec::new();
-                translation.decoder.push(fresh, &mut events);
-                if end {
-                    translation.decoder.finish(&mut events);
-                }
+                translation.stream.read(fresh, end, &mut events);
                 let mut out = translation.held.take();
                 let first = out.is_some();
                 if first
@@ -514,9 +522,7 @@ impl Attempt {
                     return self.fail(&failure, effects);
                 }
                 let mut bytes = out.take().unwrap_or_default();
-                for event in &events {
-                    translation.encoder.event(event, &mut bytes);
-                }
+                translation.stream.write(&events, &mut bytes);
                 // Until something of the answer itself is there, a retry is still possible.
                 let answer = events.iter().any(|e| !matches!(e, Event::Start { .. }));
                 if first && !answer && !end && chunk.len() < MAX_FIRST {
@@ -539,7 +545,7 @@ impl Attempt {
         // A failure in the first frame is the provider's word that nothing was generated.
         self.report.progress = Progress::Refused;
         self.tell(effects);
-        let body = openai_chat::failure(failure);
+        let body = translate::failure(self.api(), failure);
         effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
         if self.plan.as_ref().is_some_and(|p| p.one_cluster) {
             // Envoy 1.36 crashes when it retries on headers that were held: the client gets this failure instead.
@@ -563,12 +569,17 @@ enum First {
 }
 
 /// Judges the first event of a stream in the client's dialect.
-fn judge_first(body: &[u8], end: bool) -> First {
+fn judge_first(api: Api, body: &[u8], end: bool) -> First {
     let mut decoder = sse::Decoder::new(MAX_FIRST);
     let mut verdict = First::Unknown;
     let _ = decoder.push(body, &mut |event| {
         if event.has_data && matches!(verdict, First::Unknown) {
-            verdict = match stream_error(&event.data) {
+            let failure = if api.anthropic() {
+                anthropic::stream_failure(&event.data)
+            } else {
+                stream_error(&event.data)
+            };
+            verdict = match failure {
                 Some(failure) => First::Failed(failure),
                 None => First::Good,
             };
@@ -611,14 +622,6 @@ fn renamed(body: &[u8], plan: &Plan, model: &str) -> Result<Vec<u8>, Refusal> {
     out.push(b'"');
     out.extend_from_slice(after);
     Ok(out)
-}
-
-fn unreadable_body() -> Refusal {
-    Refusal::server(
-        500,
-        "body_changed",
-        "the body changed between weir's filters: no other filter may edit it",
-    )
 }
 
 fn lines(losses: &[Loss]) -> String {

@@ -284,7 +284,7 @@ structs! {
 words! {
     UnknownPaths { "deny" = Deny, "pass" = Pass }
     ShowHeaders { "none" = None, "ids" = Ids, "reasons" = Reasons }
-    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock }
+    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic }
     LedgerLost { "deny" = Deny, "allow_local" = AllowLocal }
     Action { "report" = Report, "tokenize" = Tokenize, "mask" = Mask, "block" = Block }
 }

@@ -5,6 +5,7 @@
 
 use weir_config::filter::{Boundary, Model, ProviderKind, Route, Target};
 
+use crate::paths::Api;
 use crate::policy::{Caller, Policy, any, who};
 use crate::refusal::Refusal;
 use crate::trace::{Stage, Trace};
@@ -18,8 +19,8 @@ pub struct Facts<'a> {
     pub found: &'a [String],
     /// Features that a target must support.
     pub needs: &'a [&'static str],
-    /// The client speaks an API that only providers of the same dialect can serve.
-    pub own_dialect_only: bool,
+    /// The client's API: some can only be served by providers of the same dialect.
+    pub api: Api,
     /// The model that serves because the chosen one's budget has too little left. It opens nothing.
     pub instead: Option<&'a str>,
 }
@@ -104,9 +105,9 @@ pub fn decide<'p>(
             format!("no target of model `{}` is inside the boundaries {}", model.name, list(&names)),
         ));
     }
-    if facts.own_dialect_only {
-        targets
-            .retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind != ProviderKind::Bedrock));
+    if facts.api == Api::OpenaiCompletions {
+        let serves = |kind| matches!(kind, ProviderKind::Vllm | ProviderKind::Openai);
+        targets.retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| serves(p.kind)));
         if targets.is_empty() {
             return Err(Refusal::request(
                 400,
@@ -386,7 +387,7 @@ mod tests {
             (
                 "text completions stay with their own dialect",
                 Box::new(|_| {}),
-                Facts { asked: "fast", own_dialect_only: true, ..Facts::default() },
+                Facts { asked: "fast", api: Api::OpenaiCompletions, ..Facts::default() },
                 Ok("home"),
             ),
         ];

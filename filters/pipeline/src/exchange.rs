@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use weir_dialects::openai_chat;
+use weir_dialects::{anthropic, openai_chat};
 use weir_lease::Need;
 use weir_pii as pii;
 use weir_sorted::contains;
@@ -19,6 +19,8 @@ use crate::budget::{self, Bound, Lowering};
 use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
+use crate::learned::Sample;
+use crate::measure::Measure;
 use crate::paths::{self, Api, Path};
 use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS};
 use crate::policy::{Caller, Policy};
@@ -28,8 +30,9 @@ use crate::record;
 use crate::refusal::Refusal;
 use crate::span::{Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
-use weir_config::filter::{List, ShowHeaders, Target, UnknownPaths};
+use weir_config::filter::{List, ProviderKind, ShowHeaders, Target, UnknownPaths};
 
+mod measured;
 mod reserve;
 mod settle;
 
@@ -39,16 +42,12 @@ use reserve::{Again, Pending};
 const DEFAULT_CEILING: u64 = 4096;
 /// The least of it where the prompt cannot be counted.
 const MIN_DEFAULT: u64 = 256;
-/// Tokens a chat template may add to what was counted.
-const TEMPLATE: u64 = 8;
-/// The harmony template opens with a system message of its own.
-const HARMONY_TEMPLATE: u64 = 128;
-/// A provider's hidden prompt for tools, where it is not known (budget-protocol §6).
-const TOOL_PROMPT: u64 = 512;
 
 /// The machine.
 pub struct Exchange {
     policy: Option<Rc<Policy>>,
+    /// The client's, by its path, before anything is known of it.
+    api: Api,
     state: State,
     span: Span,
     trace: Trace,
@@ -57,6 +56,10 @@ pub struct Exchange {
     /// What a try may cost at most.
     bound: Bound,
     input_known: bool,
+    /// What its usage will teach.
+    sample: Option<Sample>,
+    /// The prompt is counted: a rough bound was too much for a budget.
+    counting: bool,
 }
 
 enum State {
@@ -81,6 +84,8 @@ struct Admitted {
     caller: Caller,
     api: Api,
     scheme: String,
+    /// See [`Plan::anthropic`].
+    anthropic: (String, String),
 }
 
 struct Flight {
@@ -110,6 +115,7 @@ impl Exchange {
     pub fn new(policy: Option<Rc<Policy>>) -> Self {
         Self {
             policy,
+            api: Api::OpenaiChat,
             state: State::Fresh,
             span: Span::default(),
             trace: Trace::default(),
@@ -117,6 +123,8 @@ impl Exchange {
             needs: Vec::new(),
             bound: Bound::default(),
             input_known: false,
+            sample: None,
+            counting: false,
         }
     }
 
@@ -164,6 +172,7 @@ impl Exchange {
                 }
             }
             Input::Reserved(answer) => self.reserved(now, answer, effects),
+            Input::Short => self.short(now, effects),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
             }
@@ -174,7 +183,7 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: &Refusal, effects: &mut Vec<Effect>) -> Step {
-        let mut reply = refusal.reply();
+        let mut reply = refusal.reply(self.api);
         self.show(&mut reply);
         self.span.error = Some(refusal.code.to_owned());
         self.span.status = refusal.status;
@@ -184,6 +193,10 @@ impl Exchange {
     }
 
     fn show(&self, reply: &mut Reply) {
+        if self.api.anthropic() {
+            // Where Anthropic's SDKs look for it.
+            reply.headers.push(("request-id", self.span.id.clone()));
+        }
         if let Some(policy) = &self.policy
             && policy.config.headers != ShowHeaders::None
         {
@@ -219,6 +232,7 @@ impl Exchange {
 
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
+        self.api = Api::of_path(path);
         let api = match paths::classify(method, path) {
             Path::Served(api) => api,
             Path::Unknown if policy.config.unknown_paths == UnknownPaths::Pass => {
@@ -306,6 +320,7 @@ impl Exchange {
             caller,
             api,
             scheme: headers.get(":scheme").unwrap_or("http").to_owned(),
+            anthropic: if api.anthropic() { asked_of_anthropic(headers) } else { Default::default() },
         }));
         Ok(Step::Pause)
     }
@@ -320,6 +335,18 @@ impl Exchange {
             ));
         }
         Ok(())
+    }
+
+    /// `count_tokens`, answered here.
+    fn counted(&mut self, tokens: u64) -> Reply {
+        let mut w = Writer::new(Vec::new());
+        w.begin_object().key("input_tokens").u64(tokens).end_object();
+        self.span.status = 200;
+        self.state = State::Refused;
+        let headers = vec![("content-type", "application/json".to_owned())];
+        let mut reply = Reply { status: 200, headers, body: w.into_inner() };
+        self.show(&mut reply);
+        reply
     }
 
     /// `GET /v1/models`: what this tenant may use.
@@ -398,12 +425,13 @@ impl Exchange {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Step, Refusal> {
-        let Admitted { caller, api, scheme } = admitted;
+        let Admitted { caller, api, scheme, .. } = admitted;
+        let counting = *api == Api::AnthropicCount;
         let doc = prompt::parse(body)?;
         let request = Request::read(*api, &doc)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
-        if self.span.downgrade.is_none() {
+        if self.span.downgrade.is_none() && !self.counting {
             self.note_parameters(&request);
         }
 
@@ -427,14 +455,18 @@ impl Exchange {
             asked: request.model(),
             found: &redacted.found,
             needs: &features,
-            own_dialect_only: *api == Api::OpenaiCompletions,
+            api: *api,
             instead: downgrade.as_ref().map(|(_, model)| model.as_str()),
         };
-        let choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
+        let mut choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
         self.span.route = choice.route.unwrap_or_default().to_owned();
         self.span.model.clone_from(&choice.model.name);
 
-        let budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
+        let mut budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
+        if counting {
+            // Free of charge.
+            budgets.clear();
+        }
         let mut edits = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
         let context =
@@ -449,23 +481,45 @@ impl Exchange {
             Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
             None => Cow::Borrowed(&doc),
         };
-        let size = self.measure(policy, *api, &counted_doc, &choice, &request, widest);
+        let measure =
+            Measure { api: *api, doc: &counted_doc, request: &request, targets: &choice.targets, context };
+        let size = self.measured(policy, &measure, &budgets, &limits, now);
         drop(counted_doc);
         drop(edited);
         if let Some(max) = limits.max_input_tokens
-            && size.tokens > max
+            && size.tokens() > max
         {
-            self.trace.note(Stage::Limits, || format!("{} input tokens are more than {max}", size.tokens));
+            self.trace.note(Stage::Limits, || format!("{} input tokens are more than {max}", size.tokens()));
             return Err(Refusal::request(
                 400,
                 "input_too_long",
                 format!(
                     "the prompt has {}{} tokens; the limit of tenant `{}` is {max}: shorten it",
-                    if size.counted { "" } else { "up to " },
-                    size.tokens,
+                    if size.counted.is_some() { "" } else { "up to " },
+                    size.tokens(),
                     caller.name
                 ),
             ));
+        }
+
+        if counting {
+            if size.exact {
+                effects.push(Effect::Reply(self.counted(size.tokens())));
+                return Ok(Step::Pause);
+            }
+            choice.targets.retain(|(_, t)| {
+                policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Anthropic)
+            });
+            if choice.targets.is_empty() {
+                return Err(Refusal::request(
+                    400,
+                    "unsupported_feature",
+                    format!(
+                        "the tokens of this request can only be estimated for model `{}`: no target of it counts them",
+                        choice.model.name
+                    ),
+                ));
+            }
         }
 
         let asked = request.ceiling();
@@ -473,6 +527,7 @@ impl Exchange {
         // What cannot be counted is bounded by its bytes, several times too high: it must not choke the answer.
         let room = context.saturating_sub(size.bound).max(if size.exact { 1 } else { MIN_DEFAULT });
         let ceiling = match (asked, limits.max_output_tokens) {
+            _ if counting => None,
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (Some(asked), None) => Some(asked),
             (None, Some(max)) => Some(max),
@@ -517,7 +572,7 @@ impl Exchange {
         }
         if self.bound.input == u64::MAX {
             // Let through by the policy: what is seen of it is reserved.
-            self.bound.input = size.tokens;
+            self.bound.input = size.seen;
         }
         let thinking =
             doc.root().get("thinking").and_then(|t| t.get("budget_tokens")).and_then(|b| b.as_u64());
@@ -539,7 +594,7 @@ impl Exchange {
             None => request.model_at(),
         };
 
-        let flight = self.plan(
+        let mut flight = self.plan(
             policy,
             &choice,
             caller,
@@ -551,6 +606,7 @@ impl Exchange {
             now,
             redacted.vault,
         );
+        flight.plan.anthropic.clone_from(&admitted.anthropic);
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
             let send = self.send(policy, &flight, body.len(), out);
@@ -559,11 +615,13 @@ impl Exchange {
             return Ok(Step::Continue);
         }
         self.trace.note(Stage::Budgets, || reserve::told(&self.needs, &budgets));
-        let again = reserve::may_change(&self.needs, &budgets, downgrade.is_some())
+        let rough = size.loose && hard && !self.counting;
+        let again = (rough || reserve::may_change(&self.needs, &budgets, downgrade.is_some()))
             .then(|| Again { admitted: Box::new(admitted.clone()), body: body.to_vec() });
         let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), again };
         self.state = State::Reserving(Box::new(pending));
-        effects.push(Effect::Reserve(self.needs.clone()));
+        let needs = self.needs.clone();
+        effects.push(if rough { Effect::Try(needs) } else { Effect::Reserve(needs) });
         Ok(Step::Pause)
     }
 
@@ -596,54 +654,6 @@ impl Exchange {
                 None => stop.items().filter_map(|v| v.as_str()).map(Cow::into_owned).take(16).collect(),
             };
         }
-    }
-
-    /// The prompt's size by the first target's vocabulary, and what it cannot exceed at any target.
-    fn measure(
-        &mut self,
-        policy: &Policy,
-        api: Api,
-        doc: &weir_wire::json::Doc<'_>,
-        choice: &Choice<'_>,
-        request: &Request<'_, '_>,
-        context: u64,
-    ) -> Size {
-        let vocabulary = |t: &Target| t.tokenizer.as_deref().and_then(Vocabulary::from_name);
-        let first = choice.targets.first().and_then(|(_, t)| vocabulary(t));
-        let bytes = prompt::byte_bound(api, doc) + if request.tools() { TOOL_PROMPT } else { 0 };
-        let Some(first) = first else {
-            self.trace.note(Stage::Tokens, || format!("at most {bytes}: the vocabulary is not known"));
-            let bound = if request.unbounded() { context } else { bytes.min(context) };
-            return Size { tokens: bytes, bound, exact: false, counted: false };
-        };
-        let mut seen = policy.seen.borrow_mut();
-        seen.seed(&self.entropy);
-        let counted = prompt::count(api, doc, first, &mut seen);
-        drop(seen);
-        self.span.input_counted = Some(counted.tokens);
-        let template = if choice.targets.iter().any(|(_, t)| t.tokenizer.as_deref() == Some("o200k_harmony"))
-        {
-            HARMONY_TEMPLATE
-        } else {
-            TEMPLATE
-        };
-        let same = choice.targets.iter().all(|(_, t)| vocabulary(t).is_some_and(|v| v == first));
-        let bound = if request.unbounded() {
-            context
-        } else if counted.exact && same {
-            (counted.tokens + template).min(context)
-        } else {
-            bytes.max(counted.tokens + template).min(context)
-        };
-        self.trace.note(Stage::Tokens, || {
-            format!(
-                "{} input tokens by {}{}, at most {bound}",
-                counted.tokens,
-                first.name(),
-                if counted.exact { "" } else { " (estimated in part)" }
-            )
-        });
-        Size { tokens: counted.tokens, bound, exact: counted.exact, counted: true }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place gathers what the decision produced")]
@@ -689,6 +699,7 @@ impl Exchange {
             legs,
             needs: self.needs.clone(),
             one_cluster: cluster.is_some(),
+            anthropic: Default::default(),
         };
         let vocabulary = targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
         Flight {
@@ -807,7 +818,7 @@ impl Exchange {
             // Envoy's own words, put into the client's dialect.
             effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
             effects.push(Effect::RemoveResponseHeader("content-length"));
-            Answer::Local(local(status, origin.details))
+            Answer::Local(local(flight.plan.api, status, origin.details))
         } else if encoded || end {
             Answer::Opaque(end)
         } else {
@@ -870,16 +881,6 @@ impl Exchange {
     }
 }
 
-struct Size {
-    /// Counted, or the bound where nothing can be.
-    tokens: u64,
-    /// What no target can exceed.
-    bound: u64,
-    exact: bool,
-    /// `tokens` is a count, if in part an estimate.
-    counted: bool,
-}
-
 fn applied(edits: &weir_wire::splice::Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     edits.apply(body).map_err(|e| {
         Refusal::server(
@@ -915,6 +916,15 @@ fn one_cluster(policy: &Policy, lists: &[List], order: &mut Vec<&(usize, &Target
     }
 }
 
+/// The version and the betas that a client of Anthropic's API asks for, where they are words that a header may have.
+fn asked_of_anthropic(headers: &Headers<'_>) -> (String, String) {
+    let word = |name: &str| {
+        let usable = |v: &&str| v.len() <= 1024 && v.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        headers.get(name).filter(usable).unwrap_or_default().to_owned()
+    };
+    (word("anthropic-version"), word("anthropic-beta"))
+}
+
 /// Removes what a client must not say to this gateway or to a provider.
 fn strip(headers: &Headers<'_>, also: &[&'static str], effects: &mut Vec<Effect>) {
     for (name, _) in headers.0 {
@@ -940,7 +950,8 @@ fn retry_on(on: &[String]) -> (String, Option<String>) {
             "5xx" => conditions.push("5xx"),
             "429" => {
                 conditions.push("retriable-status-codes");
-                codes = Some("429".to_owned());
+                // 529 is what Anthropic says when it, not the client, has too much.
+                codes = Some("429,529".to_owned());
             }
             _ => {}
         }
@@ -950,9 +961,9 @@ fn retry_on(on: &[String]) -> (String, Option<String>) {
 
 /// `gen_ai.provider.name`. vLLM has no value of its own in the registry: its API's name stands for it.
 fn provider_name<'p>(policy: &'p Policy, name: &str) -> &'p str {
-    use weir_config::filter::ProviderKind;
     match policy.provider(name).map(|p| p.kind) {
         Some(ProviderKind::Bedrock) => "aws.bedrock",
+        Some(ProviderKind::Anthropic) => "anthropic",
         _ => "openai",
     }
 }
@@ -962,7 +973,7 @@ fn openai_error(content_type: &str) -> bool {
 }
 
 /// Envoy's own refusal in the client's dialect.
-fn local(status: u16, details: &str) -> Vec<u8> {
+fn local(api: Api, status: u16, details: &str) -> Vec<u8> {
     let (code, message) = match status {
         503 => ("provider_unavailable", "no provider could be reached: try again in a moment"),
         504 => ("provider_timeout", "no provider answered in time: try again"),
@@ -971,6 +982,9 @@ fn local(status: u16, details: &str) -> Vec<u8> {
         _ => ("gateway_error", "the gateway could not serve the request"),
     };
     let message = if details.is_empty() { message.to_owned() } else { format!("{message} ({details})") };
+    if api.anthropic() {
+        return anthropic::error(status, Some(code), &message, None);
+    }
     openai_chat::error(
         status,
         if status < 500 { "invalid_request_error" } else { "server_error" },

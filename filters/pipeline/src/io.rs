@@ -64,6 +64,8 @@ pub enum Input<'a> {
     },
     /// The answer to [`Effect::Reserve`].
     Reserved(Result<weir_lease::Granted, weir_lease::Refusal>),
+    /// The answer to [`Effect::Try`] where too little is at hand.
+    Short,
     /// Response headers are complete.
     ResponseHeaders {
         /// The fields.
@@ -127,6 +129,10 @@ pub enum Effect {
     Reply(Reply),
     /// Ask for these amounts; answered by [`Input::Reserved`], which may follow at once.
     Reserve(Vec<weir_lease::Need>),
+    /// As `Reserve`, but only if the lease at hand has plenty; else answered by [`Input::Short`].
+    Try(Vec<weir_lease::Need>),
+    /// Learn from what a provider reported.
+    Learn(crate::learned::Sample),
     /// Give back what was reserved and book what was used.
     Settle(Settlement),
     /// Emit the exchange's record.

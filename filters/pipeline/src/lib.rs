@@ -27,6 +27,7 @@ mod search;
 pub mod seen;
 pub mod span;
 pub mod trace;
+pub mod translate;
 
 pub use attempt::Attempt;
 pub use exchange::Exchange;

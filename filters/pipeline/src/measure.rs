@@ -50,6 +50,8 @@ pub struct Size {
     pub exact: bool,
     /// What no target exceeds.
     pub bound: u64,
+    /// What of it can be seen from here.
+    pub seen: u64,
     /// Where the bound comes from.
     pub basis: Basis,
     /// A count would lower the bound.
@@ -75,7 +77,7 @@ pub struct Measure<'m, 'd, 'a> {
     pub request: &'m Request<'d, 'a>,
     /// In the order of their tries.
     pub targets: &'m [(usize, &'m Target)],
-    /// The smallest window of them.
+    /// The smallest window of them, in tokens.
     pub context: u64,
 }
 
@@ -93,6 +95,7 @@ impl Measure<'_, '_, '_> {
                 Request::Chat(_) => Rules::of_model(&target.model),
                 Request::Text(_) => const { &Rules::COOKBOOK },
             };
+            let window = if target.context == 0 { u64::MAX } else { target.context };
             let own = target.tokenizer.as_deref().and_then(Vocabulary::from_name);
             let stand_in = Vocabulary::ALL.first().copied().filter(|_| target.learned);
             let teaches = target.learned && (own.is_none() || tools);
@@ -120,7 +123,7 @@ impl Measure<'_, '_, '_> {
                 size.exact = counted.is_some_and(|counted| counted.exact);
             }
             let (bound, basis) = match (counted, calibrated) {
-                _ if self.request.opaque() || images.is_none() => (self.context, Basis::Context),
+                _ if self.request.opaque() || images.is_none() => (window, Basis::Context),
                 (Some(counted), _) if exact => (counted.tokens + rules.slack, Basis::Exact),
                 (_, Some(bound)) => (bound, Basis::Calibrated),
                 // An estimate may be above the bytes of a few odd tools.
@@ -131,14 +134,11 @@ impl Measure<'_, '_, '_> {
             };
             size.loose |=
                 own.is_some() && counted.is_none() && basis == Basis::Bytes && !self.request.inexact();
-            if (bound, basis) > (size.bound, size.basis) || size.basis == Basis::None {
-                size.basis = basis;
+            let (bound, basis) = if bound > window { (window, Basis::Context) } else { (bound, basis) };
+            if at == 0 || bound > size.bound {
+                (size.bound, size.basis) = (bound, basis);
             }
-            size.bound = size.bound.max(bound);
-        }
-        if size.bound > self.context {
-            size.bound = self.context;
-            size.basis = Basis::Context;
+            size.seen = size.seen.max(proven);
         }
         if let Some(sample) = &mut size.sample {
             sample.bound = size.bound;

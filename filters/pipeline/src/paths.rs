@@ -13,18 +13,36 @@ pub enum Api {
     OpenaiCompletions = 2,
     /// `GET /v1/models`, answered here.
     Models = 3,
+    /// `POST /v1/messages`.
+    AnthropicMessages = 4,
+    /// `POST /v1/messages/count_tokens`, answered here where the count is exact.
+    AnthropicCount = 5,
 }
+
+const ALL: [Api; 5] =
+    [Api::OpenaiChat, Api::OpenaiCompletions, Api::Models, Api::AnthropicMessages, Api::AnthropicCount];
 
 impl Api {
     /// The API of a code made by `as u64`.
     pub fn from_code(code: u64) -> Option<Self> {
-        [Self::OpenaiChat, Self::OpenaiCompletions, Self::Models].into_iter().find(|a| *a as u64 == code)
+        ALL.into_iter().find(|a| *a as u64 == code)
+    }
+
+    /// The dialect in which whoever asks for this path understands errors: OpenAI's for want of a better.
+    pub fn of_path(path: &str) -> Self {
+        let anthropic = path.starts_with("/v1/messages") || path.starts_with("/anthropic/");
+        if anthropic { Self::AnthropicMessages } else { Self::OpenaiChat }
+    }
+
+    /// It is Anthropic's.
+    pub fn anthropic(self) -> bool {
+        matches!(self, Self::AnthropicMessages | Self::AnthropicCount)
     }
 
     /// `gen_ai.operation.name`.
     pub fn operation(self) -> &'static str {
         match self {
-            Self::OpenaiChat | Self::Models => "chat",
+            Self::OpenaiChat | Self::Models | Self::AnthropicMessages | Self::AnthropicCount => "chat",
             Self::OpenaiCompletions => "text_completion",
         }
     }
@@ -35,6 +53,8 @@ impl Api {
             Self::OpenaiChat => "/v1/chat/completions",
             Self::OpenaiCompletions => "/v1/completions",
             Self::Models => "/v1/models",
+            Self::AnthropicMessages => "/v1/messages",
+            Self::AnthropicCount => "/v1/messages/count_tokens",
         }
     }
 }
@@ -53,7 +73,7 @@ pub enum Path {
 }
 
 /// For error texts.
-pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, GET /v1/models";
+pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models";
 
 // Whatever a policy says of unknown paths, these never pass: they carry prompts.
 const LLM_PREFIXES: [&str; 22] = [
@@ -84,7 +104,7 @@ const LLM_PREFIXES: [&str; 22] = [
 /// Classifies a request by method and path; a query string does not matter.
 pub fn classify(method: &str, path: &str) -> Path {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    for api in [Api::OpenaiChat, Api::OpenaiCompletions, Api::Models] {
+    for api in ALL {
         if path == api.path() {
             let allowed = if api == Api::Models { "GET" } else { "POST" };
             return if method == allowed { Path::Served(api) } else { Path::Method(allowed) };
@@ -112,7 +132,12 @@ mod tests {
             ("POST", "/v1/completions", Path::Served(Api::OpenaiCompletions)),
             ("GET", "/v1/models", Path::Served(Api::Models)),
             ("DELETE", "/v1/models", Path::Method("GET")),
-            ("POST", "/v1/messages", Path::Unserved),
+            ("POST", "/v1/messages", Path::Served(Api::AnthropicMessages)),
+            ("POST", "/v1/messages?beta=true", Path::Served(Api::AnthropicMessages)),
+            ("POST", "/v1/messages/count_tokens", Path::Served(Api::AnthropicCount)),
+            ("GET", "/v1/messages", Path::Method("POST")),
+            ("POST", "/v1/messages/batches", Path::Unserved),
+            ("POST", "/v1/complete", Path::Unserved),
             ("POST", "/V1/Chat/Completions", Path::Unserved),
             ("POST", "//v1/chat/completions", Path::Unserved),
             ("POST", "/x/../v1/chat/completions", Path::Unserved),

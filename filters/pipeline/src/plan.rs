@@ -73,6 +73,8 @@ pub struct Plan {
     pub needs: Vec<Need>,
     /// All tries are in one cluster, on an Envoy older than 1.39.
     pub one_cluster: bool,
+    /// The client's own `anthropic-version` and `anthropic-beta`, for a provider of the same dialect.
+    pub anthropic: (String, String),
 }
 
 impl Plan {
@@ -93,11 +95,16 @@ impl Plan {
         }
         let soft = self.needs.iter().enumerate().filter(|(_, need)| need.soft);
         let soft: u64 = soft.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
-        if self.one_cluster || soft != 0 {
+        let (version, beta) = &self.anthropic;
+        let headers = !(version.is_empty() && beta.is_empty());
+        if self.one_cluster || soft != 0 || headers {
             w.int(u64::from(self.one_cluster));
         }
-        if soft != 0 {
+        if soft != 0 || headers {
             w.int(soft);
+        }
+        if headers {
+            w.bytes(version.as_bytes()).bytes(beta.as_bytes());
         }
         w.finish()
     }
@@ -130,6 +137,8 @@ impl Plan {
         for (at, need) in plan.needs.iter_mut().enumerate().take(64) {
             need.soft = soft >> at & 1 == 1;
         }
+        plan.anthropic.0 = r.str().unwrap_or_default().into();
+        plan.anthropic.1 = r.str().unwrap_or_default().into();
         Some(plan)
     }
 }
@@ -228,6 +237,7 @@ mod tests {
             legs: vec![Leg { provider: "gpu".into(), model: "m".into(), target: 3 }, Leg::default()],
             needs: Vec::new(),
             one_cluster: false,
+            anthropic: Default::default(),
         };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
@@ -237,6 +247,8 @@ mod tests {
         // As a later build may write it.
         assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan.clone()));
         let plan = Plan { one_cluster: true, ..plan };
+        assert_eq!(Plan::decode(&plan.encode()).as_ref(), Some(&plan));
+        let plan = Plan { anthropic: ("2023-06-01".into(), "a,b".into()), ..plan };
         assert_eq!(Plan::decode(&plan.encode()), Some(plan));
         let report = Report {
             attempt: 2,

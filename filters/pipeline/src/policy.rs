@@ -9,6 +9,7 @@ use weir_sorted::Map;
 use weir_tokens::Vocabulary;
 
 use crate::io::Now;
+use crate::learned::Learned;
 use crate::seen::Seen;
 
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
@@ -28,6 +29,8 @@ pub struct Policy {
     sets: RefCell<Vec<KeptSet>>,
     /// Counts of texts seen before.
     pub seen: RefCell<Seen>,
+    /// What providers taught; the host hands one VM's on from policy to policy.
+    pub learned: Rc<RefCell<Learned>>,
     /// Types that boundaries ask for, found whether or not a rule redacts them.
     found: Vec<String>,
 }
@@ -147,8 +150,16 @@ impl Policy {
         let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
         weir_sorted::sort_by(&mut found, Ord::cmp);
         found.dedup();
-        let policy =
-            Self { config, keys, models, tenants, sets: RefCell::default(), seen: RefCell::default(), found };
+        let policy = Self {
+            config,
+            keys,
+            models,
+            tenants,
+            sets: RefCell::default(),
+            seen: RefCell::default(),
+            learned: Rc::default(),
+            found,
+        };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.
         policy.build_set(true, u64::MAX)?;
         policy.build_set(false, u64::MAX)?;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use weir_dialects::openai_chat::Rules;
-use weir_dialects::{openai_chat, openai_completions};
+use weir_dialects::{anthropic, openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
@@ -64,6 +64,9 @@ impl<'d, 'a> Request<'d, 'a> {
         let read = match api {
             Api::OpenaiCompletions => openai_completions::read(doc).map(Self::Text),
             Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(|r| Self::Chat(Box::new(r))),
+            Api::AnthropicMessages | Api::AnthropicCount => {
+                anthropic::read(doc, api == Api::AnthropicCount).map(|r| Self::Chat(Box::new(r)))
+            }
         };
         read.map_err(|e| {
             let param = e.param.clone();
@@ -207,6 +210,7 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)
     match api {
         Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value)),
         Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut |text| each(text.value)),
+        Api::AnthropicMessages | Api::AnthropicCount => anthropic::texts(doc, &mut |text| each(text.value)),
     }
 }
 
@@ -285,8 +289,12 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
             let tokens = openai_completions::prompt_tokens(&request, &mut tokens);
             Counted { tokens, exact: true, images: 0 }
         }
-        Api::OpenaiChat | Api::Models => {
-            let count = openai_chat::prompt_tokens_by(doc, rules, &mut tokens);
+        Api::OpenaiChat | Api::Models | Api::AnthropicMessages | Api::AnthropicCount => {
+            let count = if api.anthropic() {
+                anthropic::prompt_tokens(doc, rules, &mut tokens)
+            } else {
+                openai_chat::prompt_tokens_by(doc, rules, &mut tokens)
+            };
             Counted { tokens: count.tokens, exact: count.exact, images: count.images }
         }
     }
@@ -296,7 +304,8 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
 pub fn images(doc: &Doc<'_>, rules: &Rules) -> Option<u64> {
     let around = openai_chat::overhead(doc);
     if around.images == 0 && around.low_images == 0 {
-        return Some(0);
+        // Asked only where there are some: they stand in a form that is not read here.
+        return None;
     }
     rules.known.then(|| around.image_bound(rules))
 }
@@ -308,5 +317,6 @@ pub fn byte_bound(api: Api, doc: &Doc<'_>) -> u64 {
             openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r))
         }
         Api::OpenaiChat | Api::Models => openai_chat::byte_bound(doc),
+        Api::AnthropicMessages | Api::AnthropicCount => anthropic::byte_bound(doc),
     }
 }

@@ -10,8 +10,7 @@ use crate::paths::Api;
 /// A header.
 pub type Field = (&'static str, String);
 
-/// Headers of a provider's own account, which are not the caller's budgets.
-pub const OPENAI: [&str; 6] = [
+const OPENAI: [&str; 6] = [
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-tokens",
     "x-ratelimit-reset-tokens",
@@ -43,6 +42,16 @@ pub enum Style {
 pub fn style(api: Api) -> Style {
     match api {
         Api::OpenaiChat | Api::OpenaiCompletions | Api::Models => Style::Openai,
+        Api::AnthropicMessages | Api::AnthropicCount => Style::Anthropic,
+    }
+}
+
+/// Its headers. A provider's own say what is left of the provider's account, which is not the caller's budgets.
+pub fn names(style: Style) -> &'static [&'static str] {
+    match style {
+        Style::Openai => &OPENAI,
+        Style::Anthropic => &ANTHROPIC,
+        Style::Silent => &[],
     }
 }
 
@@ -91,12 +100,7 @@ pub fn refused(refusal: &Refusal, now: Now) -> Vec<Left> {
 /// The headers for these counters: per unit that the dialect has, those of the counter with the least left.
 pub fn fields(style: Style, left: &[Left], now: Now) -> Vec<Field> {
     let mut out = Vec::new();
-    let names: &[&'static str; 6] = match style {
-        Style::Openai => &OPENAI,
-        Style::Anthropic => &ANTHROPIC,
-        Style::Silent => return out,
-    };
-    let (tokens, requests) = names.split_at(3);
+    let Some((tokens, requests)) = names(style).split_at_checked(3) else { return out };
     for (unit, names) in [(Unit::Tokens, tokens), (Unit::Requests, requests)] {
         let of_unit = left.iter().filter(|one| one.unit == unit);
         let Some(least) = of_unit.min_by_key(|one| one.level.remaining) else { continue };

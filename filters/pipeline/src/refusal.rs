@@ -1,8 +1,9 @@
 //! Why a request is refused, and the answer that says so in the client's dialect.
 
-use weir_dialects::openai_chat;
+use weir_dialects::{anthropic, openai_chat};
 
 use crate::io::Reply;
+use crate::paths::Api;
 
 /// A refusal, before it is put into a dialect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,12 +50,21 @@ impl Refusal {
         self
     }
 
-    /// The answer in OpenAI's shape.
-    pub fn reply(&self) -> Reply {
+    /// The answer to a client of this API.
+    pub fn reply(&self, api: Api) -> Reply {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         headers.extend(self.headers.iter().cloned());
-        let body =
-            openai_chat::error(self.status, self.kind, Some(self.code), &self.message, self.param.as_deref());
-        Reply { status: self.status, headers, body }
+        let (status, code, param) = (self.status, Some(self.code), self.param.as_deref());
+        let body = if api.anthropic() {
+            anthropic::error(status, code, &self.message, param)
+        } else {
+            openai_chat::error(status, self.kind, code, &self.message, param)
+        };
+        // Said outright, so that no client hammers by a guess of its own.
+        if api.anthropic() && !headers.iter().any(|(name, _)| *name == "x-should-retry") {
+            let again = matches!(status, 408 | 429) || status >= 500;
+            headers.push(("x-should-retry", again.to_string()));
+        }
+        Reply { status, headers, body }
     }
 }

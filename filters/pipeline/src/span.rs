@@ -135,6 +135,10 @@ pub struct Span {
     pub counted: Counted,
     /// Input tokens as counted before the request was sent.
     pub input_counted: Option<u64>,
+    /// Input tokens that were reserved at most; 0 where nothing was measured.
+    pub bound: u64,
+    /// Where that bound comes from: `exact`, `calibrated`, `bytes` or `context`.
+    pub basis: &'static str,
     /// Nano-USD.
     pub cost_nano: Option<u64>,
     /// A streamed answer was asked.

@@ -57,8 +57,8 @@ pub fn kind(kind: ProviderKind) -> filter::ProviderKind {
     match kind {
         ProviderKind::Vllm => filter::ProviderKind::Vllm,
         ProviderKind::Bedrock => filter::ProviderKind::Bedrock,
-        // Anthropic is refused before, as not built.
-        ProviderKind::Openai | ProviderKind::Anthropic => filter::ProviderKind::Openai,
+        ProviderKind::Openai => filter::ProviderKind::Openai,
+        ProviderKind::Anthropic => filter::ProviderKind::Anthropic,
     }
 }
 

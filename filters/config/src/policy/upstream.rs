@@ -23,7 +23,7 @@ pub struct Provider {
     /// Replicas: `http(s)://HOST[:PORT][/PREFIX]`, of one scheme and prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// The only endpoint, in place of `endpoints`; `bedrock` and `openai` have a default.
+    /// The only endpoint, in place of `endpoints`; `bedrock`, `openai` and `anthropic` have a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// How a replica is picked.

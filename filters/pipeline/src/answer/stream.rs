@@ -2,12 +2,13 @@
 
 use weir_dialects::hub::{Event, Finish, Usage};
 use weir_dialects::openai_chat::{AnswerContext, Chunk, Slot, StreamEncoder, unquote};
+use weir_dialects::{anthropic, openai_chat};
 use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
 use weir_wire::sse;
 
-use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer};
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer, sealed};
 use crate::paths::Api;
 
 /// Texts that are treated apart: choices times their slots. What a stream opens beyond that is not restored.
@@ -32,6 +33,10 @@ struct Events {
     /// By choice.
     finish: Vec<(u32, String)>,
     usage: Option<Usage>,
+    /// What the first event said of it; it is no bill.
+    begun: Usage,
+    /// Where the model said what the policy blocks.
+    blocked_at: u32,
     done: bool,
     complete: bool,
     failed: bool,
@@ -62,6 +67,8 @@ impl Stream {
             model: String::new(),
             finish: Vec::new(),
             usage: None,
+            begun: Usage::default(),
+            blocked_at: 0,
             done: false,
             complete: false,
             failed: false,
@@ -107,16 +114,12 @@ impl Stream {
             if !changes {
                 return Ok(None);
             }
-            let last = weir_dialects::openai_chat::error(
-                502,
-                "server_error",
-                Some("event_too_large"),
-                "the provider sent an event larger than 4 MiB",
-                None,
-            );
-            out.extend_from_slice(b"data: ");
-            out.extend_from_slice(&last);
-            out.extend_from_slice(b"\n\n");
+            let (code, message) = (Some("event_too_large"), "the provider sent an event larger than 4 MiB");
+            if events.api.anthropic() {
+                emit(Some(b"error"), &anthropic::error(502, code, message, None), &mut out);
+            } else {
+                emit(None, &openai_chat::error(502, "server_error", code, message, None), &mut out);
+            }
             return Err(Cut { last: out });
         }
         if end {
@@ -161,12 +164,16 @@ impl Events {
         self.chunk = chunk;
     }
 
-    /// Ends a blocked answer as OpenAI ends a filtered one.
+    /// Ends a blocked answer as the client's API ends a filtered one.
     fn tell_blocked(&mut self, out: &mut Vec<u8>) {
         if self.blocked.is_none() || self.told {
             return;
         }
         self.told = true;
+        if self.api.anthropic() {
+            anthropic::refused(Some(self.blocked_at), &self.begun, out);
+            return;
+        }
         let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
         let mut encoder = StreamEncoder::new(&context, false);
         encoder.event(&Event::Finish { choice: 0, finish: Finish::ContentFilter }, out);
@@ -186,8 +193,11 @@ impl Events {
         {
             self.model = unquote(payload, range.clone()).unwrap_or_default();
         }
+        if let Some(begun) = chunk.begun {
+            self.begun = begun;
+        }
         if let Some(usage) = chunk.usage {
-            self.usage = Some(usage);
+            self.usage = Some(usage.or_more(&self.begun));
         }
         for choice in &chunk.choices {
             if let Some(range) = &choice.finish_value
@@ -245,14 +255,17 @@ impl Events {
             edits.replace(range.clone(), Vec::new());
         }
         if self.treatment.texts() {
-            for text in &chunk.texts {
+            for text in chunk.texts.iter().filter(|text| !sealed(self.api, text.slot)) {
                 let key = (text.choice, text.slot);
                 let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else {
                     continue;
                 };
                 let Some(piece) = unquote(payload, text.value.clone()) else { continue };
                 let told = on_its_way.push(&piece);
-                self.blocked = self.blocked.or(on_its_way.blocked());
+                if self.blocked.is_none() {
+                    self.blocked = on_its_way.blocked();
+                    self.blocked_at = text.choice;
+                }
                 if told != piece {
                     edits.replace(text.value.clone(), quoted(&told));
                 }
@@ -293,6 +306,7 @@ impl Events {
             let rest = text.finish();
             self.blocked = self.blocked.or(text.blocked());
             if self.blocked.is_some() {
+                self.blocked_at = *choice;
                 return;
             }
             if rest.is_empty() {
@@ -311,7 +325,7 @@ impl Events {
                 edits.replace(range.clone(), Vec::new());
             }
             if let Ok(event) = edits.apply(payload) {
-                emit(None, &event, out);
+                emit(self.api.anthropic().then_some(b"content_block_delta"), &event, out);
             }
         }
     }
@@ -391,6 +405,9 @@ fn emit(name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
 
 /// A delta that carries only this text.
 fn delta(api: Api, choice: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
+    if api.anthropic() {
+        return anthropic::text_event(choice, slot, text);
+    }
     let (before, after) = match (api, slot) {
         (Api::OpenaiCompletions, _) => {
             (format!("{{\"index\":{choice},\"logprobs\":null,\"finish_reason\":null,\"text\":"), "}")

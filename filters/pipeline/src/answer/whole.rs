@@ -3,12 +3,15 @@
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
-use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, restorer};
+use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, restorer, sealed};
+use crate::paths::Api;
+use weir_dialects::anthropic;
 use weir_dialects::openai_chat::read_answer;
 use weir_pii as pii;
 
 /// The reader. It keeps a copy to read at the end; where something may change it keeps the bytes themselves.
 pub struct Whole {
+    api: Api,
     treatment: Treatment,
     body: Vec<u8>,
     /// Too large to be read: passed on, unless it would have to be changed.
@@ -21,8 +24,9 @@ pub struct Whole {
 
 impl Whole {
     /// A reader.
-    pub fn new(treatment: Treatment) -> Self {
+    pub fn new(api: Api, treatment: Treatment) -> Self {
         Self {
+            api,
             treatment,
             body: Vec::new(),
             skipped: false,
@@ -77,7 +81,8 @@ impl Whole {
             self.unread = true;
             return edits;
         };
-        let answer = read_answer(&doc);
+        let answer =
+            if self.api.anthropic() { anthropic::read_answer(&doc) } else { read_answer(&doc) };
         self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
         self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
         self.facts.usage = answer.usage;
@@ -90,7 +95,7 @@ impl Whole {
             {
                 self.facts.output += weir_tokens::count(vocabulary, &value);
             }
-            if !self.treatment.texts() {
+            if !self.treatment.texts() || sealed(self.api, text.slot) {
                 continue;
             }
             let mut out = value.as_ref().to_owned();
@@ -118,7 +123,11 @@ impl Whole {
                 edits.replace(text.value.range(), quoted(&out));
             }
         }
-        if self.facts.blocked.is_some() {
+        if self.facts.blocked.is_some() && self.api.anthropic() {
+            if let Some(reason) = doc.root().get("stop_reason") {
+                edits.replace(reason.range(), b"\"refusal\"".to_vec());
+            }
+        } else if self.facts.blocked.is_some() {
             for choice in doc.root().get("choices").into_iter().flat_map(json::Value::items) {
                 if let Some(reason) = choice.get("finish_reason") {
                     edits.replace(reason.range(), b"\"content_filter\"".to_vec());

@@ -149,9 +149,10 @@ pub(super) fn tell_left(policy: Option<&Policy>, flight: &Flight, now: Now, effe
     if flight.plan.needs.is_empty() {
         return;
     }
-    let fields = ratelimit::fields(ratelimit::style(flight.plan.api), &flight.left, now);
-    for name in ratelimit::OPENAI {
-        if !fields.iter().any(|(of, _)| *of == name) {
+    let style = ratelimit::style(flight.plan.api);
+    let fields = ratelimit::fields(style, &flight.left, now);
+    for name in ratelimit::names(style) {
+        if !fields.iter().any(|(of, _)| of == name) {
             effects.push(Effect::RemoveResponseHeader(name));
         }
     }

@@ -6,6 +6,8 @@ use super::{Exchange, Flight, client_left};
 use crate::answer::{Answer, Facts};
 use crate::budget::{self, Bound, Settlement};
 use crate::io::Effect;
+use crate::learned::Sample;
+use crate::paths::Api;
 use crate::plan::{Progress, Report};
 use crate::span::Counted;
 use weir_config::filter::ProviderKind;
@@ -39,6 +41,8 @@ impl Exchange {
             }
             // The provider's error is not billed; neither is a try that never reached it.
             None if refused || report.attempt == 0 => Some(Usage::default()),
+            // Counting is free of charge.
+            None if flight.plan.api == Api::AnthropicCount => Some(Usage::default()),
             None if complete && self.span.status < 400 && facts.counted => {
                 self.span.counted = Counted::Here;
                 let input = self.span.input_counted.unwrap_or(self.bound.input);
@@ -56,6 +60,7 @@ impl Exchange {
             Some(usage) => {
                 self.span.usage = usage;
                 self.span.cost_nano = budget::cost_nano(&usage, price.as_ref());
+                self.learn(flight, report, facts.usage.is_some(), complete, effects);
                 let settlement = budget::used(&self.needs, &usage, self.span.cost_nano, sent);
                 effects.push(Effect::Settle(settlement));
             }
@@ -80,6 +85,21 @@ impl Exchange {
             self.span
                 .ints
                 .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// What the provider's word teaches: how its tokens compare with ours, and whether it tells them.
+    fn learn(&self, flight: &Flight, report: &Report, told: bool, complete: bool, effects: &mut Vec<Effect>) {
+        let at = report.target(report.attempt);
+        let (Some(policy), Some(target)) = (&self.policy, flight.targets.get(at)) else { return };
+        if complete && self.span.status < 400 && (flight.plan.include_usage || !flight.plan.stream) {
+            policy.learned.borrow_mut().answered(&target.provider, told);
+        }
+        if let Some(sample) = self.sample
+            && told
+            && at == 0
+        {
+            effects.push(Effect::Learn(Sample { reported: self.span.usage.input, ..sample }));
         }
     }
 
