@@ -32,6 +32,7 @@ mod record;
 mod refusal;
 mod reply;
 mod report;
+mod roomy;
 mod shared;
 mod soft;
 mod spent;

@@ -211,6 +211,10 @@ pub fn encode(span: &Span) -> Vec<u8> {
     if let Some(tokens) = span.input_counted {
         count(&mut m, "weir.usage.input_tokens.counted", tokens);
     }
+    if span.bound > 0 {
+        count(&mut m, "weir.usage.input_tokens.bound", span.bound);
+        text(&mut m, "weir.usage.input_tokens.basis", span.basis);
+    }
     if let Some(nano) = span.cost_nano {
         // A double holds every nano-dollar up to nine million dollars exactly as an integer.
         count(&mut m, "weir.cost.usd_nano", nano);

@@ -47,6 +47,15 @@ pub fn encode(span: &Span) -> Vec<u8> {
         w.key("cache_write").u64(span.usage.cache_write);
         w.key("usage").str(span.counted.name());
     }
+    if span.bound > 0 {
+        w.key("bound").u64(span.bound);
+        w.key("basis").str(span.basis);
+        // What a bound was short of the bill, to be summed up.
+        let over = span.usage.input.saturating_sub(span.bound);
+        if over > 0 && span.counted == Counted::Provider {
+            w.key("over_bound").u64(over);
+        }
+    }
     if let Some(nano) = span.cost_nano {
         w.key("cost_usd_nano").u64(nano);
     }

@@ -61,7 +61,7 @@ impl AttemptStream {
                 Some(Asked::Now(answer)) => {
                     step = machine.handle(now, Input::Reserved(answer), &mut self.effects);
                 }
-                Some(Asked::Later) => return Step::Pause,
+                Some(Asked::Later | Asked::Short) => return Step::Pause,
                 None => break,
             }
         }

@@ -43,6 +43,14 @@ pub fn run(
                 outcome.reserved = Some(shared.lease.reserve(now, context, &needs, holds));
                 Ok(())
             }
+            Effect::Try(needs) => {
+                outcome.reserved = Some(shared.lease.attempt(now, context, &needs, holds));
+                Ok(())
+            }
+            Effect::Learn(sample) => {
+                shared.learn(&sample);
+                Ok(())
+            }
             Effect::Settle(settlement) => {
                 shared.lease.settle(now, holds, &settlement);
                 Ok(())

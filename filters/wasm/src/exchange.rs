@@ -46,6 +46,7 @@ impl ExchangeStream {
                 Some(Asked::Now(answer)) => {
                     step = self.machine.handle(now, Input::Reserved(answer), &mut self.effects);
                 }
+                Some(Asked::Short) => step = self.machine.handle(now, Input::Short, &mut self.effects),
                 Some(Asked::Later) => return Step::Pause,
                 None => break,
             }

@@ -44,6 +44,8 @@ pub enum Asked {
     Now(Result<Granted, Refusal>),
     /// The ledger is asked.
     Later,
+    /// The lease at hand has less than plenty, and nobody is asked.
+    Short,
 }
 
 /// What the ledger decided for a stream that waited.
@@ -60,7 +62,8 @@ impl Holds {
     }
 }
 
-struct HostData;
+/// The process's shared data.
+pub struct HostData;
 
 impl SharedData for HostData {
     fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
@@ -120,6 +123,15 @@ impl Lease {
         // The calls belong to the plugin; what follows belongs to the stream again.
         let _ = host::act_on(context);
         asked
+    }
+
+    /// Reserves if the lease at hand has plenty.
+    pub fn attempt(&mut self, now: Now, context: u32, needs: &[Need], holds: &mut Holds) -> Asked {
+        if self.client().roomy(now.0, &mut HostData, needs) {
+            self.reserve(now, context, needs, holds)
+        } else {
+            Asked::Short
+        }
     }
 
     /// Books what was used and gives back the rest.

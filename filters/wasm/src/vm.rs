@@ -6,12 +6,13 @@ use std::rc::Rc;
 use weir_pipeline::Policy;
 use weir_pipeline::config;
 use weir_pipeline::io::{Now, Step};
+use weir_pipeline::learned::{self, Learned, Sample};
 use weir_sorted::Map;
 
 use crate::attempt::{AttemptStream, Provider};
 use crate::exchange::ExchangeStream;
 use crate::host;
-use crate::lease::Lease;
+use crate::lease::{HostData, Lease};
 use crate::spans::Spans;
 
 /// A plugin instance.
@@ -36,6 +37,8 @@ pub struct Shared {
     pub lease: Lease,
     /// Spans that wait to be sent.
     pub spans: Spans,
+    /// What the providers of unknown vocabularies taught.
+    learned: Rc<RefCell<Learned>>,
     random: [u64; 4],
 }
 
@@ -63,6 +66,13 @@ pub fn with<R>(otherwise: R, callback: impl FnOnce(&mut Vm) -> R) -> R {
 }
 
 impl Shared {
+    /// Takes in what a provider reported, and what its neighbours learned.
+    pub fn learn(&mut self, sample: &Sample) {
+        if let Some(cell) = learned::learn(&mut HostData, sample) {
+            self.learned.borrow_mut().put(cell);
+        }
+    }
+
     /// 256 fresh random bits: xoshiro256++, seeded once from the host.
     pub fn entropy(&mut self) -> [u64; 4] {
         if self.random == [0; 4] {
@@ -82,7 +92,12 @@ impl Shared {
 
 impl Vm {
     fn new() -> Self {
-        let shared = Shared { lease: Lease::new(), spans: Spans::default(), random: [0; 4] };
+        let shared = Shared {
+            lease: Lease::new(),
+            spans: Spans::default(),
+            learned: Rc::default(),
+            random: [0; 4],
+        };
         Self { roots: Vec::new(), streams: Map::new(), shared }
     }
 
@@ -138,7 +153,8 @@ impl Vm {
             b"exchange" if bytes.is_empty() => Ok(Root::Exchange(None)),
             b"exchange" => {
                 let config = config::exchange(bytes).map_err(|e| e.to_string())?;
-                let policy = Policy::new(config).map_err(|e| e.to_string())?;
+                let mut policy = Policy::new(config).map_err(|e| e.to_string())?;
+                policy.learned = self.shared.learned.clone();
                 self.shared.spans.configure(policy.config.telemetry.otlp_cluster.as_deref());
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
                 let tick = if policy.config.ledger.is_some() { 20 } else { 500 };

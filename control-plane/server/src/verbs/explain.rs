@@ -10,8 +10,8 @@ use weir_pipeline::io::{Effect, Headers, Input, Now};
 use weir_pipeline::plan::{PLAN, Plan};
 use weir_pipeline::{Exchange, Policy};
 
-use crate::Failure;
 use crate::source::load;
+use crate::{Failure, tokenizers};
 
 /// Show stage by stage what would happen to a request.
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ pub struct Explain {
     /// A label that the client sets, NAME=VALUE; may be given several times.
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
+    /// The control plane's data folder: tokenizers that were added there are known.
+    #[arg(long, value_name = "DIR", default_value = "weir-data")]
+    data: PathBuf,
 }
 
 impl Explain {
@@ -36,8 +39,10 @@ impl Explain {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|why| Failure::new(format!("{}: {why}", path.display())))
         };
-        let loaded =
-            load(&read(&self.file)?, "explain", None).map_err(|refused| refused.failure(&self.file))?;
+        tokenizers::know(&self.data)?;
+        let known = tokenizers::expected(&self.data);
+        let loaded = load(&read(&self.file)?, "explain", None, &known)
+            .map_err(|refused| refused.failure(&self.file))?;
         let policy = Policy::new(loaded.compiled.exchange)
             .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
         let body = match &self.model {
@@ -68,10 +73,12 @@ impl Explain {
 }
 
 /// The request's story.
-pub fn told(policy: Policy, headers: &[(String, String)], body: &[u8]) -> String {
+pub fn told(mut policy: Policy, headers: &[(String, String)], body: &[u8]) -> String {
     let fields: Vec<(&[u8], &[u8])> = headers.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
     let now = Now(clock);
+    // Whoever asks wants to know the count, whether or not it decides.
+    policy.config.telemetry.count = true;
     let mut exchange = Exchange::new(Some(Rc::new(policy))).explained();
     let mut effects = Vec::new();
     exchange.handle(
@@ -83,7 +90,7 @@ pub fn told(policy: Policy, headers: &[(String, String)], body: &[u8]) -> String
     if !effects.iter().any(|e| matches!(e, Effect::Reply(_))) {
         exchange.handle(now, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
     }
-    if effects.iter().any(|e| matches!(e, Effect::Reserve(_))) {
+    if effects.iter().any(|e| matches!(e, Effect::Reserve(_) | Effect::Try(_))) {
         exchange.handle(now, Input::Reserved(Ok(Default::default())), &mut effects);
     }
 
@@ -124,7 +131,7 @@ mod tests {
     const POLICY: &str = include_str!("../../../../envoy/first.yaml");
 
     fn tell(key: &str, body: &str) -> String {
-        let loaded = load(POLICY, "test", None).unwrap_or_else(|_| panic!("first.yaml must load"));
+        let loaded = load(POLICY, "test", None, &tokenizers::of_module(None)).unwrap_or_else(|_| panic!("first.yaml must load"));
         let headers = [
             (":method", "POST"),
             (":path", "/v1/chat/completions"),

@@ -105,13 +105,13 @@ impl Side {
                 Effect::RemoveResponseHeader(k) => self.response.retain(|(n, _)| n != k),
                 Effect::ResponseBody(b) => self.piece = Some(b),
                 Effect::Reply(r) => self.reply = Some(r),
-                Effect::Reserve(_) => {
+                Effect::Reserve(_) | Effect::Try(_) => {
                     self.reserved += 1;
                     asked = true;
                 }
                 Effect::Settle(s) => self.settled.push(s.used),
                 Effect::Emit(s) => self.span = Some(*s),
-                Effect::Cut => {}
+                Effect::Cut | Effect::Learn(_) => {}
             }
         }
         asked
