@@ -47,7 +47,7 @@ pub struct Options {
 }
 
 /// Requests before the first phase, so that the engine has compiled what runs often.
-const WARM_UP: usize = 400;
+const WARM_UP: usize = 1600;
 const WARM_TEXTS: usize = 16;
 const SMALL: usize = 4 << 10;
 const LARGE: usize = 64 << 10;
