@@ -1,10 +1,12 @@
 //! A host in miniature: Envoy's buffering, filter state, slots and retries around the two machines, so that vectors
 //! run natively, with every body cut where a test wants it.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use weir_config::filter;
+use weir_lease::{Granted, Need, Refusal};
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use weir_pipeline::plan::{PLAN, REPORT};
 use weir_pipeline::span::Span;
@@ -28,6 +30,8 @@ pub struct Outcome {
     pub sent: Vec<(String, Vec<(String, String)>, Vec<u8>)>,
     pub span: Option<Span>,
     pub reserved: usize,
+    /// What was asked of the ledger, in turn.
+    pub asked: Vec<Vec<Need>>,
     pub settled: Vec<Vec<u64>>,
 }
 
@@ -57,6 +61,8 @@ impl Cuts {
 pub struct Gateway {
     pub policy: Option<Rc<Policy>>,
     pub attempts: BTreeMap<String, Rc<filter::Attempt>>,
+    /// What the ledger answers in turn; then everything is granted.
+    pub ledger: RefCell<VecDeque<Result<Granted, Refusal>>>,
 }
 
 type Fields = Vec<(String, String)>;
@@ -85,6 +91,7 @@ struct Side {
     reply: Option<Reply>,
     span: Option<Span>,
     reserved: usize,
+    asked: Vec<Vec<Need>>,
     settled: Vec<Vec<u64>>,
 }
 
@@ -105,7 +112,8 @@ impl Side {
                 Effect::RemoveResponseHeader(k) => self.response.retain(|(n, _)| n != k),
                 Effect::ResponseBody(b) => self.piece = Some(b),
                 Effect::Reply(r) => self.reply = Some(r),
-                Effect::Reserve(_) | Effect::Try(_) => {
+                Effect::Reserve(needs) | Effect::Try(needs) => {
+                    self.asked.push(needs);
                     self.reserved += 1;
                     asked = true;
                 }
@@ -118,7 +126,7 @@ impl Side {
     }
 }
 
-const NOW: Now = Now(1_700_000_000_000_000_000);
+pub const NOW: Now = Now(1_700_000_000_000_000_000);
 
 impl Gateway {
     /// Runs one request; `answers` are given to the tries in turn.
@@ -158,9 +166,9 @@ impl Gateway {
         if side.reply.is_none() {
             step =
                 exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
-            if side.run(&mut effects) {
-                step = exchange.handle(NOW, Input::Reserved(Ok(Default::default())), &mut effects);
-                side.run(&mut effects);
+            while side.run(&mut effects) {
+                let answer = self.ledger.borrow_mut().pop_front().unwrap_or(Ok(Granted::default()));
+                step = exchange.handle(NOW, Input::Reserved(answer), &mut effects);
             }
         }
         let mut out = Outcome::default();
@@ -182,6 +190,7 @@ impl Gateway {
         }
         out.span = side.span;
         out.reserved = side.reserved;
+        out.asked = side.asked;
         out.settled = side.settled;
         out
     }

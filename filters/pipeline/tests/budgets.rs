@@ -1,0 +1,438 @@
+//! What budgets do to a request and its answer: lowered ceilings, other models, settlements, headers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "a test may panic, and uses a part of the host in miniature"
+)]
+
+mod drive;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use drive::{Answer, Cuts, Gateway, NOW, Outcome};
+use serde_json::{Value, json};
+use weir_config::filter;
+use weir_lease::message::Figures;
+use weir_lease::{Code, Granted, Instance, Level, Need, Refusal, Shortfall, Unit};
+use weir_pipeline::Policy;
+use weir_pipeline::span::Counted;
+
+const DEFINITION: &str = "0123456789abcdef";
+
+/// Two models at two providers, and these budgets.
+fn gateway(budgets: Value, change: impl FnOnce(&mut Value)) -> Gateway {
+    let target = |provider: &str, model: &str| {
+        json!({
+            "provider": provider, "model": model, "weight": 1, "tokenizer": "o200k_base", "context": 100_000,
+            "supports": ["tools", "json_schema", "images"],
+            "price": {"input_pico": 1_000_000, "output_pico": 4_000_000}
+        })
+    };
+    let mut config = json!({
+        "version": "7", "headers": "reasons", "client_labels": ["session"],
+        "identity": {"from": [{"header": "authorization", "scheme": "bearer"}]},
+        "tenants": [{
+            "name": "acme", "models": ["smart", "fast"], "labels": {"team": "support"},
+            "keys": [{"id": "web", "sha256": "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"}]
+        }],
+        "providers": [
+            {"name": "gpu", "kind": "vllm", "region": "here", "cluster": "weir-gpu"},
+            {"name": "other", "kind": "openai", "region": "there", "cluster": "weir-other"}
+        ],
+        "models": [
+            {"name": "smart", "targets": [target("gpu", "smart")]},
+            {"name": "fast", "targets": [target("gpu", "org/fast")]}
+        ],
+        "ledger": {"cluster": "weir-ledger"},
+        "budgets": budgets
+    });
+    for budget in config["budgets"].as_array_mut().unwrap() {
+        budget["definition"] = json!(DEFINITION);
+        budget["window"] = json!("day");
+    }
+    change(&mut config);
+    let config: filter::Exchange = serde_json::from_value(config).unwrap();
+    let attempt = |provider: &str, kind| {
+        Rc::new(filter::Attempt {
+            provider: provider.into(),
+            kind,
+            authority: format!("{provider}.test"),
+            ..filter::Attempt::default()
+        })
+    };
+    let attempts = BTreeMap::from([
+        ("weir-gpu".to_owned(), attempt("gpu", filter::ProviderKind::Vllm)),
+        ("weir-other".to_owned(), attempt("other", filter::ProviderKind::Openai)),
+    ]);
+    Gateway { policy: Some(Rc::new(Policy::new(config).unwrap())), attempts, ledger: Default::default() }
+}
+
+fn day(limit: Value) -> Value {
+    json!({"name": "day", "tokens": limit})
+}
+
+fn chat(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut body = json!({
+        "model": "smart", "max_tokens": 1000, "messages": [{"role": "user", "content": "Tell me a story."}]
+    });
+    change(&mut body);
+    body.to_string().into_bytes()
+}
+
+fn answer() -> Answer {
+    let body = json!({
+        "id": "c", "model": "smart",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    });
+    let own = [("content-type", "application/json"), ("x-ratelimit-remaining-requests", "7")];
+    Answer {
+        status: 200,
+        headers: own.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        body: body.to_string().into_bytes(),
+    }
+}
+
+/// A stream that is cut after some words.
+fn cut_stream() -> Answer {
+    let event = |text: &str| {
+        let chunk = json!({
+            "id": "c", "model": "smart", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]
+        });
+        format!("data: {chunk}\n\n")
+    };
+    let body = ["One", " two", " three", " four"].map(event).concat();
+    Answer {
+        status: 200,
+        headers: vec![("content-type".into(), "text/event-stream".into())],
+        body: body.into_bytes(),
+    }
+}
+
+fn run(gateway: &Gateway, more: &[(&str, &str)], body: &[u8], answers: &[Answer]) -> Outcome {
+    let mut headers = vec![
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":scheme", "http"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer key"),
+    ];
+    headers.extend(more);
+    gateway.run(&headers, body, answers, Cuts::Whole, Cuts::Whole)
+}
+
+fn short(budget: &str, code: Code) -> Refusal {
+    let figures = Figures {
+        limit: 10_000,
+        settled: 9_500,
+        left: 400,
+        leased: 100,
+        reset_in_ms: 7_200_000,
+        window: "day".into(),
+        timezone: "UTC".into(),
+        ..Figures::default()
+    };
+    let instance = Instance::new(budget, Unit::Tokens, "", DEFINITION);
+    let retry_after_ms = if code == Code::Exhausted { 7_200_000 } else { 1_000 };
+    let budgets = vec![Shortfall { instance, code, need: 1_012, figures: Some(figures), retry_after_ms }];
+    Refusal { code, retry_after_ms, budgets }
+}
+
+fn sent(outcome: &Outcome) -> Value {
+    serde_json::from_slice(&outcome.sent[0].2).unwrap()
+}
+
+fn error(outcome: &Outcome) -> (u16, String) {
+    let body: Value = serde_json::from_slice(&outcome.body).unwrap();
+    (outcome.status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn amounts(need: &Need) -> (u64, u64, u64) {
+    (need.full, need.floor, need.min)
+}
+
+#[test]
+fn a_lowered_ceiling_is_what_the_amount_pays_for() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "min_output": 16}]), |_| {});
+    let whole = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    let need = &whole.asked[0][0];
+    let input = need.full - 1_000;
+    assert_eq!(amounts(need), (input + 1_000, input + 512, input + 16));
+    assert_eq!(sent(&whole)["max_tokens"], 1_000, "a full grant changes nothing");
+    for given in [16, 17, 500, 999] {
+        gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts: vec![input + given], levels: vec![] }));
+        let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+        assert_eq!(sent(&out)["max_tokens"], given);
+        let length = out.sent[0].1.iter().find(|(name, _)| name == "content-length").unwrap();
+        assert_eq!(length.1, out.sent[0].2.len().to_string());
+        assert_eq!(out.settled, [[15]]);
+    }
+    // Several answers share what is left, and an answer that nobody reports costs what was reserved.
+    gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts: vec![input + 100], levels: vec![] }));
+    let out = run(&gateway, &[], &chat(|body| body["n"] = json!(3)), &[cut_stream()]);
+    assert_eq!(sent(&out)["max_tokens"], 33);
+    assert_eq!(out.settled, [[input + 100]]);
+}
+
+#[test]
+fn money_lowers_a_ceiling_by_its_price() {
+    let gateway = gateway(json!([{"name": "day", "usd_nano": 1_000_000, "min_output": 100}]), |_| {});
+    let need = run(&gateway, &[], &chat(|_| {}), &[answer()]).asked[0][0].clone();
+    let input = need.full - 1_000 * 4_000;
+    assert_eq!(amounts(&need), (input + 4_000_000, input + 512 * 4_000, input + 400_000));
+    gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts: vec![input + 403_999], levels: vec![] }));
+    let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    assert_eq!(sent(&out)["max_tokens"], 100, "rounded down: 101 would cost more than there is");
+}
+
+#[test]
+fn tools_schemas_and_thinking_are_not_cut_short() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "min_output": 16}]), |_| {});
+    let tool = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
+    for (field, value) in [("tools", tool), ("response_format", schema)] {
+        let out = run(&gateway, &[], &chat(|body| body[field] = value), &[answer()]);
+        let need = &out.asked[0][0];
+        assert_eq!((need.min, need.floor), (need.full, need.full), "{field}");
+    }
+    let thinking = json!({"type": "enabled", "budget_tokens": 600});
+    let out = run(&gateway, &[], &chat(|body| body["thinking"] = thinking), &[answer()]);
+    let need = &out.asked[0][0];
+    assert_eq!(need.full - need.min, 1_000 - 616);
+}
+
+#[test]
+fn a_spent_budget_hands_over_to_the_model_it_names() {
+    let budgets = || {
+        json!([
+            {"name": "day", "when": {"model": ["smart"]}, "tokens": 10_000, "exceeded": "fast"},
+            {"name": "all", "tokens": 90_000}
+        ])
+    };
+    let gateway = gateway(budgets(), |_| {});
+    gateway.ledger.borrow_mut().push_back(Err(short("day", Code::Exhausted)));
+    let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    assert_eq!((out.status, out.asked.len()), (200, 2));
+    let names = |needs: &[Need]| needs.iter().map(|need| need.instance.budget.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&out.asked[0]), names(&out.asked[1])),
+        (vec!["day".into(), "all".into()], vec!["all".into()])
+    );
+    assert_eq!(sent(&out)["model"], "org/fast");
+    assert_eq!(out.headers["x-weir-downgrade"], "fast; budget=day");
+    let span = out.span.unwrap();
+    assert_eq!(span.downgrade, Some(("day".into(), "fast".into())));
+    assert_eq!((span.model.as_str(), span.request_model.as_str(), span.ints.len()), ("fast", "smart", 1));
+    assert_eq!(out.settled, [[15]], "only the second reservation was held");
+}
+
+#[test]
+fn a_downgrade_opens_nothing_and_happens_once() {
+    let exceeded = || json!([{"name": "day", "tokens": 10_000, "exceeded": "fast"}]);
+    let refused = |change: fn(&mut Value), answers: Vec<Refusal>| {
+        let gateway = gateway(exceeded(), change);
+        gateway.ledger.borrow_mut().extend(answers.into_iter().map(Err));
+        run(&gateway, &[], &chat(|_| {}), &[])
+    };
+    let spent = || short("day", Code::Exhausted);
+    // The same budget counts the other model too, and is as short.
+    let out = refused(|_| {}, vec![spent(), spent()]);
+    assert_eq!((error(&out), out.asked.len()), ((429, "budget_exhausted".into()), 2));
+    // Not in the tenant's list.
+    let out = refused(|config| config["tenants"][0]["models"] = json!(["smart"]), vec![spent()]);
+    assert_eq!((error(&out), out.asked.len()), ((429, "budget_exhausted".into()), 1));
+    let span = out.span.unwrap();
+    assert_eq!((span.downgrade, span.model.as_str()), (None, "smart"));
+    // Outside of a boundary.
+    let fenced: fn(&mut Value) = |config| {
+        config["models"][1]["targets"][0]["provider"] = json!("other");
+        config["boundaries"] = json!([{"name": "home", "regions": ["here"]}]);
+    };
+    assert_eq!(error(&refused(fenced, vec![spent()])), (429, "budget_exhausted".into()));
+    // Not for want of a ledger.
+    let out = refused(|_| {}, vec![short("day", Code::Unavailable)]);
+    assert_eq!((error(&out), out.asked.len()), ((503, "budget_unavailable".into()), 1));
+    // Another budget that names no model refuses too.
+    let mut both = spent();
+    both.budgets.extend(short("all", Code::Held).budgets);
+    let out = refused(
+        |config| {
+            let mut all = config["budgets"][0].clone();
+            (all["name"], all["exceeded"]) = (json!("all"), json!(null));
+            config["budgets"].as_array_mut().unwrap().push(all);
+        },
+        vec![both],
+    );
+    assert_eq!((out.status, out.asked.len()), (429, 1));
+}
+
+#[test]
+fn an_abort_costs_what_the_provider_says_it_charges() {
+    let cost = |stops: bool, kind: &str, answers: &[Answer]| {
+        let gateway =
+            gateway(json!([{"name": "day", "tokens": 10_000, "usd_nano": 1_000_000_000}]), |config| {
+                config["providers"][0]["stops"] = json!(stops);
+                config["providers"][0]["kind"] = json!(kind);
+                config["models"][0]["targets"][0]["supports"] = json!(["reasoning"]);
+            });
+        let out = run(&gateway, &[], &chat(|body| body["stream"] = json!(true)), answers);
+        assert_eq!(out.span.unwrap().counted, Counted::Estimated);
+        let needs: Vec<u64> = out.asked[0].iter().map(|need| need.full).collect();
+        (needs, out.settled[0].clone())
+    };
+    let (held, charged) = cost(false, "vllm", &[cut_stream()]);
+    assert_eq!(held, charged, "the whole reservation");
+    let (held, charged) = cost(true, "vllm", &[cut_stream()]);
+    let input = held[0] - 1_000;
+    assert_eq!(charged, [input + 4 + 256, input * 1_000 + 260 * 4_000], "four tokens were delivered");
+    // What OpenAI's models think is not seen here.
+    let (held, charged) = cost(true, "openai", &[cut_stream()]);
+    assert_eq!(held, charged);
+}
+
+#[test]
+fn answers_and_refusals_tell_what_is_left_in_the_words_of_the_dialect() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "requests": 50}]), |_| {});
+    let level = |limit, remaining| Some(Level { limit, remaining, resets_at: NOW.0 + 90_000_000_000 });
+    let levels = vec![level(10_000, 6_000), level(50, 49)];
+    gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts: vec![], levels }));
+    let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    for (name, value) in [
+        ("x-ratelimit-limit-tokens", "10000"),
+        ("x-ratelimit-remaining-tokens", "6000"),
+        ("x-ratelimit-reset-tokens", "1m30s"),
+        ("x-ratelimit-limit-requests", "50"),
+        ("x-ratelimit-remaining-requests", "49"),
+        ("x-weir-budget", "day; limit=10000; remaining=6000; reset=90; unit=tokens"),
+    ] {
+        assert_eq!(out.headers[name], value, "{name}");
+    }
+    // Without the ledger's word nothing is told, and the provider's own account is nobody's business.
+    let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    assert!(!out.headers.keys().any(|name| name.starts_with("x-ratelimit")), "{:?}", out.headers);
+    gateway.ledger.borrow_mut().push_back(Err(short("day", Code::Exhausted)));
+    let out = run(&gateway, &[], &chat(|_| {}), &[]);
+    assert_eq!(error(&out), (429, "budget_exhausted".into()));
+    for (name, value) in [
+        ("retry-after", "7200"),
+        ("x-should-retry", "false"),
+        ("x-ratelimit-limit-tokens", "10000"),
+        ("x-ratelimit-remaining-tokens", "500"),
+        ("x-ratelimit-reset-tokens", "2h0m0s"),
+        ("x-weir-budget", "day; limit=10000; remaining=500; reset=7200; unit=tokens"),
+    ] {
+        assert_eq!(out.headers[name], value, "{name}");
+    }
+    let gateway =
+        self::gateway(json!([{"name": "day", "tokens": 10_000}]), |config| config["headers"] = json!("none"));
+    gateway.ledger.borrow_mut().push_back(Err(short("day", Code::Held)));
+    let out = run(&gateway, &[], &chat(|_| {}), &[]);
+    assert!(!out.headers.keys().any(|name| name.starts_with("x-weir")), "{:?}", out.headers);
+    assert_eq!(out.headers["x-ratelimit-remaining-tokens"], "500");
+}
+
+#[test]
+fn without_a_budget_the_providers_headers_pass() {
+    let gateway = gateway(json!([]), |_| {});
+    let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+    assert_eq!(out.headers["x-ratelimit-remaining-requests"], "7");
+}
+
+#[test]
+fn a_soft_budget_changes_nothing_but_asks_for_usage() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10, "soft": true, "exceeded": "fast"}]), |_| {});
+    let body = chat(|body| {
+        body.as_object_mut().unwrap().remove("max_tokens");
+    });
+    let out = run(&gateway, &[], &body, &[answer()]);
+    assert_eq!(out.sent[0].2, body, "no ceiling is set");
+    assert!(out.asked[0][0].soft && out.asked[0][0].full > 4_096);
+    assert_eq!(out.settled, [[15]]);
+}
+
+#[test]
+fn each_session_has_a_counter_and_requests_without_one_share_theirs() {
+    let gateway =
+        gateway(json!([{"name": "day", "each": ["session", "team", "tenant"], "tokens": 10_000}]), |_| {});
+    let subject = |more: &[(&str, &str)]| {
+        run(&gateway, more, &chat(|_| {}), &[answer()]).asked[0][0].instance.subject.clone()
+    };
+    assert_eq!(subject(&[("x-weir-label-session", "s1")]), "s1\u{1f}support\u{1f}acme");
+    assert_eq!(subject(&[]), "\u{1f}support\u{1f}acme");
+    // What would reach into another part of the subject is no label.
+    assert_eq!(subject(&[("x-weir-label-session", "s1\u{1f}night")]), "\u{1f}support\u{1f}acme");
+    // What the policy gave is not the client's to set.
+    assert_eq!(subject(&[("x-weir-label-team", "other")]), "\u{1f}support\u{1f}acme");
+}
+
+#[test]
+fn what_nothing_bounds_is_refused_unless_the_budget_lets_it_through() {
+    let image = |body: &mut Value| {
+        body["messages"][0]["content"] =
+            json!([{"type": "image_url", "image_url": {"url": "https://pictures.test/cat.png"}}]);
+    };
+    let no_context: fn(&mut Value) = |config| config["models"][0]["targets"][0]["context"] = json!(0);
+    let ask = |budgets: Value, change: fn(&mut Value), body: &dyn Fn(&mut Value)| {
+        run(&gateway(budgets, change), &[], &chat(|b| body(b)), &[answer()])
+    };
+    let out = ask(json!([day(json!(10_000))]), no_context, &image);
+    assert_eq!(error(&out), (400, "unboundable".into()));
+    assert_eq!(serde_json::from_slice::<Value>(&out.body).unwrap()["error"]["param"], "messages");
+    assert_eq!(out.asked.len(), 0);
+    for (budgets, change) in [
+        (json!([{"name": "day", "tokens": 10_000, "unbounded": true}]), no_context),
+        (json!([{"name": "day", "tokens": 10_000, "soft": true}]), no_context),
+        (json!([{"name": "day", "requests": 10_000}]), no_context),
+        (json!([{"name": "day", "tokens": 1_000_000}]), (|_| {}) as fn(&mut Value)),
+    ] {
+        let out = ask(budgets.clone(), change, &image);
+        assert_eq!(out.status, 200, "{budgets}: {}", String::from_utf8_lossy(&out.body));
+        assert!(out.asked[0][0].full < 200_000, "{:?}", out.asked);
+    }
+    // Prices that no policy knows, where a provider has them.
+    let openai: fn(&mut Value) = |config| config["models"][0]["targets"][0]["provider"] = json!("other");
+    let search = |body: &mut Value| body["web_search_options"] = json!({});
+    let money = || json!([{"name": "day", "usd_nano": 1_000_000_000}]);
+    let out = ask(money(), openai, &search);
+    assert_eq!(error(&out), (400, "unboundable".into()));
+    assert_eq!(ask(money(), |_| {}, &search).status, 200, "vLLM has no such thing");
+    assert_eq!(ask(json!([day(json!(10_000))]), openai, &search).status, 200, "only money depends on it");
+}
+
+#[test]
+fn the_bound_holds_for_the_target_that_takes_most() {
+    let gateway = gateway(json!([day(json!(10_000_000))]), |config| {
+        let mut second = config["models"][0]["targets"][0].clone();
+        second["context"] = json!(300_000);
+        config["models"][0]["targets"].as_array_mut().unwrap().push(second);
+    });
+    let image = chat(|body| {
+        body["messages"][0]["content"] =
+            json!([{"type": "image_url", "image_url": {"url": "https://pictures.test/cat.png"}}]);
+    });
+    let out = run(&gateway, &[], &image, &[answer()]);
+    assert!(out.asked[0][0].full >= 300_000, "{:?}", out.asked);
+}
+
+#[test]
+fn an_input_over_the_limit_is_told_by_its_count() {
+    let gateway = gateway(json!([]), |config| {
+        config["tenants"][0]["limits"] = json!({"max_input_tokens": 5, "max_output_tokens": 50});
+    });
+    let out = run(&gateway, &[], &chat(|_| {}), &[]);
+    assert_eq!(error(&out), (400, "input_too_long".into()));
+    let body: Value = serde_json::from_slice(&out.body).unwrap();
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains(" tokens; the limit of tenant `acme` is 5"), "{message}");
+    let gateway = self::gateway(json!([]), |config| {
+        config["tenants"][0]["limits"] = json!({"max_input_tokens": 5000, "max_output_tokens": 50});
+    });
+    for (asked, sent_as) in [(json!(1000), 50), (json!(20), 20), (json!(null), 50)] {
+        let out = run(&gateway, &[], &chat(|body| body["max_tokens"] = asked), &[answer()]);
+        assert_eq!(sent(&out)["max_tokens"], sent_as);
+    }
+}
