@@ -15,6 +15,7 @@ mod detect;
 mod redactor;
 mod restore;
 mod set;
+mod tail;
 mod vault;
 mod view;
 
@@ -75,6 +76,8 @@ pub struct Finding {
     pub range: Range<usize>,
     /// What happens to it.
     pub action: Action,
+    /// Where the search for its end goes on, when it reaches over the text's.
+    open: Option<(tail::Tail, usize)>,
 }
 
 /// Appends what `set` finds in `text`, by position.

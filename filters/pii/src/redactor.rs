@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::detect::CONTEXT;
+use crate::tail::{Reach, TAILS, Tail};
 use crate::{Action, Finding, Kind, Set, set};
 
 /// Replaces every finding that is not only reported by its type, while a text streams by. Placeholders make
@@ -19,6 +20,8 @@ pub struct Redactor {
     done: usize,
     /// Up to where in `held` a finding reaches whose type was emitted already.
     covered: usize,
+    /// Findings that reach over the end of `held`: of each kind of tail, from where their end is to be sought.
+    open: [Option<usize>; TAILS.len()],
     blocked: Option<Kind>,
     counts: Vec<(Kind, u64)>,
 }
@@ -26,7 +29,15 @@ pub struct Redactor {
 impl Redactor {
     /// At the start of a text.
     pub fn new(set: Rc<Set>) -> Self {
-        Self { set, held: String::new(), done: 0, covered: 0, blocked: None, counts: Vec::new() }
+        Self {
+            set,
+            held: String::new(),
+            done: 0,
+            covered: 0,
+            open: [None; TAILS.len()],
+            blocked: None,
+            counts: Vec::new(),
+        }
     }
 
     /// Takes the next piece of the text and appends all that is decided.
@@ -39,7 +50,7 @@ impl Redactor {
     pub fn finish(&mut self, out: &mut String) {
         self.advance(true, out);
         self.held.clear();
-        (self.done, self.covered) = (0, 0);
+        (self.done, self.covered, self.open) = (0, 0, [None; TAILS.len()]);
     }
 
     /// The first kind found that is to be blocked. Its value was masked, like any other.
@@ -58,6 +69,7 @@ impl Redactor {
     }
 
     fn advance(&mut self, last: bool, out: &mut String) {
+        self.extend(last);
         let mut hits = Vec::new();
         let hold = self.set.scan(&self.held, last, &mut hits).max(self.done);
         hits.retain(|hit| hit.range.start >= self.done && hit.range.start < hold);
@@ -73,6 +85,9 @@ impl Redactor {
                 out.push_str(hit.kind.mask());
             }
             self.covered = self.covered.max(hit.range.end);
+            if let Some((tail, from)) = hit.open {
+                self.reopen(tail, from);
+            }
             emitted = self.covered;
         }
         out.push_str(self.held.get(emitted..hold).unwrap_or_default());
@@ -84,6 +99,28 @@ impl Redactor {
         self.held.drain(..drop);
         self.done -= drop;
         self.covered = self.covered.saturating_sub(drop);
+        // Open ends are sought at the end of what is held, so nothing before them is dropped.
+        self.open.iter_mut().flatten().for_each(|from| *from = from.saturating_sub(drop));
+    }
+
+    /// Follows values without a bound into the text that came.
+    fn extend(&mut self, last: bool) {
+        for tail in TAILS {
+            let Some(from) = self.open.get_mut(tail as usize).and_then(Option::take) else { continue };
+            match tail.reach(&self.held, from, last) {
+                Reach::Ends(end) => self.covered = self.covered.max(end),
+                Reach::Open(from) => {
+                    self.covered = self.held.len();
+                    self.reopen(tail, from);
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self, tail: Tail, from: usize) {
+        if let Some(open) = self.open.get_mut(tail as usize) {
+            *open = Some(open.map_or(from, |known| known.min(from)));
+        }
     }
 
     fn count(&mut self, hit: &Finding) {

@@ -2,8 +2,10 @@
 
 use weir_sorted::sort_by;
 
+use crate::detect::pass::Pass;
 use crate::detect::words::Words;
-use crate::detect::{DETECTORS, Match};
+use crate::detect::{DETECTORS, Match, Scan};
+use crate::tail::{Reach, Tail};
 use crate::view::View;
 use crate::{Action, Finding, Kind, Rule, UnknownType};
 
@@ -12,6 +14,7 @@ use crate::{Action, Finding, Kind, Rule, UnknownType};
 pub struct Set {
     /// By kind, each once.
     detectors: Vec<(Kind, Action)>,
+    pass: Pass,
     words: Words,
 }
 
@@ -30,6 +33,7 @@ impl Set {
             rule.words.iter().for_each(|word| set.words.add(word, rule.action));
         }
         sort_by(&mut set.detectors, Ord::cmp);
+        set.detectors.iter().for_each(|(kind, _)| set.pass.add(kind.number()));
         Ok(set)
     }
 
@@ -52,19 +56,69 @@ impl Set {
         }
         if !self.detectors.is_empty() {
             let view = View::new(text);
+            let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
             let mut matches: Vec<Match> = Vec::new();
             for (kind, action) in &self.detectors {
-                let Some(detector) = kind.detector() else { continue };
-                let from = (detector.scan)(&view, last, &mut matches);
+                let Some(Scan::Whole(scan)) = kind.detector().map(|detector| &detector.scan) else {
+                    continue;
+                };
+                let from = scan(&view, last, &mut matches);
                 hold = hold.min(view.start(from));
-                hits.extend(matches.drain(..).map(|found| Finding {
-                    kind: *kind,
-                    range: view.start(found.start)..view.end(found.end),
-                    action: *action,
-                }));
+                matches.drain(..).for_each(|found| places.add(*kind, *action, &found));
+            }
+            if !self.pass.is_empty() {
+                let from = self.pass.scan(&view, last, &mut |number, found| {
+                    if let Some((kind, action)) =
+                        self.detectors.iter().find(|(kind, _)| kind.number() == number)
+                    {
+                        places.add(*kind, *action, &found);
+                    }
+                });
+                hold = hold.min(view.start(from));
             }
         }
         if last { text.len() } else { hold }
+    }
+}
+
+/// Turns characters of a view into places of its text.
+struct Places<'a> {
+    view: &'a View<'a>,
+    text: &'a str,
+    last: bool,
+    /// The last tail of each kind: where it began and how far it goes. Whatever begins inside ends there too,
+    /// so that no part of a text is walked over once per value.
+    tails: Vec<(Tail, usize, Reach)>,
+    hits: &'a mut Vec<Finding>,
+}
+
+impl Places<'_> {
+    fn add(&mut self, kind: Kind, action: Action, found: &Match) {
+        let mut range = self.view.start(found.start)..self.view.end(found.end);
+        let mut open = None;
+        if let Some(tail) = found.tail {
+            match self.reach(tail, range.end) {
+                Reach::Ends(end) => range.end = end,
+                Reach::Open(from) => {
+                    range.end = self.text.len();
+                    open = Some((tail, from));
+                }
+            }
+        }
+        self.hits.push(Finding { kind, range, action, open });
+    }
+
+    fn reach(&mut self, tail: Tail, from: usize) -> Reach {
+        if let Some((_, start, reach)) = self.tails.iter().find(|(of, _, _)| *of == tail) {
+            let (Reach::Ends(end) | Reach::Open(end)) = reach;
+            if from >= *start && from < *end {
+                return *reach;
+            }
+        }
+        let reach = tail.reach(self.text, from, self.last);
+        self.tails.retain(|(of, _, _)| *of != tail);
+        self.tails.push((tail, from, reach));
+        reach
     }
 }
 

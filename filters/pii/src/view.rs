@@ -130,6 +130,12 @@ impl<'t> View<'t> {
         at + tail.iter().position(u8::is_ascii_digit).unwrap_or(tail.len())
     }
 
+    /// The first character at or after `from` that is no ASCII letter or digit.
+    pub(crate) fn word_end(&self, from: usize) -> usize {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        from + rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len())
+    }
+
     /// The first character at or after `from` that is no digit.
     pub(crate) fn digits_end(&self, from: usize) -> usize {
         let rest = self.bytes.get(from..).unwrap_or_default();

@@ -28,7 +28,7 @@ fn batch(set: &Set, text: &str) -> String {
     let mut findings = Vec::new();
     find(set, text, &mut findings);
     let (mut out, mut at) = (String::new(), 0);
-    for Finding { kind, range, action } in findings {
+    for Finding { kind, range, action, .. } in findings {
         if action != Action::Report {
             out += &text[at..range.start];
             out += kind.mask();
@@ -74,8 +74,19 @@ fn salad(most: usize) -> impl Strategy<Value = String> {
             "john", "example", ".com", "com", "@", ".", "-", " ", " ", "  ", "/", "_", "+", ",", "\n", "SSN", "social security", "xn--a", "x",
             "Project", "Bluebird", "bluebird", "bird", "Übersee", "ü", "é", "青い鳥", "青", "漢字", "１", "＠", "．", "[", "]",
         ]),
+        4 => prop::sample::select(vec![
+            "GB82WEST12345698765432", "GB82", "WEST", "1234", "DE89370400440532013000", "+1", "(415)", "415", "555-0132", "0132", "+49 30", "call", "phone",
+            "ext.", "x12", "192.168", ".0.1", "10.0.0.1", "::", "fe80", ":1", "2001:db8", "00-1A-2B", "3C:4D", "routing", "121000358", "passport",
+            "born", "12/27", "/1986", "March 3", "1980", "age:", "34", "NHS", "401-023-2137", "AB", "12 34 56 C", "S2740116C", "199109242397", "-2397",
+            "1HGCM82633A004352", "16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyZ", "exp", "12/29", "cvv", "123", "(", ")", ":", "=", "\"", "'", "$", "%", "#",
+        ]),
+        3 => prop::sample::select(vec![
+            "-----BEGIN ", "PRIVATE KEY", "-----", "-----END ", "MIIEvQ==", "-----BEGIN RSA PRIVATE KEY-----\n", "\n-----END RSA PRIVATE KEY-----", "--",
+            "AKIA", "ABCDEFGHIJKLMNOP", "ghp_", "a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8", "sk-", "sk-ant-", "eyJ", "eyJhbGciOiJIUzI1NiJ9", "xoxb-", "hf_",
+            "password", "secret", "api_key", "hunter2x", "S3cr3t!", "Basic ", "Bearer ", "QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "https://", "user:pw9@", "host",
+        ]),
         1 => prop::sample::select(vec![
-            "\u{200b}", "\u{ad}", "\u{200b}\u{200b}\u{200b}", "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}", "\u{a0}", "\u{3000}", "…", "😀",
+            "\u{200b}", "\u{ad}", "\u{200b}\u{200b}\u{200b}", "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}", "\u{a0}", "\u{3000}", "…", "😀", "ｘ", "\u{2011}",
         ]),
     ];
     prop::collection::vec(token, 0..most).prop_map(|tokens| tokens.concat())

@@ -5,7 +5,7 @@
 //! Groups as cards print them are found anywhere; odd groups only where the whole row of numbers is the card,
 //! because a tenth of all lists of small numbers would pass the check digit somewhere.
 
-use super::{Detector, Match};
+use super::{Detector, Match, Scan};
 use crate::view::View;
 
 /// Bytes of a number: 19 wide digits and separators between most of them.
@@ -15,8 +15,13 @@ const AFTER: usize = 64;
 /// Digits of the longest number.
 const DIGITS: usize = 19;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "credit_card", mask: "[CREDIT_CARD]", longest: LONGEST, scan };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "credit_card",
+    mask: "[CREDIT_CARD]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Whole(scan),
+};
 
 fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
     let length = view.bytes().len();
@@ -71,7 +76,7 @@ fn number(view: &View<'_>, start: usize, last: bool, matches: &mut Vec<Match>) -
         let fits = view.end(end).saturating_sub(view.start(start)) <= LONGEST;
         let number = digits.get(..count).unwrap_or_default();
         if fits && (printed || first_of_row && !goes_on) && issued(number) && luhn(number) {
-            matches.push(Match { start, end });
+            matches.push(Match::new(start, end));
         }
         let between = view.bytes().get(end..next).unwrap_or_default();
         if !goes_on || (at != start && between != separator) {

@@ -1,7 +1,7 @@
 //! E-mail addresses: the addr-spec of RFC 5322 as people type it (no quoted local parts, no comments, no
 //! address literals), with internationalised names. Every `@` is looked at once, to both sides.
 
-use super::{Detector, Match};
+use super::{Detector, Match, Scan};
 use crate::view::{LETTER, View, WIDE};
 
 /// RFC 5321 §4.5.3.1.1: characters of a local part.
@@ -11,8 +11,13 @@ const LOCAL_BYTES: usize = 128;
 /// Bytes of a domain.
 const DOMAIN_BYTES: usize = 256;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "email", mask: "[EMAIL]", longest: LOCAL_BYTES + 4 + DOMAIN_BYTES, scan };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "email",
+    mask: "[EMAIL]",
+    longest: LOCAL_BYTES + 4 + DOMAIN_BYTES,
+    context: &[],
+    scan: Scan::Whole(scan),
+};
 
 fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
     let bytes = view.bytes();
@@ -33,7 +38,7 @@ fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
         if cut && !last {
             hold = hold.min(start);
         } else if let Some(end) = end {
-            matches.push(Match { start, end });
+            matches.push(Match::new(start, end));
         }
     }
     if last {

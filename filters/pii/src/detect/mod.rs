@@ -1,10 +1,77 @@
 //! The registry of detectors. A new one is a file with its vectors, a line here, and nothing else.
 
+mod aba_routing;
+mod age;
+mod anthropic_key;
+mod au_abn;
+mod au_medicare;
+mod au_tfn;
+mod aws_access_key;
+mod basic_auth;
+mod ca_sin;
+mod card_cvv;
+mod card_expiry;
+mod check;
+mod context;
 mod credit_card;
+mod crypto_address;
+mod date_of_birth;
+mod de_id_card;
+mod de_social_security;
+mod de_tax_id;
 mod email;
+mod es_nie;
+mod es_nif;
+mod fi_hetu;
+mod fr_nir;
+mod gcp_key;
+mod github_token;
+mod gitlab_token;
+mod huggingface_token;
+mod iban;
+mod in_aadhaar;
+mod in_pan;
+mod ip_address;
+mod it_fiscal_code;
+mod jwt;
+mod license_plate;
+mod mac_address;
+mod medical_record;
+mod nl_bsn;
+mod npm_token;
+mod openai_key;
+pub(crate) mod pass;
+mod password;
+mod phone;
+mod pl_pesel;
+mod prefix;
+mod private_key;
+mod pypi_token;
+mod row;
+mod se_personnummer;
+mod sg_nric;
+mod slack_token;
+mod stripe_key;
+mod swift_bic;
+mod uk_nhs;
+mod uk_nino;
+mod uk_utr;
+mod url_credentials;
+mod us_bank_account;
+mod us_driver_license;
+mod us_ein;
+mod us_itin;
+mod us_passport;
 mod us_ssn;
+mod vin;
 pub(crate) mod words;
 
+use context::Context;
+use pass::Word;
+use prefix::Prefix;
+use row::Row;
+
+use crate::tail::Tail;
 use crate::view::View;
 
 /// Bytes before a value that may decide whether it is one: no detector looks farther back.
@@ -14,6 +81,37 @@ pub(crate) const CONTEXT: usize = 128;
 pub(crate) struct Match {
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// How it goes on behind `end`.
+    pub(crate) tail: Option<Tail>,
+}
+
+impl Match {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start, end, tail: None }
+    }
+}
+
+/// What is known of a place where a value may begin.
+pub(crate) enum Verdict {
+    /// None does.
+    No,
+    /// This one.
+    Yes(Match),
+    /// The text ended too early; a value may begin at this character, or later.
+    Cut(usize),
+}
+
+/// How a detector finds its values.
+pub(crate) enum Scan {
+    /// All matches in a view, by its own pass; returns from which character on a text that goes on may have
+    /// others. The flag says that the text does not go on.
+    Whole(fn(&View<'_>, bool, &mut Vec<Match>) -> usize),
+    /// Groups of letters and digits, as data.
+    Rows(&'static [Row]),
+    /// Tokens by what they begin with, as data.
+    Prefixes(&'static [Prefix]),
+    /// Asked at every word; told its own number, for the words around.
+    Word(fn(&mut Context<'_>, Word, u8) -> Verdict),
 }
 
 /// One type of personal data.
@@ -24,13 +122,73 @@ pub struct Detector {
     pub mask: &'static str,
     /// Bytes of the longest text that a match can be.
     pub longest: usize,
-    /// Finds all matches in a view, and says from which character on a text that goes on may have others:
-    /// matches before it are final. The flag says that the text does not go on.
-    pub(crate) scan: fn(&View<'_>, bool, &mut Vec<Match>) -> usize,
+    /// Words that have to stand near a value, lower case; which values need them is the scan's affair.
+    pub(crate) context: &'static [&'static str],
+    pub(crate) scan: Scan,
 }
 
 /// All detectors. The position is the [`Kind`]; new ones go to the end.
-pub const DETECTORS: &[Detector] = &[email::DETECTOR, credit_card::DETECTOR, us_ssn::DETECTOR];
+pub static DETECTORS: &[Detector] = &[
+    email::DETECTOR,
+    credit_card::DETECTOR,
+    us_ssn::DETECTOR,
+    iban::DETECTOR,
+    us_itin::DETECTOR,
+    phone::DETECTOR,
+    ip_address::DETECTOR,
+    mac_address::DETECTOR,
+    url_credentials::DETECTOR,
+    swift_bic::DETECTOR,
+    aba_routing::DETECTOR,
+    us_bank_account::DETECTOR,
+    card_expiry::DETECTOR,
+    card_cvv::DETECTOR,
+    crypto_address::DETECTOR,
+    us_ein::DETECTOR,
+    us_passport::DETECTOR,
+    us_driver_license::DETECTOR,
+    medical_record::DETECTOR,
+    vin::DETECTOR,
+    license_plate::DETECTOR,
+    date_of_birth::DETECTOR,
+    age::DETECTOR,
+    ca_sin::DETECTOR,
+    uk_nino::DETECTOR,
+    uk_nhs::DETECTOR,
+    uk_utr::DETECTOR,
+    de_tax_id::DETECTOR,
+    de_id_card::DETECTOR,
+    de_social_security::DETECTOR,
+    fr_nir::DETECTOR,
+    es_nif::DETECTOR,
+    es_nie::DETECTOR,
+    it_fiscal_code::DETECTOR,
+    nl_bsn::DETECTOR,
+    pl_pesel::DETECTOR,
+    se_personnummer::DETECTOR,
+    fi_hetu::DETECTOR,
+    au_tfn::DETECTOR,
+    au_abn::DETECTOR,
+    au_medicare::DETECTOR,
+    in_aadhaar::DETECTOR,
+    in_pan::DETECTOR,
+    sg_nric::DETECTOR,
+    private_key::DETECTOR,
+    jwt::DETECTOR,
+    aws_access_key::DETECTOR,
+    gcp_key::DETECTOR,
+    github_token::DETECTOR,
+    gitlab_token::DETECTOR,
+    slack_token::DETECTOR,
+    stripe_key::DETECTOR,
+    anthropic_key::DETECTOR,
+    openai_key::DETECTOR,
+    huggingface_token::DETECTOR,
+    npm_token::DETECTOR,
+    pypi_token::DETECTOR,
+    basic_auth::DETECTOR,
+    password::DETECTOR,
+];
 
 /// The type of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +260,15 @@ pub(crate) mod vectors {
             redactor.finish(&mut out);
             assert_eq!(out, masked, "{text:?} split at {at}");
         }
+        let characters: Vec<char> = text.chars().collect();
+        for size in 1..=characters.len() {
+            let (mut redactor, mut out) = (Redactor::new(set.clone()), String::new());
+            for piece in characters.chunks(size) {
+                redactor.push(&piece.iter().collect::<String>(), &mut out);
+            }
+            redactor.finish(&mut out);
+            assert_eq!(out, masked, "{text:?} in pieces of {size} characters");
+        }
     }
 
     /// The same for texts whose every value is between `<` and `>` in the vector.
@@ -110,6 +277,23 @@ pub(crate) mod vectors {
             let values: Vec<&str> =
                 vector.split('<').skip(1).map(|piece| piece.split('>').next().unwrap()).collect();
             check(id, &vector.replace(['<', '>'], ""), &values);
+        }
+    }
+
+    /// For every beginning of tokens and length of what follows: such a token is found whole, a longer one too,
+    /// a shorter one is none.
+    pub(crate) fn tokens(id: &str, beginnings: &[(&str, usize)]) {
+        let body =
+            |length: usize| -> String { "A1B2C3D4E5F6G7H8J9K0".chars().cycle().take(length).collect() };
+        for (beginning, length) in beginnings {
+            let shown = beginning.strip_prefix("https://").unwrap_or(beginning);
+            let front = beginning.strip_suffix(shown).unwrap();
+            for more in [0, 1, 40] {
+                let token = format!("{shown}{}", body(length + more));
+                check(id, &format!("key: {front}{token}, \"{token}\"\n"), &[&token, &token]);
+                check(id, &format!("{front}{token}"), &[&token]);
+            }
+            check(id, &format!("x{}{} {shown} {}", shown, body(*length), shown.to_lowercase()), &[]);
         }
     }
 

@@ -2,7 +2,7 @@
 //! area 000, 666 or 9xx, no group 00, no serial 0000). With separators they are found anywhere; without, or
 //! with one missing, only where the words around say what the nine digits are.
 
-use super::{Detector, Match};
+use super::{Detector, Match, Scan};
 use crate::view::View;
 
 /// Bytes of a number.
@@ -14,7 +14,8 @@ const AFTER: usize = 40;
 /// Bytes after it that may decide about it: a separator and a digit, each at its widest.
 const NEXT: usize = 32;
 
-pub(super) const DETECTOR: Detector = Detector { id: "us_ssn", mask: "[US_SSN]", longest: LONGEST, scan };
+pub(super) const DETECTOR: Detector =
+    Detector { id: "us_ssn", mask: "[US_SSN]", longest: LONGEST, context: &[], scan: Scan::Whole(scan) };
 
 /// What is known of nine digits.
 enum Verdict {
@@ -31,7 +32,7 @@ fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
     let mut hold = length;
     while at < length {
         match number(view, at, last) {
-            Verdict::Yes(end) => matches.push(Match { start: at, end }),
+            Verdict::Yes(end) => matches.push(Match::new(at, end)),
             Verdict::Cut if view.left(at) <= LONGEST + NEXT + AFTER => hold = hold.min(at),
             Verdict::Cut | Verdict::No => {}
         }

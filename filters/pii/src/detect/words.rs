@@ -84,7 +84,12 @@ impl Words {
                 match word.at(rest, last) {
                     Outcome::No => {}
                     Outcome::Yes(length) => {
-                        hits.push(Finding { kind: Kind::WORD, range: at..at + length, action: word.action });
+                        hits.push(Finding {
+                            kind: Kind::WORD,
+                            range: at..at + length,
+                            action: word.action,
+                            open: None,
+                        });
                     }
                     Outcome::Cut if rest.len() <= word.longest + INVISIBLE + 4 => hold = hold.min(at),
                     Outcome::Cut => {}

@@ -1,0 +1,89 @@
+//! Credentials as HTTP sends them: `Basic` with what decodes to a name and a password (RFC 7617), `Bearer`
+//! with a token of letters and digits (RFC 6750).
+
+use super::context::Context;
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
+use crate::tail::Tail;
+
+/// Bytes of what decides about a value.
+const LONGEST: usize = 256;
+/// Characters that are looked at.
+const CHARACTERS: usize = 96;
+
+pub(super) const DETECTOR: Detector =
+    Detector { id: "basic_auth", mask: "[BASIC_AUTH]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+
+/// Asked at every word, it looks at the one before.
+fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
+    let view = context.view;
+    let (bytes, start) = (view.bytes(), word.start);
+    let before = |name: &[u8]| {
+        let from = start.checked_sub(name.len());
+        from.and_then(|from| bytes.get(from..start)).is_some_and(|here| here.eq_ignore_ascii_case(name))
+    };
+    let basic = before(b"basic ");
+    if !basic && !before(b"bearer ") {
+        return Verdict::No;
+    }
+    let rest = bytes.get(start..).unwrap_or_default();
+    let text =
+        rest.iter().take(CHARACTERS).take_while(|byte| Tail::Token.has(**byte) || **byte == b'.' && !basic);
+    let length = text.count();
+    let end = start + length;
+    if end == bytes.len() && length < CHARACTERS && !context.last {
+        return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };
+    }
+    let text = rest.get(..length).unwrap_or_default();
+    let found = if basic {
+        pair(text)
+    } else {
+        length >= 20 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
+    };
+    let fits = view.end(end) - view.start(start) < LONGEST;
+    let tail = if basic { Tail::Token } else { Tail::Dotted };
+    if found && fits { Verdict::Yes(Match { start, end, tail: Some(tail) }) } else { Verdict::No }
+}
+
+/// Whether base64 text is printable and has a colon inside.
+fn pair(text: &[u8]) -> bool {
+    let (mut bits, mut held, mut colon) = (0u32, 0, false);
+    for byte in text.iter().take_while(|byte| **byte != b'=') {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            _ => 63,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            let byte = (bits >> held) as u8;
+            if byte < b' ' || byte == 0x7f {
+                return false;
+            }
+            colon |= byte == b':';
+        }
+    }
+    colon
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn credentials_are_found_behind_their_scheme() {
+        marked(
+            "basic_auth",
+            &[
+                "Authorization: Basic <QWxhZGRpbjpvcGVuIHNlc2FtZQ==>",
+                "curl -H 'authorization: bearer <abc123def456ghi789jkl012>' x",
+                "Basic understanding of Basic English, basic <YTpi> basic abcd",
+                "bearer of bad news, Bearer internationalization-of-words",
+            ],
+        );
+    }
+}

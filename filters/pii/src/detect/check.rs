@@ -1,0 +1,69 @@
+//! Check digits. Each function takes the characters of a value without separators.
+
+/// Digits as numbers; letters count from `A` as 10.
+pub(super) fn number(byte: u8) -> u32 {
+    match byte {
+        b'0'..=b'9' => u32::from(byte - b'0'),
+        _ => u32::from(byte.to_ascii_uppercase().wrapping_sub(b'A')) + 10,
+    }
+}
+
+/// The sum of characters, each by its weight.
+pub(super) fn weighed(text: &[u8], weights: &[u8]) -> u32 {
+    text.iter().zip(weights).map(|(byte, weight)| number(*byte) * u32::from(*weight)).sum()
+}
+
+/// The character at a place, `0` where there is none.
+pub(super) fn at(text: &[u8], index: usize) -> u8 {
+    text.get(index).copied().unwrap_or(b'0')
+}
+
+/// The digits in `from..to` as one number.
+pub(super) fn part(text: &[u8], from: usize, to: usize) -> u32 {
+    text.get(from..to)
+        .unwrap_or_default()
+        .iter()
+        .fold(0, |sum, byte| sum.wrapping_mul(10).wrapping_add(number(*byte)))
+}
+
+/// The remainder of a decimal number of any length, letters being two digits (ISO 7064).
+pub(super) fn modulo(text: impl Iterator<Item = u8>, by: u32) -> u32 {
+    text.fold(0, |rest, byte| match number(byte) {
+        digit @ 0..=9 => (rest * 10 + digit) % by,
+        letter => (rest * 100 + letter) % by,
+    })
+}
+
+/// Luhn's formula (ISO/IEC 7812).
+pub(super) fn luhn(text: &[u8]) -> bool {
+    let weigh = |(index, byte): (usize, &u8)| {
+        let doubled = number(*byte) << (index % 2);
+        if doubled > 9 { doubled - 9 } else { doubled }
+    };
+    text.iter().rev().enumerate().map(weigh).sum::<u32>() % 10 == 0
+}
+
+/// Whether not all characters are the same: what people type to fill a field.
+pub(super) fn varied(text: &[u8]) -> bool {
+    text.iter().any(|byte| Some(byte) != text.first())
+}
+
+/// Whether a day and a month are possible.
+pub(super) fn day_of_month(day: u32, month: u32) -> bool {
+    (1..=31).contains(&day) && (1..=12).contains(&month)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remainders_and_sums_are_right() {
+        assert!(luhn(b"4111111111111111") && !luhn(b"4111111111111112"));
+        // ISO 13616: the country and check digits go to the end.
+        assert_eq!(modulo(b"WEST12345698765432GB82".iter().copied(), 97), 1);
+        assert_eq!(weighed(b"1A", &[3, 2]), 23);
+        assert_eq!((part(b"120345", 2, 5), at(b"7", 0), at(b"7", 1)), (34, b'7', b'0'));
+        assert!(varied(b"112") && !varied(b"111"));
+    }
+}

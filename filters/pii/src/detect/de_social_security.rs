@@ -1,0 +1,41 @@
+//! German pension insurance numbers: area, date of birth, letter, serial number, check digit.
+
+use super::check::{at, day_of_month, number, part};
+use super::row::{LONGEST, Row, SPACE};
+use super::{Detector, Scan};
+
+pub(super) const DETECTOR: Detector = Detector {
+    id: "de_social_security",
+    mask: "[DE_SOCIAL_SECURITY]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Rows(&[
+        Row::new(0xc, "d8a1d3", 0).check(valid),
+        Row::new(0x2613, "d8a1d3", SPACE).check(valid),
+    ]),
+};
+
+fn valid(text: &[u8]) -> bool {
+    let letter = number(at(text, 8)) - 9;
+    let digits = [letter / 10, letter % 10].map(|digit| b'0' + digit as u8);
+    let all = text.iter().take(8).chain(&digits).chain(text.iter().skip(9).take(2));
+    let sum: u32 = all
+        .zip([2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1])
+        .map(|(byte, weight)| number(*byte) * weight)
+        .map(|product| product / 10 + product % 10)
+        .sum();
+    day_of_month(part(text, 2, 4), part(text, 4, 6)) && sum % 10 == number(at(text, 11))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn numbers_are_found_by_their_check_digit() {
+        marked(
+            "de_social_security",
+            &["<15070649C103>", "RVNR: <15 070649 C 103> laut", "15070649C100 15070049C103 15070649C1030"],
+        );
+    }
+}

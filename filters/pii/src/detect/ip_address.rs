@@ -1,0 +1,129 @@
+//! Addresses of hosts: IPv4 in four decimal parts, IPv6 in any of its spellings (RFC 4291 §2.2). A version of
+//! four parts is not told from an address, unless the word before or a product's slash tells it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::context::Context;
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
+use crate::view::View;
+
+/// Bytes of an address.
+const LONGEST: usize = 128;
+/// Bytes after it that may decide about it.
+const AFTER: usize = 48;
+/// Characters of the longest spelling.
+const CHARACTERS: usize = 45;
+
+pub(super) const DETECTOR: Detector =
+    Detector { id: "ip_address", mask: "[IP_ADDRESS]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+
+fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
+    let view = context.view;
+    let length = word.end - word.start;
+    if length > 4 || !hexadecimal(view, word.start, word.end) {
+        return Verdict::No;
+    }
+    let bytes = view.bytes();
+    let mut start = word.start;
+    // An address may begin with its two colons; otherwise a part before means that it began there.
+    if view.before(start) == b':' {
+        if view.before(start - 1) == b':' {
+            start -= 2;
+            if view.before(start).is_ascii_alphanumeric() || view.before(start) == b':' {
+                return Verdict::No;
+            }
+        } else {
+            let from = (1..=5).find(|back| !view.before(start - back).is_ascii_alphanumeric());
+            let back = from.unwrap_or(6);
+            let part = back > 1 && start >= back && hexadecimal(view, start - back, start - 1);
+            if part {
+                return Verdict::No;
+            }
+        }
+    } else if view.before(start) == b'.' && view.before(start - 1).is_ascii_alphanumeric() {
+        return Verdict::No;
+    }
+    let rest = bytes.get(start..).unwrap_or_default();
+    let inside = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(**byte, b':' | b'.');
+    let run = rest.iter().take(CHARACTERS + 2).take_while(inside).count();
+    if start + run == bytes.len() && !context.last {
+        return if view.left(start) <= LONGEST + AFTER { Verdict::Cut(start) } else { Verdict::No };
+    }
+    let mut end = start + run;
+    let next = view.at(end);
+    if next.is_ascii_alphanumeric() || next == b'_' {
+        return Verdict::No;
+    }
+    if view.at(end - 1) == b'.' || (view.at(end - 1) == b':' && view.before(end - 1) != b':') {
+        end -= 1;
+    }
+    let text = bytes.get(start..end).unwrap_or_default();
+    let Ok(mut text) = std::str::from_utf8(text) else { return Verdict::No };
+    // Behind four decimal parts follows a port.
+    if let Some((host, _)) = text.split_once(':').filter(|(host, _)| host.contains('.')) {
+        text = host;
+        end = start + host.len();
+    }
+    let found = if text.contains(':') {
+        text.len() > 3 && text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<Ipv6Addr>().is_ok()
+            || text == "::1"
+    } else {
+        text.parse::<Ipv4Addr>().is_ok() && !version(view, start)
+    };
+    let fits = view.end(end) - view.start(start) <= LONGEST;
+    if found && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
+}
+
+fn hexadecimal(view: &View<'_>, from: usize, to: usize) -> bool {
+    view.bytes().get(from..to).is_some_and(|text| text.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether what stands before says that four numbers are a version.
+fn version(view: &View<'_>, start: usize) -> bool {
+    let before = |word: &[u8]| {
+        let from = start.checked_sub(word.len());
+        from.and_then(|from| view.bytes().get(from..start))
+            .is_some_and(|here| here.eq_ignore_ascii_case(word))
+    };
+    (view.before(start) == b'/' && view.before(start - 1).is_ascii_alphabetic())
+        || before(b"version ")
+        || before(b"version: ")
+        || before(b"version=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn addresses_are_found_in_every_spelling() {
+        marked(
+            "ip_address",
+            &[
+                "<192.168.0.1> and <10.0.0.0>/8, (<127.0.0.1>).",
+                "http://<8.8.8.8>:80/ user@<10.1.2.3> |<98.85.59.159>|",
+                "<2001:db8::8a2e:370:7334>, <fe80::1>%eth0; [<2001:db8::1>]:80",
+                "<2345:0425:2CA1:0000:0000:0567:5673:23b5>.",
+                "src=<::1>: <::ffff:192.0.2.1>",
+                "<64:ff9b::198.51.100.1> <d80:e4b5:79da:6cf6:71f3:51f7:9161:c319> blocked",
+                "IPv6:<2001:db8::1>, ip:<10.0.0.1>",
+                "<\u{ff11}92.168.0.1> <192\u{3002}168\u{3002}0\u{3002}1>",
+            ],
+        );
+    }
+
+    #[test]
+    fn other_text_is_left_alone() {
+        marked(
+            "ip_address",
+            &[
+                "192.168.0 256.1.1.1 1.2.3.4.5 v1.2.3.4 version 1.2.3.4 Chrome/120.0.0.0",
+                "12:34:56 MyClass::toString std::fmt abc:def:ghi ::",
+                "text192.168.1.1 fe80::1text 12345:db8::1 2001::db8::1 ::ffff:256.0.0.1",
+                "dead::beef 00:1A:2B:3C:4D:5E 3.14 2024.01.15",
+                "",
+            ],
+        );
+    }
+}

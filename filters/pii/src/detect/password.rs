@@ -1,0 +1,157 @@
+//! Assigned secrets: `password = …`, `"api_key": "…"`, `export TOKEN=…`, `AccountKey=…`. The name says what it is;
+//! the value has to look like one: long enough, of more than one kind of character, and no reference to
+//! something else (`${…}`, `os.environ`, a call).
+
+use super::context::Context;
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
+use crate::tail::Tail;
+use crate::view::View;
+
+/// Bytes of what decides about a value.
+const LONGEST: usize = 256;
+/// Characters of a value that are looked at.
+const CHARACTERS: usize = 64;
+/// Characters between a name and its value.
+const BETWEEN: usize = 8;
+
+pub(super) const DETECTOR: Detector =
+    Detector { id: "password", mask: "[PASSWORD]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+
+/// Ends of names.
+const NAMES: &[&[u8]] = &[
+    b"password",
+    b"passwd",
+    b"passphrase",
+    b"pwd",
+    b"secret",
+    b"token",
+    b"apikey",
+    b"accesskey",
+    b"secretkey",
+    b"accountkey",
+    b"privatekey",
+    b"authkey",
+    b"credential",
+    b"credentials",
+    b"passcode",
+];
+
+/// What may stand before `key` after a sign: `api_key`.
+const KEYS: &[&[u8]] =
+    &[b"api", b"access", b"secret", b"account", b"auth", b"private", b"encryption", b"signing", b"master"];
+
+/// Asked at every word, it looks whether that is the first of an assigned value.
+fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
+    let view = context.view;
+    let bytes = view.bytes();
+    // Signs that a value begins with stay: in a stream they went out before it.
+    let start = word.start;
+    let mut at = start;
+    let mut assigned = false;
+    while start - at < BETWEEN {
+        match view.before(at) {
+            b'=' | b':' => assigned = true,
+            b' ' | b'"' | b'\'' | b'`' | b'\t' | b'>' | b'\\' | b'!' | b'#' | b'%' | b'*' | b'@' | b'^'
+            | b'~' | b'$' | b'-' => {}
+            _ => break,
+        }
+        at -= 1;
+    }
+    if !assigned || !named(view, at) {
+        return Verdict::No;
+    }
+    let rest = bytes.get(start..).unwrap_or_default();
+    let inside = |byte: &&u8| {
+        byte.is_ascii_graphic()
+            && !matches!(
+                **byte,
+                b'"' | b'\'' | b'`' | b'<' | b'>' | b',' | b';' | b'(' | b'{' | b'[' | b'\\' | b'&'
+            )
+    };
+    let length = rest.iter().take(CHARACTERS).take_while(inside).count();
+    let end = start + length;
+    if end == bytes.len() && length < CHARACTERS && !context.last {
+        return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };
+    }
+    let mut text = rest.get(..length).unwrap_or_default();
+    // A sentence's full stop is not a part of it.
+    while let [shorter @ .., b'.' | b')' | b'}' | b']' | b'!' | b'?'] = text {
+        text = shorter;
+    }
+    let end = start + text.len();
+    let fits = view.end(end) - view.start(start) < LONGEST;
+    let called = matches!(view.at(end), b'(' | b'[' | b'{');
+    if !secret(text) || called || !fits {
+        return Verdict::No;
+    }
+    let tail = (length == CHARACTERS).then_some(Tail::Dotted);
+    Verdict::Yes(Match { start, end, tail })
+}
+
+/// Whether a name of a secret ends before `end`.
+fn named(view: &View<'_>, end: usize) -> bool {
+    let ends = |end: usize, name: &[u8]| {
+        let from = end.checked_sub(name.len());
+        from.and_then(|from| view.bytes().get(from..end)).is_some_and(|here| here.eq_ignore_ascii_case(name))
+    };
+    if NAMES.iter().any(|name| ends(end, name)) {
+        return true;
+    }
+    let Some(key) = end.checked_sub(3).filter(|_| ends(end, b"key")) else { return false };
+    let sign = usize::from(matches!(view.before(key), b'_' | b'-' | b' ' | b'.'));
+    KEYS.iter().any(|name| ends(key - sign, name))
+}
+
+/// Whether characters look like a secret.
+fn secret(text: &[u8]) -> bool {
+    let has = |class: fn(&u8) -> bool| text.iter().any(class);
+    let (lower, upper, digit) =
+        (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase), has(u8::is_ascii_digit));
+    let sign = has(u8::is_ascii_punctuation);
+    let kinds = u8::from(lower) + u8::from(upper) + u8::from(digit) + u8::from(sign);
+    let mut seen = 0u64;
+    text.iter().for_each(|byte| seen |= 1 << (byte & 63));
+    // Words and references have no digits: `os.environ.get`, `config.password`, `your-password-here`.
+    let varied = seen.count_ones() >= 4
+        && (digit || kinds >= 3 && sign && text.iter().any(|byte| b"!#$%^*@&".contains(byte)));
+    let reference = text.starts_with(b"$") && !digit || text.starts_with(b"http");
+    text.len() >= 6 && kinds >= 2 && varied && !reference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn assigned_values_are_found() {
+        marked(
+            "password",
+            &[
+                "password=<hunter2x>",
+                "my password: <S3cr3t!pass>.",
+                "{\"api_key\": \"<a1b2c3d4e5f6>\", \"x\": 1}",
+                "export GITHUB_TOKEN=<a1b2c3d4e5f6> # note",
+                "AWS_SECRET_ACCESS_KEY=<wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY>",
+                "AccountKey=<Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==>;x",
+                "pwd := '<P@ssw0rd>'; secret => \"!<x9!y8!z7>\"",
+                "client-secret: <8Q~abcdef123>",
+                "Server=db;User=sa;Password=<Str0ng#Pass>;Encrypt=1",
+            ],
+        );
+    }
+
+    #[test]
+    fn references_and_words_are_left_alone() {
+        marked(
+            "password",
+            &[
+                "password = os.environ['DB_PASSWORD'] token: string, secret: SecretStr",
+                "password: ${DB_PASSWORD} api_key=YOUR_API_KEY token = get_token()",
+                "passwords: many; token count: 1024 tokens: 4096, max_tokens=4096",
+                "password 12345678 password:12345 key: value1234 keyboard: a1b2c3",
+                "token=None password=true",
+            ],
+        );
+    }
+}

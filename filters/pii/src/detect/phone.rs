@@ -1,0 +1,351 @@
+//! Telephone numbers. Written in a way that nothing else is (E.164 with its plus, an area code in parentheses,
+//! the American 3-3-4, a national number with its leading zero in groups) they are found anywhere; other
+//! groups of digits, and bare ones, only near words that say so. Dates, addresses of hosts and social security
+//! numbers are told by their groups. An extension belongs to the number.
+
+use super::context::{Context, Near, Said};
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
+use crate::view::View;
+
+/// Bytes of a number: its digits, separators and extension, at their widest.
+const LONGEST: usize = 160;
+/// Bytes after it that may decide about it.
+const AFTER: usize = 320;
+/// Digits, an exit code included.
+const DIGITS: usize = 17;
+/// Digits of an extension.
+const EXTENSION: usize = 6;
+
+pub(super) const DETECTOR: Detector = Detector {
+    id: "phone",
+    mask: "[PHONE]",
+    longest: LONGEST,
+    context: &[
+        "phone",
+        "tel",
+        "mobile",
+        "cell",
+        "fax",
+        "call",
+        "dial",
+        "whatsapp",
+        "sms",
+        "hotline",
+        "reach me",
+        "reach us",
+        "reach you",
+        "reach him",
+        "reach her",
+        "contact",
+        "answering at",
+        "handy",
+        "desk:",
+        "office",
+        "home:",
+        "work:",
+        "landline",
+        "voicemail",
+        "pager",
+        "text me",
+        "text him",
+        "text her",
+        "ring me",
+        "cep no",
+    ],
+    scan: Scan::Word(at),
+};
+
+/// How sure a form is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    None,
+    /// Needs words around.
+    Weak,
+    Strong,
+}
+
+/// Groups of digits.
+#[derive(Default)]
+struct Number {
+    digits: [u8; DIGITS],
+    count: usize,
+    /// Lengths of the groups, four bits each, the last in the lowest.
+    groups: u64,
+    plus: bool,
+    /// The first group is in parentheses.
+    area: bool,
+    /// Every separator is a space; a hyphen; a dot.
+    spaces: bool,
+    dots: bool,
+}
+
+fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
+    let view = context.view;
+    if !view.at(word.start).is_ascii_digit() {
+        return Verdict::No;
+    }
+    let mut number = Number { spaces: true, dots: true, ..Number::default() };
+    let mut start = word.start;
+    for _ in 0..2 {
+        match view.before(start) {
+            b'(' if !number.area => number.area = true,
+            b'+' if !number.plus => number.plus = true,
+            _ => break,
+        }
+        start -= 1;
+    }
+    let (near, far) = (view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
+    let row = far.is_ascii_digit() && matches!(near, b' ' | b'-' | b'.' | b'/' | b')' | b',' | b':');
+    if near.is_ascii_alphanumeric()
+        || (row && near != b' ')
+        || matches!(near, b'$' | b'=' | b'*' | b'_' | b'#')
+    {
+        if !(near == b'=' && far.is_ascii_alphabetic()) {
+            return Verdict::No;
+        }
+    }
+    let holds = !context.last && view.left(start) <= LONGEST + AFTER;
+    let length = view.bytes().len();
+    let (mut best, mut strong) = (None, false);
+    let found = |best: Option<(usize, usize)>| {
+        best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))
+    };
+    let mut at = word.start;
+    loop {
+        let end = view.digits_end(at);
+        for digit in view.bytes().get(at..end).unwrap_or_default() {
+            match number.digits.get_mut(number.count) {
+                Some(slot) => *slot = *digit,
+                None => return found(best),
+            }
+            number.count += 1;
+        }
+        if end == length && !context.last {
+            return if holds { Verdict::Cut(start) } else { found(best) };
+        }
+        number.groups = number.groups << 4 | (end - at).min(15) as u64;
+        let next = separated(view, end);
+        let waits = next == length && next - end <= 3 && !context.last;
+        if waits {
+            return if holds { Verdict::Cut(start) } else { found(best) };
+        }
+        let goes_on = next > end && next - end <= 3 && view.at(next).is_ascii_digit();
+        let form = number.form(row);
+        let fits = view.end(end) - view.start(start) <= LONGEST;
+        let apart = form == Form::Strong && !number.plus || number.dashed();
+        // What is a number by its form does not grow by a guess.
+        let better = form == Form::Strong || form == Form::Weak && !strong;
+        if fits && better && ends(view, end, goes_on, apart) {
+            // A parenthesis that is not closed inside belongs to the sentence.
+            let from = if number.area && number.groups < 16 { word.start } else { start };
+            let near = if form == Form::Strong { Near::Free } else { Near::Around };
+            match (context.said(detector, near, start, end), extension(view, end, context.last)) {
+                (Said::No, _) => {}
+                (Said::Yes, Some(end)) => {
+                    best = Some((from, end));
+                    strong = form == Form::Strong;
+                }
+                (Said::Cut, _) | (_, None) if holds => return Verdict::Cut(start),
+                (Said::Cut, _) | (_, None) => {}
+            }
+        }
+        if !goes_on {
+            return found(best);
+        }
+        let between = view.bytes().get(end..next).unwrap_or_default();
+        number.spaces &= between == b" ";
+        number.dots &= between == b".";
+        at = next;
+    }
+}
+
+/// Where what may stand between two groups ends: one more than may, so that four are seen to be too many.
+fn separated(view: &View<'_>, from: usize) -> usize {
+    let rest = view.bytes().get(from..).unwrap_or_default();
+    if rest.starts_with(b". ") {
+        // A sentence ended.
+        return from;
+    }
+    let between = |byte: &&u8| matches!(**byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')');
+    from + rest.iter().take(4).take_while(between).count()
+}
+
+/// Whether a number may end at `end`; `apart` where another one after a space is another one.
+fn ends(view: &View<'_>, end: usize, goes_on: bool, apart: bool) -> bool {
+    if goes_on {
+        return apart && matches!(view.at(end), b' ' | b'/');
+    }
+    let near = view.at(end);
+    let joined = near.is_ascii_alphabetic() && !near.eq_ignore_ascii_case(&b'x');
+    let other = matches!(near, b'%' | b'@' | b'_' | b'=' | b'*')
+        || (matches!(near, b':' | b',') && view.at(end + 1).is_ascii_digit() && !apart);
+    !joined && !other
+}
+
+/// Where the number ends with its extension; none when the text ended too early to know.
+fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
+    let bytes = view.bytes();
+    let rest = bytes.get(end..).unwrap_or_default();
+    let rest = rest.get(..16).unwrap_or(rest);
+    let mut at = rest.iter().take(2).take_while(|byte| matches!(**byte, b' ' | b',')).count();
+    let words: [&[u8]; 3] = [b"extension", b"ext", b"x"];
+    for word in words {
+        let Some(after) = rest.get(at..) else { break };
+        let here = after.get(..word.len()).unwrap_or(after);
+        let same = here.len() == word.len() && here.eq_ignore_ascii_case(word);
+        let may = word.get(..here.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(here));
+        if !same && may && end + at + here.len() == bytes.len() && !last {
+            return None;
+        }
+        if same {
+            at += word.len();
+            let after = rest.get(at..).unwrap_or_default();
+            at += after.iter().take(2).take_while(|byte| matches!(**byte, b' ' | b'.' | b':')).count();
+            let from = end + at;
+            let to = view.digits_end(from);
+            if to == bytes.len() && to - from <= EXTENSION && !last {
+                return None;
+            }
+            return Some(if to > from && to - from <= EXTENSION { to } else { end });
+        }
+    }
+    Some(end)
+}
+
+impl Number {
+    fn dashed(&self) -> bool {
+        !self.spaces && self.groups > 15
+    }
+
+    /// What kind of a number this is; `row` where another one stands right before.
+    fn form(&self, row: bool) -> Form {
+        let text = self.digits.get(..self.count).unwrap_or_default();
+        let (first, single) = (text.first().copied().unwrap_or_default(), self.groups < 16);
+        let lead = |text: &[u8]| !matches!(text, [b'0' | b'1', ..]);
+        if self.plus {
+            let fits = if first == b'1' { self.count == 11 } else { (8..=15).contains(&self.count) };
+            return if fits && first != b'0' { Form::Strong } else { Form::None };
+        }
+        let american = match self.groups {
+            0x334 => Some(0),
+            0x1334 if first == b'1' => Some(1),
+            _ => None,
+        };
+        if let Some(from) = american {
+            let real =
+                lead(text.get(from..).unwrap_or_default()) && lead(text.get(from + 3..).unwrap_or_default());
+            return if real && (!self.spaces || from == 1) { Form::Strong } else { Form::Weak.unless(row) };
+        }
+        let second = self.groups >> 4 & 15;
+        // Dates, times behind them, social security numbers, versions and addresses of hosts.
+        if matches!(
+            self.groups,
+            0x422 | 0x224 | 0x124 | 0x214 | 0x114 | 0x412 | 0x421 | 0x324 | 0x4222 | 0x2242
+        ) || matches!(self.groups, 0x42222 | 0x422222 | 0x4422 | 0x4444 | 0x465)
+            || (self.dots && !single && self.groups < 0x10000 && self.groups & 0xccc0 == 0)
+        {
+            return Form::None;
+        }
+        if text.starts_with(b"00") && (11..=DIGITS).contains(&self.count) && !single {
+            return Form::Strong;
+        }
+        let leading = {
+            let mut groups = self.groups;
+            while groups > 15 {
+                groups >>= 4;
+            }
+            groups as usize
+        };
+        if self.area && !single && (2..=5).contains(&leading) && (8..=12).contains(&self.count) {
+            return if self.groups & 15 >= 3 { Form::Strong } else { Form::Weak };
+        }
+        if first == b'0' && !single && (9..=11).contains(&self.count) && (2..=5).contains(&leading) {
+            let short = self.count == 9 && leading != 2;
+            return if second >= 2 && self.groups & 15 >= 2 && !short { Form::Strong } else { Form::Weak };
+        }
+        if row {
+            return Form::None;
+        }
+        let least = if single { 7 } else { 6 };
+        if (least..=13).contains(&self.count) && (single || self.groups & 15 >= 2) && leading <= 13 {
+            return Form::Weak;
+        }
+        Form::None
+    }
+}
+
+impl Form {
+    fn unless(self, not: bool) -> Self {
+        if not { Self::None } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn forms_that_nothing_else_has_are_found_anywhere() {
+        marked(
+            "phone",
+            &[
+                "<+14155550132>",
+                "<+1 415 555 0132>, <+1-415-555-0132> <+1 (415) 555-0132>",
+                "<+49 30 1234567> <+39 06 678 4343>; <+91 4155550132>",
+                "<(415) 555-0132>, <(415)555-0132>. <415-555-0132>",
+                "<415.555.0132> <415-555-0132>",
+                "<1-800-555-0199>",
+                "<978-249-9678x20779> <+1-944-435-4352x04732>",
+                "<415-555-0132 ext. 12>; <415-555-0132 x7>, extra",
+                "<001-420-335-7509x38548>",
+                "<(96) 627-277> <(07) 5331 0577>",
+                "<02.27.96.63.08> <079 7602 9803> <0910-5877671>-Office",
+                "<090-1234-5678>, <09-7625400>",
+                "room 12 <415-555-0132>",
+                "电话<+86 138 1234 5678>。",
+                "<\u{ff0b}1 415 555 0132> <+1\u{2011}415\u{2011}555\u{2011}0132> <+1\u{a0}415\u{a0}555\u{a0}0132>",
+                "tel:<+14155550132>;",
+            ],
+        );
+    }
+
+    #[test]
+    fn other_groups_need_words_around() {
+        marked(
+            "phone",
+            &[
+                "call me at <781 5991>",
+                "Mobile: <041-412-293>",
+                "<61 51 81> office",
+                "How can we reach you? You can call <73 448 266>",
+                "my phone is <4155550132>.",
+                "WhatsApp <13812345678>",
+                "781 5991",
+                "4155550132",
+                "041-412-293",
+                "20-32-85-26",
+            ],
+        );
+    }
+
+    #[test]
+    fn other_numbers_are_left_alone() {
+        marked(
+            "phone",
+            &[
+                "call 2024-01-15 or 01/02/2024, 1.2.3.4, 192.168.100.100, 12:30:45",
+                "phone: 078-05-1120",
+                "call 12 people",
+                "order 415-555-01323 x-415-555-0132-9",
+                "phone $4155550132 =4155550132",
+                "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
+                "ISBN 0-306-40615-2 and 978-3-16-148410-0",
+                "3+41555501321",
+                "call 4111 1111 1111 1111",
+                "2^31 = 2147483648, 1732012345678",
+                "",
+            ],
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Tokens that begin with letters of their issuer: `ghp_`, `AKIA`, `sk-ant-`. A token is found as soon as so
+//! many of its characters are there that it can be nothing else; what follows of the same characters belongs to
+//! it, however long.
+
+use weir_sorted::sort_by;
+
+use super::pass::Word;
+use super::{Match, Verdict};
+use crate::tail::Tail;
+use crate::view::View;
+
+/// Bytes of what decides about a token.
+pub(super) const LONGEST: usize = 256;
+
+/// A beginning of tokens.
+#[derive(Debug)]
+pub(crate) struct Prefix {
+    /// As it is written, case included.
+    pub(super) text: &'static str,
+    /// Characters that have to follow.
+    pub(super) least: u8,
+    /// Which characters follow.
+    pub(super) of: Of,
+}
+
+/// Characters of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Capitals and digits.
+    Capitals,
+    /// Letters, digits, `_` and `-`.
+    Token,
+    /// The same, and among those that have to follow a digit.
+    Mixed,
+    /// The same and `+`, `/`, `=`, `.`.
+    Base64,
+}
+
+impl Of {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::Token | Self::Mixed => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Base64 => Tail::Dotted.has(byte),
+        }
+    }
+
+    fn tail(self) -> Tail {
+        if self == Self::Base64 { Tail::Dotted } else { Tail::Token }
+    }
+}
+
+/// All prefixes that are looked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefixes {
+    /// By their text.
+    all: Vec<(&'static Prefix, u8)>,
+    /// Pairs of first characters, hashed.
+    starts: u64,
+    /// First characters, by their last five bits.
+    initials: u32,
+}
+
+fn hash(first: u8, second: u8) -> u64 {
+    1 << (first.wrapping_mul(7) ^ second.wrapping_mul(29) >> 1) % 64
+}
+
+impl Prefixes {
+    pub(crate) fn add(&mut self, detector: u8, prefixes: &'static [Prefix]) {
+        for prefix in prefixes {
+            self.all.push((prefix, detector));
+            if let [first, second, ..] = prefix.text.as_bytes() {
+                self.starts |= hash(*first, *second);
+                self.initials |= 1 << (first & 31);
+            }
+        }
+        sort_by(&mut self.all, |a, b| a.0.text.cmp(b.0.text));
+    }
+
+    /// Whether a token may begin here.
+    pub(crate) fn may_start(&self, view: &View<'_>, start: usize) -> bool {
+        if start + 1 >= view.bytes().len() {
+            return self.initials & 1 << (view.at(start) & 31) != 0;
+        }
+        self.starts & hash(view.at(start), view.at(start + 1)) != 0
+    }
+
+    /// Reports tokens that begin at a word.
+    pub(crate) fn at(
+        &self,
+        view: &View<'_>,
+        word: Word,
+        last: bool,
+        found: &mut dyn FnMut(u8, Match),
+    ) -> Verdict {
+        let start = word.start;
+        let rest = view.bytes().get(start..).unwrap_or_default();
+        let Some(first) = rest.first() else { return Verdict::No };
+        let from = self.all.partition_point(|(prefix, _)| prefix.text.as_bytes() < &[*first][..]);
+        let mut verdict = Verdict::No;
+        for (prefix, detector) in self.all.get(from..).unwrap_or_default() {
+            let text = prefix.text.as_bytes();
+            if text.first() != Some(first) {
+                break;
+            }
+            if rest.len() < text.len() {
+                if text.starts_with(rest) && !last {
+                    verdict = Verdict::Cut(start);
+                }
+                continue;
+            }
+            let Some(body) = rest.strip_prefix(text) else { continue };
+            let least = usize::from(prefix.least);
+            let body = body.get(..least).unwrap_or(body);
+            if !body.iter().all(|byte| prefix.of.has(*byte)) {
+                continue;
+            }
+            let end = start + text.len() + body.len();
+            let fits = view.end(end) - view.start(start) <= LONGEST;
+            if body.len() < least {
+                if !last && view.left(start) <= LONGEST + 16 {
+                    verdict = Verdict::Cut(start);
+                }
+            } else if fits && (prefix.of != Of::Mixed || body.iter().any(u8::is_ascii_digit)) {
+                found(*detector, Match { start, end, tail: Some(prefix.of.tail()) });
+            }
+        }
+        verdict
+    }
+}

@@ -1,0 +1,281 @@
+//! Values that are groups of letters and digits: the shape of each is a row of data, the scanner is one.
+//!
+//! A row says how long its groups are (`0x334`: three, three and four characters), which characters they
+//! consist of (`d10`: ten digits), what may separate them, which check digit has to be right and which words
+//! have to stand near. Rows are sorted by their groups, so that reading one group after the other narrows
+//! them down; most numbers fit no row after the first.
+
+use weir_sorted::sort_by;
+
+use super::context::{Context, Near, Said};
+use super::{Match, Verdict};
+
+/// Bytes of a value.
+pub(super) const LONGEST: usize = 160;
+/// Bytes after a value that may decide about it: words, and two characters at their widest.
+const AFTER: usize = 96;
+/// Characters of a value without separators.
+const CHARACTERS: usize = 64;
+
+/// Separators that a row allows between its groups, the same one throughout.
+pub(super) const SPACE: u8 = 1;
+pub(super) const DASH: u8 = 2;
+pub(super) const DOT: u8 = 4;
+pub(super) const SLASH: u8 = 8;
+pub(super) const COLON: u8 = 16;
+pub(super) const PLUS: u8 = 32;
+
+/// A shape of values.
+#[derive(Debug)]
+pub(crate) struct Row {
+    groups: u64,
+    shape: &'static str,
+    separators: u8,
+    near: Near,
+    check: fn(&[u8]) -> bool,
+}
+
+impl Row {
+    /// `groups` as hexadecimal digits, `F` for fifteen and more; `shape` as characters with counts: `d` digit,
+    /// `a` letter, `U` capital, `n` either, `x` hexadecimal, `*` for all that follow.
+    pub(super) const fn new(groups: u64, shape: &'static str, separators: u8) -> Self {
+        Self { groups, shape, separators, near: Near::Free, check: |_| true }
+    }
+
+    /// With a check of the characters without separators.
+    pub(super) const fn check(mut self, check: fn(&[u8]) -> bool) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// Only near words of the detector.
+    pub(super) const fn near(mut self, near: Near) -> Self {
+        self.near = near;
+        self
+    }
+
+    /// Whether characters are the shape's, or the beginning of it.
+    fn fits(&self, text: &[u8], whole: bool) -> bool {
+        let mut rest = text;
+        let mut shape = self.shape.as_bytes();
+        while let [class, after @ ..] = shape {
+            let class = *class;
+            if let [b'*', ..] = after {
+                return rest.iter().all(|byte| is(class, *byte));
+            }
+            let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (number, after) = after.split_at_checked(digits).unwrap_or_default();
+            let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
+            let (part, others) = match rest.split_at_checked(count) {
+                Some(split) => split,
+                None if whole => return false,
+                None => (rest, &[][..]),
+            };
+            if !part.iter().all(|byte| is(class, *byte)) {
+                return false;
+            }
+            (rest, shape) = (others, after);
+        }
+        rest.is_empty()
+    }
+}
+
+fn is(class: u8, byte: u8) -> bool {
+    match class {
+        b'd' => byte.is_ascii_digit(),
+        b'a' => byte.is_ascii_alphabetic(),
+        b'U' => byte.is_ascii_uppercase(),
+        b'x' => byte.is_ascii_hexdigit(),
+        _ => byte.is_ascii_alphanumeric(),
+    }
+}
+
+/// The bit of a separator; 0 for other characters.
+fn separator(byte: u8) -> u8 {
+    match byte {
+        b' ' => SPACE,
+        b'-' => DASH,
+        b'.' => DOT,
+        b'/' => SLASH,
+        b':' => COLON,
+        b'+' => PLUS,
+        _ => 0,
+    }
+}
+
+/// A row that is looked for.
+#[derive(Clone, Debug)]
+struct Placed {
+    /// The groups, the first one's length in the highest bits.
+    groups: u64,
+    row: &'static Row,
+    detector: u8,
+}
+
+/// All rows that are looked for, by their groups.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    rows: Vec<Placed>,
+    /// By length of the first word up to fifteen: of which characters it may be, as bits 1 (digits), 2
+    /// (letters), 3 (both).
+    first: [u8; 16],
+}
+
+impl Rows {
+    pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row]) {
+        for row in rows {
+            let groups = row.groups << row.groups.leading_zeros() / 4 * 4;
+            self.rows.push(Placed { groups, row, detector });
+            let length = (groups >> 60) as usize;
+            let only = |class: &[u8]| {
+                let (mut left, mut all) = (length, true);
+                let mut shape = row.shape.as_bytes();
+                while let ([of, after @ ..], true) = (shape, left > 0) {
+                    all &= class.contains(of);
+                    let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let (number, after) = after.split_at_checked(digits).unwrap_or_default();
+                    let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
+                    left = if count == 0 { 0 } else { left.saturating_sub(count) };
+                    shape = after;
+                }
+                all
+            };
+            if let Some(first) = self.first.get_mut(length) {
+                *first |= match (only(b"d"), only(b"aU")) {
+                    (true, _) => 1 << 1,
+                    (_, true) => 1 << 2,
+                    _ => 0b1110,
+                };
+            }
+        }
+        sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
+    }
+
+    /// Whether a value may begin with a word of this many characters; `kind` is 1 for digits, 2 for letters,
+    /// 3 for both.
+    pub(crate) fn may_start(&self, length: usize, kind: u8) -> bool {
+        self.first.get(length.min(15)).is_some_and(|kinds| kinds & 1 << kind != 0)
+    }
+
+    /// Reports every value that begins with the word in `start..end`; false where a text that goes on may
+    /// have others there.
+    pub(crate) fn at(
+        &self,
+        context: &mut Context<'_>,
+        start: usize,
+        end: usize,
+        found: &mut dyn FnMut(u8, Match),
+    ) -> bool {
+        let view = context.view;
+        let length = view.bytes().len();
+        let holds = !context.last && view.left(start) <= LONGEST + AFTER;
+        let mut text = [0u8; CHARACTERS];
+        let (mut count, mut between) = (0, 0);
+        let (mut groups, mut shift) = (0u64, 64u32);
+        let (mut at, mut end) = (start, end);
+        let mut rows = self.rows.as_slice();
+        let mut whole = true;
+        loop {
+            let group = view.bytes().get(at..end).unwrap_or_default();
+            let Some(room) = text.get_mut(count..count + group.len()) else { return whole };
+            room.copy_from_slice(group);
+            count += group.len();
+            let so_far = text.get(..count).unwrap_or_default();
+            if end == length
+                && holds
+                && rows.iter().any(|row| row.goes_on(so_far, between, shift, group.len()))
+            {
+                return false;
+            }
+            let Some(next) = shift.checked_sub(4) else { return whole };
+            shift = next;
+            groups |= (group.len().min(15) as u64) << shift;
+            let from = rows.partition_point(|row| row.groups >> shift < groups >> shift);
+            rows = rows.get(from..).unwrap_or_default();
+            let to = rows.partition_point(|row| row.groups >> shift == groups >> shift);
+            rows = rows.get(..to).unwrap_or_default();
+            for placed in rows.iter().take_while(|row| row.groups == groups) {
+                if between & !placed.row.separators != 0 {
+                    continue;
+                }
+                match placed.verdict(context, so_far, start, end, between) {
+                    Verdict::Yes(value) => found(placed.detector, value),
+                    Verdict::Cut(_) if holds => whole = false,
+                    Verdict::Cut(_) | Verdict::No => {}
+                }
+            }
+            let next = separator(view.at(end));
+            let more = rows.last().is_some_and(|row| row.groups != groups);
+            if !more || next == 0 || (between != 0 && next != between) {
+                return whole;
+            }
+            if end + 1 == length {
+                let waits = |row: &Placed| {
+                    row.groups != groups && next & !row.row.separators == 0 && row.row.fits(so_far, false)
+                };
+                return whole && !(holds && rows.iter().any(waits));
+            }
+            between = next;
+            at = end + 1;
+            end = view.word_end(at);
+            if end == at {
+                return whole;
+            }
+        }
+    }
+}
+
+impl Placed {
+    /// Whether characters at the end of a text may be the beginning of such a value, the last group being
+    /// incomplete.
+    fn goes_on(&self, text: &[u8], between: u8, shift: u32, group: usize) -> bool {
+        let Some(shift) = shift.checked_sub(4) else { return false };
+        let length = (self.groups >> shift & 15) as usize;
+        between & !self.row.separators == 0 && (group <= length || length == 15) && self.row.fits(text, false)
+    }
+
+    fn verdict(
+        &self,
+        context: &mut Context<'_>,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        between: u8,
+    ) -> Verdict {
+        let (row, view) = (self.row, context.view);
+        if !row.fits(text, true) || !(row.check)(text) || view.end(end) - view.start(start) > LONGEST {
+            return Verdict::No;
+        }
+        if !separate(view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)), between) {
+            return Verdict::No;
+        }
+        let length = view.bytes().len();
+        if end + 2 > length
+            && !context.last
+            && (end == length || matches!(view.at(end), b' ' | b'-' | b'.' | b',' | b'/' | b':'))
+        {
+            return Verdict::Cut(start);
+        }
+        let next = if end + 1 < length { view.at(end + 1) } else { 0 };
+        if !separate(view.at(end), next, between) || view.at(end) == b'%' {
+            return Verdict::No;
+        }
+        match context.said(self.detector, row.near, start, end) {
+            Said::Yes => Verdict::Yes(Match::new(start, end)),
+            Said::No => Verdict::No,
+            Said::Cut => Verdict::Cut(start),
+        }
+    }
+}
+
+/// Whether a value ends where these two characters follow, seen from it: more of the same would make it
+/// something else, a longer number or a decimal one.
+fn separate(near: u8, far: u8, between: u8) -> bool {
+    match near {
+        b'+' | b'$' => false,
+        b'.' | b',' | b'/' | b':' => !far.is_ascii_digit(),
+        b'-' => !far.is_ascii_alphanumeric(),
+        b' ' => between != SPACE || !far.is_ascii_digit(),
+        _ => true,
+    }
+}

@@ -1,0 +1,68 @@
+//! Names and passwords inside addresses: `https://user:password@host`, `postgres://user:password@db`. Only what
+//! stands between the scheme and the `@` is the value.
+
+use super::context::Context;
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
+
+/// Bytes of a value.
+const LONGEST: usize = 320;
+/// Characters of a value.
+const CHARACTERS: usize = 160;
+
+pub(super) const DETECTOR: Detector = Detector {
+    id: "url_credentials",
+    mask: "[URL_CREDENTIALS]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Word(at),
+};
+
+/// Asked at every word, it looks whether that is the first of an address's authority.
+fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
+    let view = context.view;
+    let bytes = view.bytes();
+    let mut start = word.start;
+    // A name may begin with signs, and be empty: `redis://:password@host`.
+    for _ in 0..4 {
+        if matches!(view.before(start), b':' | b'_' | b'-' | b'.' | b'~' | b'%' | b'$' | b'!') {
+            start -= 1;
+        }
+    }
+    if view.before(start) != b'/' || view.before(start - 1) != b'/' || view.before(start - 2) != b':' {
+        return Verdict::No;
+    }
+    let rest = bytes.get(start..).unwrap_or_default();
+    let inside = |byte: &&u8| {
+        byte.is_ascii_graphic() && !matches!(**byte, b'/' | b'@' | b'"' | b'\'' | b'<' | b'>' | b'`')
+    };
+    let length = rest.iter().take(CHARACTERS).take_while(inside).count();
+    let end = start + length;
+    if end == bytes.len() && !context.last {
+        return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };
+    }
+    let value = rest.get(..length).unwrap_or_default();
+    let secret =
+        value.iter().position(|byte| *byte == b':').is_some_and(|at| at + 1 < length) || length >= 20;
+    let fits = view.end(end) - view.start(start) < LONGEST;
+    if view.at(end) == b'@' && secret && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::marked;
+
+    #[test]
+    fn credentials_are_found_between_scheme_and_host() {
+        marked(
+            "url_credentials",
+            &[
+                "see https://<jane:s3cret>@example.com/x",
+                "postgres://<app:p%40ss>@db:5432/app, redis://<:hunter2>@cache",
+                "https://<abcdefghij0123456789xyz>@github.com/x.git",
+                "mongodb+srv://<u:p>@cluster0.mongodb.net",
+                "https://example.com:80/a@b git@github.com:x/y ssh://git@host/x http://a:b c@d",
+            ],
+        );
+    }
+}
