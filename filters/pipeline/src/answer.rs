@@ -47,10 +47,12 @@ pub struct Facts {
     pub finish: Vec<String>,
     /// Tokens as billed.
     pub usage: Option<Usage>,
-    /// Output tokens counted here.
+    /// Output tokens counted here, at any moment of the answer; where the vocabulary is not known, bytes: no fewer.
     pub output: u64,
     /// All of the output was counted.
     pub counted: bool,
+    /// `output` is a count of bytes.
+    pub bytes: bool,
     /// The type of what the policy blocked in it.
     pub blocked: Option<&'static str>,
 }

@@ -97,7 +97,6 @@ struct Flight {
     client_usage: bool,
     vault: Option<pii::Vault>,
     answer_set: Option<Rc<pii::Set>>,
-    vocabulary: Option<Vocabulary>,
     answer: Answer,
     status: u16,
     /// What the answering try said of itself.
@@ -618,7 +617,7 @@ impl Exchange {
         let rough = size.loose && hard && !self.counting;
         let again = (rough || reserve::may_change(&self.needs, &budgets, downgrade.is_some()))
             .then(|| Again { admitted: Box::new(admitted.clone()), body: body.to_vec() });
-        let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), again };
+        let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), rough, again };
         self.state = State::Reserving(Box::new(pending));
         let needs = self.needs.clone();
         effects.push(if rough { Effect::Try(needs) } else { Effect::Reserve(needs) });
@@ -701,7 +700,6 @@ impl Exchange {
             one_cluster: cluster.is_some(),
             anthropic: Default::default(),
         };
-        let vocabulary = targets.first().and_then(|t| t.tokenizer.as_deref()).and_then(Vocabulary::from_name);
         Flight {
             plan,
             targets,
@@ -709,7 +707,6 @@ impl Exchange {
             client_usage,
             vault,
             answer_set: policy.redaction(caller, false),
-            vocabulary,
             answer: Answer::None,
             status: 0,
             report: None,
@@ -822,11 +819,13 @@ impl Exchange {
         } else if encoded || end {
             Answer::Opaque(end)
         } else {
+            // What is counted is what this try's own model says.
+            let tokenizer = flight.targets.get(index).and_then(|target| target.tokenizer.as_deref());
             let treatment = Treatment {
                 vault: flight.vault.take().map(Rc::new),
                 set: flight.answer_set.clone(),
                 hide_usage,
-                vocabulary: flight.vocabulary,
+                vocabulary: tokenizer.and_then(Vocabulary::from_name),
             };
             Answer::new(flight.plan.api, kind, treatment)
         };

@@ -68,7 +68,12 @@ fn gateway(budgets: Value, change: impl FnOnce(&mut Value)) -> Gateway {
         ("weir-gpu".to_owned(), attempt("gpu", filter::ProviderKind::Vllm)),
         ("weir-other".to_owned(), attempt("other", filter::ProviderKind::Openai)),
     ]);
-    Gateway { policy: Some(Rc::new(Policy::new(config).unwrap())), attempts, ledger: Default::default() }
+    Gateway {
+        policy: Some(Rc::new(Policy::new(config).unwrap())),
+        attempts,
+        ledger: Default::default(),
+        roomy: false,
+    }
 }
 
 fn day(limit: Value) -> Value {

@@ -56,7 +56,12 @@ fn gateway(change: impl FnOnce(&mut filter::Exchange)) -> Gateway {
         ("weir-gpu".to_owned(), attempt("gpu", filter::ProviderKind::Vllm)),
         ("weir-aws".to_owned(), attempt("aws", filter::ProviderKind::Bedrock)),
     ]);
-    Gateway { policy: Some(Rc::new(Policy::new(config).unwrap())), attempts, ledger: Default::default() }
+    Gateway {
+        policy: Some(Rc::new(Policy::new(config).unwrap())),
+        attempts,
+        ledger: Default::default(),
+        roomy: false,
+    }
 }
 
 fn headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -340,7 +345,8 @@ fn bad_requests_are_refused_in_the_clients_dialect_and_nothing_is_sent() {
 
 #[test]
 fn without_a_policy_every_request_is_503() {
-    let gateway = Gateway { policy: None, attempts: BTreeMap::new(), ledger: Default::default() };
+    let gateway =
+        Gateway { policy: None, attempts: BTreeMap::new(), ledger: Default::default(), roomy: false };
     let out = gateway.run(&headers(&[]), PLAIN.as_bytes(), &[], Cuts::Whole, Cuts::Whole);
     assert_eq!(code(&out), "503 no_policy");
 }

@@ -33,6 +33,8 @@ struct Events {
     /// By choice.
     finish: Vec<(u32, String)>,
     usage: Option<Usage>,
+    /// Of the texts, where no vocabulary counts them.
+    bytes: u64,
     /// What the first event said of it; it is no bill.
     begun: Usage,
     /// Where the model said what the policy blocks.
@@ -67,6 +69,7 @@ impl Stream {
             model: String::new(),
             finish: Vec::new(),
             usage: None,
+            bytes: 0,
             begun: Usage::default(),
             blocked_at: 0,
             done: false,
@@ -94,8 +97,10 @@ impl Stream {
             model: e.model.clone(),
             finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
             usage: e.usage,
-            output: e.texts.iter().filter_map(|(_, t)| t.counter.as_ref()).map(Counter::total).sum(),
-            counted: e.treatment.vocabulary.is_some() && e.texts.len() < MAX_TEXTS,
+            output: e.texts.iter().filter_map(|(_, t)| t.counter.as_ref()).map(Counter::total).sum::<u64>()
+                + e.bytes,
+            counted: e.texts.len() < MAX_TEXTS,
+            bytes: e.treatment.vocabulary.is_none(),
             blocked: e.blocked.map(|kind| kind.name()),
         }
     }
@@ -216,6 +221,10 @@ impl Events {
             }
         }
         let counts = self.treatment.vocabulary.is_some();
+        if !counts {
+            // As escaped, which is never shorter.
+            self.bytes += chunk.texts.iter().map(|text| text.value.len() as u64).sum::<u64>();
+        }
         if !counts && !self.treatment.texts() {
             return;
         }

@@ -81,19 +81,19 @@ impl Whole {
             self.unread = true;
             return edits;
         };
-        let answer =
-            if self.api.anthropic() { anthropic::read_answer(&doc) } else { read_answer(&doc) };
+        let answer = if self.api.anthropic() { anthropic::read_answer(&doc) } else { read_answer(&doc) };
         self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
         self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
         self.facts.usage = answer.usage;
         self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
-        self.facts.counted = self.treatment.vocabulary.is_some();
+        self.facts.counted = true;
+        self.facts.bytes = self.treatment.vocabulary.is_none();
         for text in &answer.texts {
             let Some(value) = text.value.as_str() else { continue };
-            if answer.usage.is_none()
-                && let Some(vocabulary) = self.treatment.vocabulary
-            {
-                self.facts.output += weir_tokens::count(vocabulary, &value);
+            if answer.usage.is_none() {
+                let bytes = value.len() as u64;
+                let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, &value));
+                self.facts.output += counted.unwrap_or(bytes);
             }
             if !self.treatment.texts() || sealed(self.api, text.slot) {
                 continue;

@@ -2,7 +2,7 @@
 //! makes the count decide, or the policy wants it in every span. Else its bytes bound it, and what the provider reports
 //! settles.
 
-use weir_config::filter::{Budget, Limits};
+use weir_config::filter::{Budget, Limits, ProviderKind, Target};
 
 use super::{DEFAULT_CEILING, Exchange, State};
 use crate::io::{Effect, Now, Step};
@@ -27,7 +27,13 @@ impl Exchange {
         let mut seen = policy.seen.borrow_mut();
         seen.seed(&self.entropy);
         let learned = policy.learned.borrow();
-        let silent = || measure.targets.iter().any(|(_, target)| learned.silent(&target.provider));
+        // Where no budget asks for it, OpenAI's streams say what they cost to clients that do.
+        let unasked = budgets.is_empty() && measure.request.stream() && !measure.request.include_usage();
+        let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
+        let mute = |target: &Target| {
+            unasked && matches!(kind(target), Some(ProviderKind::Vllm | ProviderKind::Openai))
+        };
+        let silent = || measure.targets.iter().any(|(_, t)| mute(t) || learned.silent(&t.provider));
         let short = || budgets.iter().any(|budget| !budget.soft && learned.tight(&budget.name, now.0));
         let asked = policy.config.telemetry.count || measure.api == Api::AnthropicCount;
         let count = asked || self.counting || silent() || short();

@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub body: Option<Vec<u8>>,
     /// Bytes of the client's body.
     pub size: usize,
+    /// The prompt's bound is a rough one, and a count would lower it.
+    pub rough: bool,
     /// The request itself, where the ledger's answer may change it.
     pub again: Option<Again>,
 }
@@ -53,6 +55,11 @@ impl Exchange {
                     self.refuse(&refusal, effects)
                 }
             },
+            Err(_) if pending.rough => {
+                // Others took what was there: a count may fit where a rough bound did not.
+                self.state = State::Reserving(pending);
+                self.short(now, effects)
+            }
             Err(refusal) => {
                 if let Some(again) = pending.again
                     && let Some(step) = self.downgrade(now, again, &refusal, effects)
@@ -65,7 +72,7 @@ impl Exchange {
     }
 
     fn go(&mut self, pending: Pending, granted: &Granted, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
-        let Pending { mut flight, mut body, size, again } = pending;
+        let Pending { mut flight, mut body, size, again, .. } = pending;
         let Some(policy) = self.policy.clone() else { return Ok(()) };
         let answers = flight.answers;
         if let Some(ceiling) = budget::ceiling(&self.needs, &granted.amounts, &self.bound, answers)

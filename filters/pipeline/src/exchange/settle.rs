@@ -6,11 +6,12 @@ use super::{Exchange, Flight, client_left};
 use crate::answer::{Answer, Facts};
 use crate::budget::{self, Bound, Settlement};
 use crate::io::Effect;
-use crate::learned::Sample;
+use crate::learned::{self, Sample};
 use crate::paths::Api;
 use crate::plan::{Progress, Report};
+use crate::policy::Policy;
 use crate::span::Counted;
-use weir_config::filter::ProviderKind;
+use weir_config::filter::{ProviderKind, Target};
 
 /// Output tokens that a provider may still bill after its client has hung up (budget-protocol §7).
 const MARGIN: u64 = 256;
@@ -29,7 +30,10 @@ impl Exchange {
         self.span.response_model.clone_from(&facts.model);
         self.span.finish_reasons.clone_from(&facts.finish);
         self.span.attempts = self.span.attempts.max(report.attempt);
-        let price = flight.targets.get(report.target(report.attempt)).and_then(|t| t.price);
+        let policy = self.policy.clone();
+        let policy = policy.as_deref();
+        let target = flight.targets.get(report.target(report.attempt));
+        let price = target.and_then(|t| t.price);
 
         let complete = flight.provider && flight.answer.complete();
         let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
@@ -43,10 +47,13 @@ impl Exchange {
             None if refused || report.attempt == 0 => Some(Usage::default()),
             // Counting is free of charge.
             None if flight.plan.api == Api::AnthropicCount => Some(Usage::default()),
-            None if complete && self.span.status < 400 && facts.counted => {
-                self.span.counted = Counted::Here;
+            None if complete && self.span.status < 400 && facts.counted && !thinks_unseen(policy, target) => {
+                let exact = self.input_known && !facts.bytes;
+                self.span.counted = if exact { Counted::Here } else { Counted::Estimated };
                 let input = self.span.input_counted.unwrap_or(self.bound.input);
-                Some(Usage { input, output: facts.output, ..Usage::default() })
+                // Bytes are no fewer than tokens, and the ceiling was sent.
+                let most = if facts.bytes && !self.needs.is_empty() { self.bound.output } else { u64::MAX };
+                Some(Usage { input, output: facts.output.min(most), ..Usage::default() })
             }
             None => None,
         };
@@ -90,14 +97,16 @@ impl Exchange {
 
     /// What the provider's word teaches: how its tokens compare with ours, and whether it tells them.
     fn learn(&self, flight: &Flight, report: &Report, told: bool, complete: bool, effects: &mut Vec<Effect>) {
-        let at = report.target(report.attempt);
-        let (Some(policy), Some(target)) = (&self.policy, flight.targets.get(at)) else { return };
+        let target = flight.targets.get(report.target(report.attempt));
+        let (Some(policy), Some(target)) = (&self.policy, target) else { return };
         if complete && self.span.status < 400 && (flight.plan.include_usage || !flight.plan.stream) {
             policy.learned.borrow_mut().answered(&target.provider, told);
         }
         if let Some(sample) = self.sample
             && told
-            && at == 0
+            && [false, true].iter().any(|tools| {
+                learned::cell(&target.provider, &target.model, *tools, sample.counted) == sample.cell
+            })
         {
             effects.push(Effect::Learn(Sample { reported: self.span.usage.input, ..sample }));
         }
@@ -108,9 +117,7 @@ impl Exchange {
     fn stopped(&self, flight: &Flight, report: &Report, facts: &Facts) -> Option<Settlement> {
         let target = flight.targets.get(report.target(report.attempt))?;
         let provider = self.policy.as_ref()?.provider(&target.provider)?;
-        // OpenAI's models think where nobody sees it.
-        let hidden =
-            provider.kind == ProviderKind::Openai && target.supports.iter().any(|s| s == "reasoning");
+        let hidden = thinks_unseen(self.policy.as_deref(), Some(target));
         let seen = matches!(flight.answer, Answer::None) || facts.counted;
         if !provider.stops || !flight.plan.stream || hidden || !seen {
             return None;
@@ -120,4 +127,13 @@ impl Exchange {
         let used = self.needs.iter().map(|need| cost.of(need.instance.unit()).min(need.full)).collect();
         Some(Settlement { used })
     }
+}
+
+/// OpenAI's models think where nobody sees it: what they said is not all that is billed.
+fn thinks_unseen(policy: Option<&Policy>, target: Option<&Target>) -> bool {
+    let Some(target) = target.filter(|target| target.supports.iter().any(|s| s == "reasoning")) else {
+        return false;
+    };
+    let provider = policy.and_then(|policy| policy.provider(&target.provider));
+    provider.is_some_and(|provider| provider.kind == ProviderKind::Openai)
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use weir_config::filter;
 use weir_lease::{Granted, Need, Refusal};
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
+use weir_pipeline::learned::Sample;
 use weir_pipeline::plan::{PLAN, REPORT};
 use weir_pipeline::span::Span;
 use weir_pipeline::{Attempt, Exchange, Policy};
@@ -32,6 +33,10 @@ pub struct Outcome {
     pub reserved: usize,
     /// What was asked of the ledger, in turn.
     pub asked: Vec<Vec<Need>>,
+    /// What was asked of the lease at hand, in turn.
+    pub tried: Vec<Vec<Need>>,
+    /// What the provider's word taught.
+    pub learned: Vec<Sample>,
     pub settled: Vec<Vec<u64>>,
 }
 
@@ -63,6 +68,8 @@ pub struct Gateway {
     pub attempts: BTreeMap<String, Rc<filter::Attempt>>,
     /// What the ledger answers in turn; then everything is granted.
     pub ledger: RefCell<VecDeque<Result<Granted, Refusal>>>,
+    /// The lease at hand has plenty for any bound.
+    pub roomy: bool,
 }
 
 type Fields = Vec<(String, String)>;
@@ -93,6 +100,9 @@ struct Side {
     reserved: usize,
     asked: Vec<Vec<Need>>,
     settled: Vec<Vec<u64>>,
+    tried: Vec<Vec<Need>>,
+    short: bool,
+    learned: Vec<Sample>,
 }
 
 impl Side {
@@ -112,14 +122,20 @@ impl Side {
                 Effect::RemoveResponseHeader(k) => self.response.retain(|(n, _)| n != k),
                 Effect::ResponseBody(b) => self.piece = Some(b),
                 Effect::Reply(r) => self.reply = Some(r),
-                Effect::Reserve(needs) | Effect::Try(needs) => {
+                Effect::Try(needs) => {
+                    self.tried.push(needs);
+                    self.short = true;
+                    asked = true;
+                }
+                Effect::Reserve(needs) => {
                     self.asked.push(needs);
                     self.reserved += 1;
                     asked = true;
                 }
                 Effect::Settle(s) => self.settled.push(s.used),
                 Effect::Emit(s) => self.span = Some(*s),
-                Effect::Cut | Effect::Learn(_) => {}
+                Effect::Learn(sample) => self.learned.push(sample),
+                Effect::Cut => {}
             }
         }
         asked
@@ -167,6 +183,10 @@ impl Gateway {
             step =
                 exchange.handle(NOW, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
             while side.run(&mut effects) {
+                if std::mem::take(&mut side.short) && !self.roomy {
+                    step = exchange.handle(NOW, Input::Short, &mut effects);
+                    continue;
+                }
                 let answer = self.ledger.borrow_mut().pop_front().unwrap_or(Ok(Granted::default()));
                 step = exchange.handle(NOW, Input::Reserved(answer), &mut effects);
             }
@@ -191,6 +211,8 @@ impl Gateway {
         out.span = side.span;
         out.reserved = side.reserved;
         out.asked = side.asked;
+        out.tried = side.tried;
+        out.learned = side.learned;
         out.settled = side.settled;
         out
     }
