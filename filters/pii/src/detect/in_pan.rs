@@ -11,7 +11,7 @@ pub(super) const DETECTOR: Detector = Detector {
     context: &[],
     scan: Scan::Rows(&[
         Row::new(0xa, "a5d4a1", 0).check(|text| b"ABCFGHJLPT".contains(&at(text, 3).to_ascii_uppercase())),
-        Row::new(0x541, "a5d4a1", SPACE | DASH)
+        Row::new(0x541, "U5d4U1", SPACE | DASH)
             .check(|text| b"ABCFGHJLPT".contains(&at(text, 3).to_ascii_uppercase())),
     ]),
 };

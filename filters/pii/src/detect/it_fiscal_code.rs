@@ -11,7 +11,7 @@ pub(super) const DETECTOR: Detector = Detector {
     context: &[],
     scan: Scan::Rows(&[
         Row::new(0xf, "a6n2a1n2a1n3a1", 0).check(valid),
-        Row::new(0x33555, "a6n2a1n2a1n3a1", SPACE).check(valid),
+        Row::new(0x33555, "U6n2U1n2U1n3U1", SPACE).check(valid),
     ]),
 };
 

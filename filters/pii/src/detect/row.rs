@@ -183,7 +183,9 @@ impl Rows {
             let so_far = text.get(..count).unwrap_or_default();
             if end == length
                 && holds
-                && rows.iter().any(|row| row.goes_on(so_far, between, shift, group.len()))
+                && rows.iter().any(|row| {
+                    row.goes_on(so_far, between, shift, group.len()) && row.may_stand(context, start)
+                })
             {
                 return false;
             }
@@ -211,7 +213,10 @@ impl Rows {
             }
             if end + 1 == length {
                 let waits = |row: &Placed| {
-                    row.groups != groups && next & !row.row.separators == 0 && row.row.fits(so_far, false)
+                    row.groups != groups
+                        && next & !row.row.separators == 0
+                        && row.row.fits(so_far, false)
+                        && row.may_stand(context, start)
                 };
                 return whole && !(holds && rows.iter().any(waits));
             }
@@ -232,6 +237,12 @@ impl Placed {
         let Some(shift) = shift.checked_sub(4) else { return false };
         let length = (self.groups >> shift & 15) as usize;
         between & !self.row.separators == 0 && (group <= length || length == 15) && self.row.fits(text, false)
+    }
+
+    /// Whether the words that have to stand before a value do.
+    fn may_stand(&self, context: &mut Context<'_>, start: usize) -> bool {
+        !matches!(self.row.near, Near::Before(_))
+            || context.said(self.detector, self.row.near, start, start) == Said::Yes
     }
 
     fn verdict(
