@@ -65,6 +65,10 @@ pub struct Config {
     pub image_tokens: u32,
     /// Added when the request has tools, as real models add a prompt of their own.
     pub hidden_tool_tokens: u32,
+    /// And up to so many more, by the request.
+    pub hidden_tool_spread: u32,
+    /// The vocabulary of every model.
+    pub encoding: Encoding,
     /// Text block before tool calls; empty: none.
     pub lead_in: String,
     pub defaults: Behaviour,
@@ -98,13 +102,15 @@ impl Default for Config {
             prompt_tokens: 3,
             image_tokens: 1000,
             hidden_tool_tokens: 0,
+            hidden_tool_spread: 0,
+            encoding: ENCODING,
             lead_in: "I will look that up.".into(),
             defaults: Behaviour::default(),
         }
     }
 }
 
-/// The vocabulary of every simulated Bedrock model.
+/// The vocabulary of every simulated Bedrock model, unless told otherwise.
 const ENCODING: Encoding = Encoding::O200kBase;
 
 /// Starts the server on the current runtime; fails where the judge is wanted and cannot be started.
@@ -113,7 +119,7 @@ pub async fn start(config: Config) -> io::Result<Server> {
         true => Some(Judge::start().await?),
         false => None,
     };
-    ENCODING.warm().await;
+    config.encoding.warm().await;
     let seats = Arc::new(Semaphore::new(config.concurrency.max(1)));
     let (listen, defaults) = (config.listen.clone(), config.defaults.clone());
     let provider = Bedrock { config, judge, seats, cache: Mutex::default() };
@@ -209,7 +215,7 @@ impl Bedrock {
             _ => {}
         }
         let seat = self.seats.clone().acquire_owned().await.ok();
-        let reply = reply::make(&asked.ask, &behaviour, ENCODING, 0);
+        let reply = reply::make(&asked.ask, &behaviour, self.config.encoding, 0);
         let usage = self.usage(&asked, &behaviour, reply.tokens());
         entry.note(|r| {
             r.completion_tokens = reply.tokens();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Config, ENCODING};
+use super::Config;
 use crate::sim::reply::{Ask, Tool, ToolChoice};
 use crate::sim::rng::hash;
 
@@ -180,7 +180,7 @@ struct Count<'a> {
 
 impl Count<'_> {
     fn text(&mut self, text: &str) {
-        self.tokens += ENCODING.count(text);
+        self.tokens += self.config.encoding.count(text);
         self.key = hash(self.key, text.as_bytes());
     }
 
@@ -205,6 +205,7 @@ impl Count<'_> {
 }
 
 pub fn read(config: &Config, body: &[u8]) -> Result<Asked, Refusal> {
+    let spread = hash(1, body) % (u64::from(config.hidden_tool_spread) + 1);
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Refusal::new(400, "SerializationException", &e.to_string()))?;
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -212,6 +213,9 @@ pub fn read(config: &Config, body: &[u8]) -> Result<Asked, Refusal> {
     let mut count =
         Count { config, tokens: config.prompt_tokens, key: 0, cache_point: None, texts: Vec::new() };
     let tools = tools(&body["toolConfig"], &mut count)?;
+    if !tools.is_empty() {
+        count.fixed(spread as u32);
+    }
     for (at, block) in body["system"].as_array().into_iter().flatten().enumerate() {
         if let Some(text) = block["text"].as_str() {
             not_blank(config, text, &format!("system.{at}"), "SystemContentBlock")?;
