@@ -417,3 +417,27 @@ fn a_level_follows_what_this_process_spends_after_the_ledger_s_word() {
     let Reserve::Held(third) = vm.reserve(vec![need("a", 1)]) else { panic!() };
     assert_eq!(level(&third, &mut vm).remaining, 689);
 }
+
+#[test]
+fn a_rough_bound_will_do_only_where_plenty_is_left() {
+    let mut vm = Vm::new();
+    vm.tick(SECOND);
+    vm.tick(SECOND);
+    let roomy = |vm: &mut Vm, needs: &[Need]| vm.lessee.roomy(vm.now, &mut vm.store, needs);
+    assert!(!roomy(&mut vm, &[need("a", 1)]), "nothing is known of it");
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| ItemReply { roomy: true, ..granted(item, 10_100) });
+    assert!(matches!(vm.woken(), Reserve::Held(_)));
+    assert!(roomy(&mut vm, &[need("a", 5_000)]));
+    assert!(!roomy(&mut vm, &[need("a", 5_001)]), "half of what is free, no more");
+    assert!(!roomy(&mut vm, &[need("a", 1), need("b", 1)]), "every budget must have it");
+    let soft = Need { soft: true, ..need("b", 1 << 40) };
+    assert!(roomy(&mut vm, &[need("a", 1), soft]), "a soft budget refuses nobody");
+    // The ledger has less than half left.
+    let Reserve::Held(_) = vm.reserve(vec![need("a", 9_000)]) else { panic!("at hand") };
+    vm.tick(SECOND);
+    vm.serve(|item| granted(item, 20_000));
+    assert!(!roomy(&mut vm, &[need("a", 1)]));
+    vm.now += 3_600 * SECOND;
+    assert!(!roomy(&mut vm, &[need("a", 1)]), "the window is over");
+}
