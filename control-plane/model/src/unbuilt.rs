@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::Value;
 use weir_config::policy::Policy;
 
-use crate::detectors;
 use crate::node::{entry_path, item_path};
 
 /// A line of [`UNBUILT`].
@@ -37,8 +36,6 @@ pub enum Where {
     Outside(&'static [&'static str]),
     /// This, unless the field beside it has one of these values.
     Unless(&'static str, &'static str, &'static [&'static str]),
-    /// Names of detectors that are known and do not exist yet.
-    Detector,
 }
 
 const fn line(path: &'static str, at: Where, organ: &'static str) -> Missing {
@@ -60,7 +57,6 @@ pub const UNBUILT: &[Missing] = &[
     line("*[].when.response_format", Where::Any, "conditions on the content"),
     line("routes[].when.found", Where::Any, "conditions on the content"),
     line("budgets[].when.found", Where::Any, "conditions on the content"),
-    line("boundaries[].when.found[]", Where::Detector, "detectors"),
     line("boundaries[].tools", Where::Any, "tool policy"),
     line("routes[].use.mirror", Where::Any, "mirrors"),
     line("retry.stall", Where::Any, "stall timeout"),
@@ -74,7 +70,6 @@ pub const UNBUILT: &[Missing] = &[
     line("budgets[].reserve", Where::Not("full"), "progressive reservations"),
     line("ledger.redis", Where::Any, "ledger on Redis"),
     line("ledger.wait_replicas", Where::Any, "ledger on Redis"),
-    line("redaction[].find[]", Where::Detector, "detectors"),
     line("redaction[].do", Where::Is("hash"), "redaction by digest"),
     line("redaction[].in[]", Where::Unless("response", "do", &["mask", "block"]), "redaction of answers"),
     line("redaction[].on_failure", Where::Not("deny"), "redaction that may fail"),
@@ -90,7 +85,7 @@ pub const UNBUILT: &[Missing] = &[
 ];
 
 /// A part of a policy that this version cannot do. Prints as its path, with the value where that decides:
-/// `redaction[0].find: phone`.
+/// `redaction[0].do: hash`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unbuilt {
     /// Path as it is shown.
@@ -171,7 +166,6 @@ impl Missing {
             Where::Unless(one, field, values) => {
                 text == one && !beside[field].as_str().is_some_and(|value| values.contains(&value))
             }
-            Where::Detector => detectors::members(&text).is_some() && !detectors::is_built(&text),
         };
         let shown = if self.path.ends_with("[]") { &path[..path.rfind('[')?] } else { path };
         let value = (!matches!(self.at, Where::Any)).then_some(text);
