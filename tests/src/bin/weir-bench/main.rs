@@ -1,5 +1,6 @@
 //! Benchmarks of Weir in real Envoy, each beside bare Envoy in the same run, since this machine is never quiet.
 
+mod budget;
 mod everything;
 mod load;
 mod overhead;
@@ -23,11 +24,16 @@ struct Options {
 enum Bench {
     /// What the filters cost: bare Envoy, two filters that do nothing, Weir.
     Overhead(overhead::Options),
+    /// Whether a hard budget holds: two Envoys, two hundred clients, and one thing after the other going wrong.
+    Budget(budget::Options),
 }
 
 fn main() -> ExitCode {
-    let Options { bench: Bench::Overhead(options) } = Options::parse();
-    match overhead::run(&options) {
+    let done = match Options::parse().bench {
+        Bench::Overhead(options) => overhead::run(&options),
+        Bench::Budget(options) => budget::run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-bench: {error}");

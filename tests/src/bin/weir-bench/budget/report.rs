@@ -1,0 +1,161 @@
+//! The table, and what in it breaks the promise.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Options;
+use super::crowd::Met;
+use super::variant::Variant;
+use crate::stats::percentile;
+
+/// One run.
+pub struct Row {
+    pub variant: Variant,
+    pub title: String,
+    /// The limit at the end.
+    pub limit: u64,
+    /// What must not be exceeded.
+    pub bound: u64,
+    /// By the provider's book.
+    pub billed: u64,
+    /// Of one window.
+    pub used: u64,
+    pub overspent: u64,
+    /// By the ledger.
+    pub settled: u64,
+    pub stranded: u64,
+    /// Billed per window, where there were several.
+    pub windows: Vec<u64>,
+    /// Syncs, of these acquires; recalls.
+    pub ops: [u64; 3],
+    /// Microseconds to the head of each answer.
+    pub head: Vec<f64>,
+    pub took: Duration,
+    pub met: Arc<Met>,
+}
+
+fn percent(of: u64, all: u64) -> String {
+    format!("{:.2} %", of as f64 * 100.0 / all.max(1) as f64)
+}
+
+impl Row {
+    fn utilisation(&self) -> u64 {
+        match self.variant {
+            Variant::EnvoyKilled => self.settled + self.stranded,
+            _ => self.used,
+        }
+    }
+
+    /// What must never be.
+    pub fn broken(&self) -> Option<String> {
+        if self.overspent > 0 {
+            return Some(format!("{}: overspent by {} of {}", self.title, self.overspent, self.bound));
+        }
+        let charged = self.settled + self.stranded;
+        if self.windows.is_empty() && charged < self.billed {
+            return Some(format!("{}: billed {}, charged only {charged}", self.title, self.billed));
+        }
+        None
+    }
+
+    /// In one line, while others still run.
+    pub fn line(&self) -> String {
+        let met = &self.met;
+        format!(
+            "billed {} of {} ({}), settled {}, stranded {}, overspent {}; {:.0} s; windows {:?}; {met:?}",
+            self.billed,
+            self.bound,
+            percent(self.utilisation(), self.limit),
+            self.settled,
+            self.stranded,
+            self.overspent,
+            self.took.as_secs_f64(),
+            self.windows,
+        )
+        .replace(&format!("{:?}", met.head_us), "…")
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let met = &self.met;
+        let admitted = Met::get(&met.answered) + Met::get(&met.left);
+        let asked = Met::get(&met.asked);
+        let mut head = self.head.clone();
+        let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
+        let by_book = match self.variant {
+            Variant::EnvoyKilled => "–".to_owned(),
+            _ => percent(Met::get(&met.free_by_book), asked),
+        };
+        vec![
+            self.title.clone(),
+            self.overspent.to_string(),
+            percent(self.utilisation(), self.limit),
+            self.billed.to_string(),
+            (self.settled + self.stranded).saturating_sub(self.billed).to_string(),
+            self.stranded.to_string(),
+            asked.to_string(),
+            admitted.to_string(),
+            met.refused().to_string(),
+            Met::get(&met.unavailable).to_string(),
+            percent(Met::get(&met.free_by_word), asked),
+            by_book,
+            format!("{} / {}", ms(percentile(&mut head, 0.5)), ms(percentile(&mut head, 0.99))),
+            format!("{:.2}", self.ops[0] as f64 / admitted.max(1) as f64),
+            format!("{:.2}", self.ops[1] as f64 / admitted.max(1) as f64),
+            format!("{:.0}", self.took.as_secs_f64()),
+        ]
+    }
+}
+
+/// All runs as Markdown.
+pub fn table(options: &Options, rows: &[Row]) -> String {
+    let head = [
+        "variant",
+        "overspent",
+        "used (killed: settled + stranded)",
+        "billed",
+        "charged above billed",
+        "stranded",
+        "asked",
+        "admitted",
+        "refused",
+        "503",
+        "refused while free, by its own words",
+        "the same, by the provider's book",
+        "to the head p50 / p99, ms",
+        "ledger calls per admitted",
+        "of these acquires",
+        "s",
+    ];
+    let mut out = format!(
+        "2 Envoys × 2 workers, {} clients, budget {} tokens, {:?} ledger; figures of this machine and this run\n\n",
+        options.clients, options.limit, options.ledger
+    );
+    let mut line = |cells: &[String]| {
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    };
+    line(&head.map(str::to_owned));
+    line(&head.map(|_| "---".to_owned()));
+    for row in rows {
+        line(&row.cells());
+    }
+    for row in rows {
+        if row.windows.len() > 1 {
+            let _ =
+                writeln!(out, "\n{}: billed per window {:?} of {} each", row.title, row.windows, row.limit);
+        }
+        if row.bound != row.limit {
+            let _ = writeln!(
+                out,
+                "\n{}: lowered to {}; {} were committed at that moment, and no more was ever billed",
+                row.title, row.limit, row.bound
+            );
+        }
+        if let Ok(odd) = row.met.odd.lock()
+            && !odd.is_empty()
+        {
+            let _ = writeln!(out, "\n{}: unexpected answers, the first of them: {odd:?}", row.title);
+        }
+    }
+    out
+}
