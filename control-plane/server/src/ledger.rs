@@ -32,9 +32,10 @@ impl Ledger {
         routes.add_service(weir_ledger::service(self.engine.clone()))
     }
 
-    /// Replaces all budgets.
-    pub async fn set_budgets(&self, budgets: &[weir_model::BudgetDef]) -> Result<(), String> {
-        let budgets: Result<Vec<BudgetDef>, Error> = budgets.iter().map(definition).collect();
+    /// Replaces all budgets. `max_life`: longest life of a request, in milliseconds.
+    pub async fn set_budgets(&self, budgets: &[weir_model::BudgetDef], max_life: u64) -> Result<(), String> {
+        let budgets = budgets.iter().map(|of| definition(of, max_life));
+        let budgets: Result<Vec<BudgetDef>, Error> = budgets.collect();
         let budgets = budgets.map_err(|why| why.to_string())?;
         self.engine.set_budgets(budgets.clone()).await.map_err(|why| why.to_string())?;
         *self.told() = Arc::new(budgets);
@@ -76,6 +77,21 @@ impl Ledger {
         self.engine.audit().await
     }
 
+    /// Counts since this control plane began.
+    pub async fn counters(&self) -> Result<Value, Error> {
+        let (counters, epoch) = self.engine.counters().await?;
+        Ok(json!({
+            "epoch": epoch,
+            "syncs": counters.syncs,
+            "acquires": counters.acquires,
+            "parked": counters.parked,
+            "short": counters.short,
+            "recalls": counters.recalls,
+            "wakes": counters.wakes,
+            "healed": counters.healed,
+        }))
+    }
+
     /// The gateway processes that hold budget.
     pub async fn holders(&self) -> Result<Vec<Holder>, Error> {
         self.engine.holders().await
@@ -92,7 +108,7 @@ impl Ledger {
     }
 }
 
-fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, Error> {
+fn definition(of: &weir_model::BudgetDef, max_life: u64) -> Result<BudgetDef, Error> {
     Ok(BudgetDef {
         name: of.name.clone(),
         unit: match of.unit {
@@ -107,12 +123,16 @@ fn definition(of: &weir_model::BudgetDef) -> Result<BudgetDef, Error> {
         definition: format!("{:016x}", of.definition),
         each: of.each.clone(),
         alert_at: of.alert_at.clone(),
+        max_life,
     })
 }
 
 /// The number of a counter's current window, as gateways name it; none where windows roll.
 pub fn wid(of: &Spend) -> Option<u64> {
-    Some(of.window.wid())
+    match of.kind {
+        WindowKind::Rolling(_) => None,
+        _ => Some(of.window.wid()),
+    }
 }
 
 /// A counter, for people.

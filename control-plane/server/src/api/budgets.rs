@@ -205,6 +205,11 @@ pub async fn release(
     Ok(Json(json!({"budget": name, "released": rows.collect::<Vec<Value>>()})))
 }
 
+/// `GET /api/ledger`: how busy the ledger is.
+pub async fn ledger(State(control): State<Arc<Control>>) -> Answer {
+    control.ledger.counters().await.map(Json).map_err(|why| Problem::ledger(&why))
+}
+
 /// `GET /api/alerts`.
 pub async fn alerts(State(control): State<Arc<Control>>) -> Answer {
     let alerts = control.ledger.alerts().await.map_err(|why| Problem::ledger(&why))?;
