@@ -88,8 +88,9 @@ impl Control {
         let mut source = Source::new(&options.config, data, options.listen);
         let (file, in_gateways) = &options.module;
         let mut module_file =
-            if *in_gateways { ModuleFile::in_gateways(file) } else { ModuleFile::here(file, data) };
+            if *in_gateways { ModuleFile::in_gateways(file, data) } else { ModuleFile::here(file, data) };
         let module = module_file.poll().unwrap_or_else(|| Err(Failure::new("no module")))?;
+        source.set_tokenizers(module_file.tokenizers());
         let last_good = source.last_good();
         let (loaded, problems) = match source.poll() {
             Some(Ok(loaded)) => (loaded, Vec::new()),
@@ -121,6 +122,7 @@ impl Control {
             source,
             module_file,
             module,
+            waiting: None,
             loaded,
             around: options.around.clone(),
             lingering: Vec::new(),
@@ -147,6 +149,8 @@ pub struct Watcher {
     source: Source,
     module_file: ModuleFile,
     module: Module,
+    /// A newer one that lacks a tokenizer which the policy in use names.
+    waiting: Option<Module>,
     loaded: Loaded,
     around: Surroundings,
     /// Providers that the policy no longer has, and when it lost them.
@@ -168,8 +172,8 @@ impl Watcher {
         let module = match self.module_file.poll() {
             Some(Ok(module)) => {
                 tracing::info!(sha256 = self.module_file.hash(), "new module");
-                self.module = module;
-                true
+                self.waiting = None;
+                self.take_module(module)
             }
             Some(Err(why)) => {
                 tracing::error!("{why}; the last good module stays");
@@ -193,10 +197,36 @@ impl Watcher {
             return;
         }
         let next = policy.unwrap_or_else(|| self.loaded.clone());
-        if let Err(why) = self.publish(next).await {
+        let mut published = self.publish(next).await;
+        if published.is_ok()
+            && let Some(module) = self.waiting.take()
+            && self.take_module(module)
+        {
+            published = self.publish(self.loaded.clone()).await;
+        }
+        if let Err(why) = published {
             tracing::error!("{why}; the last good policy stays");
             self.control.state().problems = vec![why];
         }
+    }
+
+    /// Takes a module, unless the policy in use counts by a tokenizer that it has not: gateways would refuse both.
+    fn take_module(&mut self, module: Module) -> bool {
+        let tokenizers = self.module_file.tokenizers();
+        let used = self.loaded.compiled.exchange.models.iter().flat_map(|model| &model.targets);
+        let lost = used
+            .filter_map(|target| target.tokenizer.as_ref())
+            .find(|name| *name != "learned" && !tokenizers.contains(name));
+        if let Some(name) = lost {
+            let why = format!("the new module has no tokenizer `{name}`, which the policy in use names: the last one stays");
+            tracing::error!("{why}");
+            self.control.state().problems = vec![why];
+            self.waiting = Some(module);
+            return false;
+        }
+        self.source.set_tokenizers(tokenizers);
+        self.module = module;
+        true
     }
 
     fn refuse(&mut self, refused: &Refused) {

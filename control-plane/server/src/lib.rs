@@ -11,11 +11,13 @@ pub mod control;
 pub mod convert;
 pub mod envoy;
 pub mod fleet;
+pub mod graft;
 pub mod ledger;
 pub mod lists;
 pub mod module;
 pub mod source;
 pub mod spend;
+pub mod tokenizers;
 pub mod verbs;
 pub mod xds;
 

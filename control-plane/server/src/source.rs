@@ -64,9 +64,14 @@ pub fn unbuilt_line(field: &Unbuilt) -> String {
     format!("{field} ({}) is not built yet{at}", field.organ)
 }
 
-/// Judges and compiles a text.
-pub fn load(text: &str, version: &str, listen: Option<SocketAddr>) -> Result<Loaded, Refused> {
-    let document = weir_model::read(text).map_err(Refused::Invalid)?;
+/// Judges and compiles a text for filters that have these tokenizers.
+pub fn load(
+    text: &str,
+    version: &str,
+    listen: Option<SocketAddr>,
+    tokenizers: &[String],
+) -> Result<Loaded, Refused> {
+    let document = weir_model::read(text).map_err(Refused::Invalid)?.for_tokenizers(tokenizers);
     let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
         document.check().into_iter().partition(Problem::is_error);
     // Whether a listener beyond loopback is in order depends on who decided its address: compile judges that.
@@ -107,6 +112,8 @@ pub struct Source {
     generation: u64,
     /// The text of that generation.
     last: String,
+    /// What the filters can count by.
+    tokenizers: Vec<String>,
 }
 
 /// What is written down after each good policy.
@@ -128,6 +135,15 @@ impl Source {
             seen: None,
             generation: 0,
             last: String::new(),
+            tokenizers: weir_model::TOKENIZERS.map(str::to_owned).into(),
+        }
+    }
+
+    /// From now on policies are judged for filters that have these tokenizers; the file is looked at again.
+    pub fn set_tokenizers(&mut self, tokenizers: &[String]) {
+        if self.tokenizers != tokenizers {
+            self.tokenizers = tokenizers.to_vec();
+            self.seen = None;
         }
     }
 
@@ -144,7 +160,7 @@ impl Source {
         if kept.file != self.file {
             return None;
         }
-        load(&kept.text, &version(kept.generation, &kept.text), self.listen).ok()
+        load(&kept.text, &version(kept.generation, &kept.text), self.listen, &self.tokenizers).ok()
     }
 
     /// Reads the file if it differs from what was read last. Its content is compared: a file that is replaced,
@@ -169,7 +185,7 @@ impl Source {
         };
         let generation = if text == self.last { self.generation } else { self.generation + 1 };
         let version = version(generation, &text);
-        Some(load(&text, &version, self.listen))
+        Some(load(&text, &version, self.listen, &self.tokenizers))
     }
 
     /// Notes that a policy is in use from now on.

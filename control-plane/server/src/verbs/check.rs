@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use weir_config::filter::{Exchange, Model, Target};
 
-use crate::Failure;
 use crate::source::{Refused, load};
+use crate::{Failure, tokenizers};
 
 /// Validate a policy.
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub struct Check {
     /// Judge it for gateways that listen here instead of at `gateway.listen`.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// The control plane's data folder: tokenizers that were added there are known.
+    #[arg(long, value_name = "DIR", default_value = "weir-data")]
+    data: PathBuf,
 }
 
 impl Check {
@@ -24,7 +27,7 @@ impl Check {
         let text = std::fs::read_to_string(&self.file)
             .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
         // A secret that is absent here may be there where the policy runs: said, and no reason to fail.
-        match load(&text, "check", self.listen) {
+        match load(&text, "check", self.listen, &tokenizers::expected(&self.data)) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     println!("warning: {warning}");

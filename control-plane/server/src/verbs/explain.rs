@@ -131,7 +131,8 @@ mod tests {
     const POLICY: &str = include_str!("../../../../envoy/first.yaml");
 
     fn tell(key: &str, body: &str) -> String {
-        let loaded = load(POLICY, "test", None, &tokenizers::of_module(None)).unwrap_or_else(|_| panic!("first.yaml must load"));
+        let loaded = load(POLICY, "test", None, &tokenizers::of_module(None))
+            .unwrap_or_else(|_| panic!("first.yaml must load"));
         let headers = [
             (":method", "POST"),
             (":path", "/v1/chat/completions"),

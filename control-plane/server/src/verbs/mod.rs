@@ -9,6 +9,7 @@ mod schema;
 mod serve;
 mod show;
 mod spend;
+mod tokenizer;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Verb {
     Budget(budget::Budget),
     /// Take gateways out of service without stranding what they hold.
     Drain(drain::Drain),
+    /// Count a model's own tokenizer exactly: compile its tokenizer.json and deliver it to the filters.
+    Tokenizer(tokenizer::Tokenizer),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -57,6 +60,7 @@ impl Cli {
             Verb::Spend(verb) => verb.run(),
             Verb::Budget(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
+            Verb::Tokenizer(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use weir_xds::inject::{Patch, inject};
 use weir_xds::{AccessLog, Address, EXCHANGE, Form, Module};
 
-use crate::Failure;
 use crate::convert::{self, Surroundings};
 use crate::source::load;
+use crate::{Failure, tokenizers};
 
 /// Print a patch as YAML.
 #[derive(Debug, Args)]
@@ -40,6 +40,9 @@ pub struct Render {
     /// Print what takes the filters out again.
     #[arg(long)]
     remove: bool,
+    /// The control plane's data folder: tokenizers that were added there are known.
+    #[arg(long, value_name = "DIR", default_value = "weir-data")]
+    data: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,7 +57,8 @@ impl Render {
     pub fn run(self) -> Result<(), Failure> {
         let text = std::fs::read_to_string(&self.config)
             .map_err(|why| Failure::new(format!("{}: {why}", self.config.display())))?;
-        let loaded = load(&text, "render", None).map_err(|refused| refused.failure(&self.config))?;
+        let known = tokenizers::expected(&self.data);
+        let loaded = load(&text, "render", None, &known).map_err(|refused| refused.failure(&self.config))?;
         let around = Surroundings {
             ledger: self.control.clone(),
             access_log: AccessLog::Off,
