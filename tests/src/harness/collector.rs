@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -52,6 +59,50 @@ impl Span {
     }
 }
 
+/// A histogram of one export.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its series.
+    pub points: Vec<Point>,
+}
+
+/// A point of a histogram.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The series' attributes.
+    pub attributes: BTreeMap<String, Value>,
+    /// Nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// The same.
+    pub at: u64,
+    /// Values recorded.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// Values by bucket.
+    pub counts: Vec<u64>,
+    /// Upper bounds of the buckets but the last.
+    pub bounds: Vec<f64>,
+}
+
+/// How a collector takes spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// All of them, at once.
+    #[default]
+    Well,
+    /// None: it says so with this gRPC status.
+    Refusing(i32),
+    /// All, after so many milliseconds.
+    Slow(u64),
+    /// All but so many of a batch.
+    Rejecting(i64),
+}
+
 /// A running collector; it ends with this value.
 pub struct Collector {
     port: u16,
@@ -63,16 +114,25 @@ pub struct Collector {
 struct Store {
     spans: Arc<Mutex<Vec<Span>>>,
     exports: Arc<Mutex<usize>>,
+    /// By the resource's instance, name and attributes: the newest point of each series.
+    metrics: Arc<Mutex<BTreeMap<(String, String, String), Metric>>>,
+    mood: Arc<Mutex<Mood>>,
 }
 
 impl Collector {
     /// Listens on a port of its own.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::on(0).await
+    }
+
+    /// Listens on this port; 0 is a free one.
+    pub async fn on(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let store = Store::default();
-        let service = TraceServiceServer::new(store.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let spans = TraceServiceServer::new(store.clone());
+        let metrics = MetricsServiceServer::new(store.clone());
+        let server = tonic::transport::Server::builder().add_service(spans).add_service(metrics);
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move {
             let _ = serving.await;
@@ -88,6 +148,17 @@ impl Collector {
     /// All spans so far.
     pub fn spans(&self) -> Vec<Span> {
         self.store.spans.lock().map(|spans| spans.clone()).unwrap_or_default()
+    }
+
+    /// How it takes spans from now on.
+    pub fn mood(&self, mood: Mood) {
+        *self.store.mood.lock().expect("no test panics while it holds this") = mood;
+    }
+
+    /// The newest state of every series; each instance that exports has its own.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let metrics = self.store.metrics.lock().expect("no test panics while it holds this");
+        metrics.values().cloned().collect()
     }
 
     /// Export calls so far.
@@ -121,6 +192,15 @@ impl TraceService for Store {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        *self.exports.lock().map_err(|_| Status::internal("poisoned"))? += 1;
+        let mood = *self.mood.lock().map_err(|_| Status::internal("poisoned"))?;
+        let mut rejected = 0;
+        match mood {
+            Mood::Well => {}
+            Mood::Refusing(code) => return Err(Status::new(code.into(), "not now")),
+            Mood::Slow(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Mood::Rejecting(count) => rejected = count,
+        }
         let mut spans = self.spans.lock().map_err(|_| Status::internal("poisoned"))?;
         for resource in request.into_inner().resource_spans {
             let about = attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
@@ -129,8 +209,46 @@ impl TraceService for Store {
                 spans.push(Span { raw, attributes, resource: about.clone() });
             }
         }
-        *self.exports.lock().map_err(|_| Status::internal("poisoned"))? += 1;
-        Ok(Response::new(ExportTraceServiceResponse { partial_success: None }))
+        let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message: "full".into() };
+        Ok(Response::new(ExportTraceServiceResponse { partial_success: (rejected > 0).then_some(partial) }))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Store {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let mut series = self.metrics.lock().map_err(|_| Status::internal("poisoned"))?;
+        for resource in request.into_inner().resource_metrics {
+            let about = attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+            let instance = about.get("service.instance.id").cloned().unwrap_or_default().to_string();
+            for metric in resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                let Some(Data::Histogram(histogram)) = metric.data else {
+                    return Err(Status::invalid_argument("only histograms are known here"));
+                };
+                if histogram.aggregation_temporality != 2 {
+                    return Err(Status::invalid_argument("cumulative sums are wanted"));
+                }
+                for point in histogram.data_points {
+                    let attributes = attributes(point.attributes);
+                    let key = (instance.clone(), metric.name.clone(), json!(attributes).to_string());
+                    let point = Point {
+                        attributes,
+                        start: point.start_time_unix_nano,
+                        at: point.time_unix_nano,
+                        count: point.count,
+                        sum: point.sum.unwrap_or(f64::NAN),
+                        counts: point.bucket_counts,
+                        bounds: point.explicit_bounds,
+                    };
+                    let (name, unit) = (metric.name.clone(), metric.unit.clone());
+                    series.insert(key, Metric { name, unit, points: vec![point] });
+                }
+            }
+        }
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success: None }))
     }
 }
 

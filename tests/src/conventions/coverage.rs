@@ -1,0 +1,103 @@
+//! Every attribute of the conventions' registry: emitted, or why not. A test holds this table against the registry,
+//! another against what a run emits.
+
+/// What becomes of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// On the spans of exchanges.
+    Span,
+    /// On metrics only.
+    Metric,
+    /// Nowhere, for this reason.
+    No(&'static str),
+}
+
+use Coverage::{Metric, No, Span};
+
+const AGENT: &str = "what an agent does inside an application does not pass the gateway";
+const TOOL: &str = "tools run in the application: the gateway sees only that they are asked for";
+const MEMORY: &str = "memory stores are not served";
+const RETRIEVAL: &str = "retrieval is not served";
+const EMBEDDINGS: &str = "embeddings are not served yet";
+const EVALUATION: &str = "evaluations come after the answer: feedback is not built yet";
+const CONTENT: &str = "content is off by default, and capture of redacted content is not built yet";
+const PROMPTS: &str = "named prompts are not built yet";
+const RESPONSES: &str = "belongs to OpenAI's Responses API, which is not served yet";
+const MCP: &str = "MCP is not served";
+
+/// The table.
+pub const COVERAGE: &[(&str, Coverage)] = &[
+    ("gen_ai.provider.name", Span),
+    ("gen_ai.request.model", Span),
+    ("gen_ai.request.max_tokens", Span),
+    ("gen_ai.request.choice.count", Span),
+    ("gen_ai.request.temperature", Span),
+    ("gen_ai.request.top_p", Span),
+    ("gen_ai.request.top_k", Span),
+    ("gen_ai.request.stop_sequences", Span),
+    ("gen_ai.request.frequency_penalty", Span),
+    ("gen_ai.request.presence_penalty", Span),
+    ("gen_ai.request.encoding_formats", No(EMBEDDINGS)),
+    ("gen_ai.request.seed", Span),
+    ("gen_ai.request.stream", Span),
+    ("gen_ai.request.reasoning.level", Span),
+    ("gen_ai.request.previous_response.id", No(RESPONSES)),
+    ("gen_ai.request.stream_cursor", No(RESPONSES)),
+    ("gen_ai.response.id", Span),
+    ("gen_ai.response.model", Span),
+    ("gen_ai.response.finish_reasons", Span),
+    ("gen_ai.response.status", No(RESPONSES)),
+    ("gen_ai.response.time_to_first_chunk", Span),
+    ("gen_ai.usage.input_tokens", Span),
+    ("gen_ai.usage.cache_read.input_tokens", Span),
+    ("gen_ai.usage.cache_creation.input_tokens", Span),
+    ("gen_ai.usage.output_tokens", Span),
+    ("gen_ai.usage.reasoning.output_tokens", Span),
+    ("gen_ai.token.type", Metric),
+    ("gen_ai.conversation.id", No("no dialect served carries one; a client may declare a label for it")),
+    ("gen_ai.conversation.compacted", No("no dialect served says so")),
+    ("gen_ai.agent.id", No(AGENT)),
+    ("gen_ai.agent.name", No(AGENT)),
+    ("gen_ai.agent.description", No(AGENT)),
+    ("gen_ai.agent.version", No(AGENT)),
+    ("gen_ai.tool.name", No(TOOL)),
+    ("gen_ai.tool.call.id", No(TOOL)),
+    ("gen_ai.tool.description", No(TOOL)),
+    ("gen_ai.tool.type", No(TOOL)),
+    ("gen_ai.tool.call.arguments", No(TOOL)),
+    ("gen_ai.tool.call.result", No(TOOL)),
+    ("gen_ai.tool.definitions", No(CONTENT)),
+    ("gen_ai.data_source.id", No(RETRIEVAL)),
+    ("gen_ai.operation.name", Span),
+    ("gen_ai.output.type", Span),
+    ("gen_ai.embeddings.dimension.count", No(EMBEDDINGS)),
+    ("gen_ai.retrieval.documents", No(RETRIEVAL)),
+    ("gen_ai.retrieval.query.text", No(RETRIEVAL)),
+    ("gen_ai.retrieval.top_k", No(RETRIEVAL)),
+    ("gen_ai.memory.store.id", No(MEMORY)),
+    ("gen_ai.memory.record.id", No(MEMORY)),
+    ("gen_ai.memory.record.count", No(MEMORY)),
+    ("gen_ai.memory.query.text", No(MEMORY)),
+    ("gen_ai.memory.records", No(MEMORY)),
+    ("gen_ai.system_instructions", No(CONTENT)),
+    ("gen_ai.input.messages", No(CONTENT)),
+    ("gen_ai.output.messages", No(CONTENT)),
+    ("gen_ai.evaluation.name", No(EVALUATION)),
+    ("gen_ai.evaluation.score.value", No(EVALUATION)),
+    ("gen_ai.evaluation.score.label", No(EVALUATION)),
+    ("gen_ai.evaluation.explanation", No(EVALUATION)),
+    ("gen_ai.prompt.name", No(PROMPTS)),
+    ("gen_ai.prompt.version", No(PROMPTS)),
+    ("gen_ai.prompt.variable", No(PROMPTS)),
+    ("gen_ai.workflow.name", No("a label that a client declares serves instead")),
+    ("openai.request.service_tier", Span),
+    ("openai.api.type", Span),
+    ("openai.response.service_tier", No("answers are read for usage, id, model and end only")),
+    ("openai.response.system_fingerprint", No("answers are read for usage, id, model and end only")),
+    ("mcp.method.name", No(MCP)),
+    ("mcp.session.id", No(MCP)),
+    ("mcp.resource.uri", No(MCP)),
+    ("mcp.protocol.version", No(MCP)),
+    ("aws.bedrock.guardrail.id", No("no guardrail is asked for at Bedrock")),
+    ("aws.bedrock.knowledge_base.id", No("knowledge bases are not used")),
+];
