@@ -101,13 +101,15 @@ fn no_container_can_do_more_than_it_needs() {
                 }
             }
         }
-        for container in pod["containers"].as_array().expect("containers") {
+        // What serves nobody has nothing to probe.
+        let serves = |container: &&Value| container["ports"].is_array();
+        for container in pod["containers"].as_array().expect("containers").iter().filter(serves) {
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 assert!(container[probe].is_object(), "{}: {probe}", container["name"]);
             }
         }
     }
-    assert_eq!(containers, 3);
+    assert_eq!(containers, 4);
 }
 
 #[test]
@@ -139,13 +141,22 @@ fn the_command_line_and_the_policy_are_understood() {
         .into_iter()
         .find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == "weir-control");
     let control = control.expect("a control plane");
-    let arguments = names(&control["spec"]["template"]["spec"]["containers"][0]["args"]);
+    let gateway = all().into_iter().find(|object| {
+        object["kind"] == "Deployment" && object["metadata"]["name"] == "weir-gateway"
+    });
+    let gateway = gateway.expect("gateways");
+    let beside = gateway["spec"]["template"]["spec"]["containers"].as_array().expect("containers");
+    let drain = beside.iter().find(|container| container["name"] == "drain").expect("the drain beside Envoy");
     let weir = Path::new(env!("CARGO_BIN_EXE_weir"));
-    let help = Command::new(weir).args(["serve", "--help"]).output().expect("weir runs");
-    let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    for argument in arguments.iter().filter(|argument| argument.starts_with("--")) {
-        let flag = argument.split('=').next().unwrap_or_default();
-        assert!(help.contains(&format!("{flag} <")), "{flag} is no flag of weir serve");
+    let serve = &control["spec"]["template"]["spec"]["containers"][0];
+    for (verb, container) in [("serve", serve), ("drain", drain)] {
+        let help = Command::new(weir).args([verb, "--help"]).output().expect("weir runs");
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for argument in names(&container["args"]).iter().filter(|argument| argument.starts_with("--")) {
+            let flag = argument.split('=').next().unwrap_or_default();
+            let known = help.contains(&format!("{flag} <")) || help.contains(&format!("{flag}\n"));
+            assert!(known, "{flag} is no flag of weir {verb}");
+        }
     }
     let policy = base().join("policy.yaml");
     let mut check = Command::new(weir);
