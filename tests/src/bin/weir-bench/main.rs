@@ -7,6 +7,7 @@ mod overhead;
 mod report;
 mod stats;
 mod texts;
+mod tokens;
 mod upstream;
 mod variants;
 
@@ -26,12 +27,15 @@ enum Bench {
     Overhead(overhead::Options),
     /// Whether a hard budget holds: two Envoys, two hundred clients, and one thing after the other going wrong.
     Budget(budget::Options),
+    /// What counting a prompt costs in Envoy, beside other counters natively.
+    Tokens(tokens::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Options::parse().bench {
         Bench::Overhead(options) => overhead::run(&options),
         Bench::Budget(options) => budget::run(&options),
+        Bench::Tokens(options) => tokens::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

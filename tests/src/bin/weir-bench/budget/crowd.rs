@@ -32,8 +32,12 @@ pub struct Met {
     pub broken: AtomicU64,
     /// Refused while more was free than a request needs and than 2 % of the limit, by the refusal's own figures.
     pub free_by_word: AtomicU64,
-    /// The same by the provider's book: what it has not billed, less a full reservation for each that it still answers.
-    pub free_by_book: AtomicU64,
+    /// When requests that were admitted began and ended, in microseconds of the run.
+    admitted_us: Mutex<Vec<(u32, u32)>>,
+    /// When requests were refused.
+    refused_us: Mutex<Vec<u32>>,
+    /// What the provider's book left of the limit, over time.
+    room: Mutex<Vec<(u32, u64)>>,
     /// Microseconds from the request to the answer's head, for those that were answered.
     pub head_us: Mutex<Vec<u32>>,
     /// The first of each kind of unexpected answer.
@@ -44,16 +48,17 @@ pub struct Met {
 /// What decides whether a refusal was false.
 #[derive(Debug)]
 pub struct Judge {
-    /// The limit in force.
+    /// The limit in force; 0 where nobody can say what is free.
     pub limit: AtomicU64,
-    /// Billed so far in this window, by the book.
-    pub billed: AtomicU64,
-    /// Requests that the provider is answering.
-    pub open: AtomicU64,
     /// What one request reserves.
     pub reservation: AtomicU64,
-    /// Held by a gateway that is dead: gone, but not in the book.
-    pub dead: AtomicU64,
+    begun: Instant,
+}
+
+impl Judge {
+    fn now(&self) -> u32 {
+        u32::try_from(self.begun.elapsed().as_micros()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Met {
@@ -63,6 +68,39 @@ impl Met {
 
     pub fn get(of: &AtomicU64) -> u64 {
         of.load(Ordering::Relaxed)
+    }
+
+    /// Refusals while more was free than `floor` by the provider's book: what it had not billed, less a full
+    /// reservation for each request that was on its way at that moment and was admitted in the end.
+    pub fn free_by_book(&self, reservation: u64, floor: u64) -> u64 {
+        /// In the order in which they count at the same instant.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        enum At {
+            Begin,
+            Room(u64),
+            Refused,
+            End,
+        }
+        let (Ok(admitted), Ok(refused), Ok(room)) =
+            (self.admitted_us.lock(), self.refused_us.lock(), self.room.lock())
+        else {
+            return 0;
+        };
+        let mut all: Vec<(u32, At)> = Vec::new();
+        all.extend(admitted.iter().flat_map(|(begin, end)| [(*begin, At::Begin), (*end, At::End)]));
+        all.extend(refused.iter().map(|at| (*at, At::Refused)));
+        all.extend(room.iter().map(|(at, room)| (*at, At::Room(*room))));
+        all.sort_unstable();
+        let (mut running, mut left, mut count) = (0u64, 0u64, 0u64);
+        for (_, what) in all {
+            match what {
+                At::Begin => running += 1,
+                At::End => running = running.saturating_sub(1),
+                At::Room(room) => left = room,
+                At::Refused => count += u64::from(left.saturating_sub(running * reservation) >= floor),
+            }
+        }
+        count
     }
 }
 
@@ -79,10 +117,8 @@ impl Crowd {
         let met = Arc::new(Met::default());
         let judge = Arc::new(Judge {
             limit: limit.into(),
-            billed: 0.into(),
-            open: 0.into(),
             reservation: (CEILING + 100).into(),
-            dead: 0.into(),
+            begun: Instant::now(),
         });
         let mut running = JoinSet::new();
         for number in 0..clients {
@@ -98,12 +134,13 @@ impl Crowd {
         Self { met, judge, running }
     }
 
-    /// Tells the judge what the book says.
+    /// Notes what the book says now; answers what it has billed beyond `before`.
     pub fn look(&self, stage: &Stage, before: u64) -> u64 {
-        let (billed, open) = stage.book();
-        let billed = billed.saturating_sub(before);
-        self.judge.billed.store(billed, Ordering::Relaxed);
-        self.judge.open.store(open, Ordering::Relaxed);
+        let billed = stage.book().0.saturating_sub(before);
+        let left = Met::get(&self.judge.limit).saturating_sub(billed);
+        if let Ok(mut room) = self.met.room.lock() {
+            room.push((self.judge.now(), left));
+        }
         billed
     }
 
@@ -153,8 +190,8 @@ impl One {
             body["stream"] = json!(true);
         }
         add(&self.met.asked);
-        let begun = Instant::now();
-        let Ok(mut response) = self.client.post("/v1/chat/completions", body.to_string()).send().await else {
+        let (begun, begun_us) = (Instant::now(), self.judge.now());
+        let Ok(response) = self.client.post("/v1/chat/completions", body.to_string()).send().await else {
             add(&self.met.broken);
             return false;
         };
@@ -177,6 +214,16 @@ impl One {
             }
             return false;
         }
+        let admitted = self.answer(response, stream, begun).await;
+        if let Ok(mut all) = self.met.admitted_us.lock() {
+            all.push((begun_us, self.judge.now()));
+        }
+        admitted
+    }
+
+    /// Reads the answer, or leaves it; whether the client may go on at once.
+    async fn answer(&self, mut response: reqwest::Response, stream: bool, begun: Instant) -> bool {
+        let add = |to: &AtomicU64| to.fetch_add(1, Ordering::Relaxed);
         let head = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         if self.leaves && stream {
             let _ = response.chunk().await;
@@ -198,19 +245,15 @@ impl One {
         }
     }
 
-    /// Whether a refusal was false: by its own figures, and by the provider's book.
+    /// Whether a refusal was false by its own figures; the book decides later.
     fn judge(&self, text: &str) {
         let limit = Met::get(&self.judge.limit);
         let floor = Met::get(&self.judge.reservation).max(limit / 50);
-        if let Some(free) = free(text)
-            && free >= floor
-        {
+        if free(text).is_some_and(|free| free >= floor) {
             self.met.free_by_word.fetch_add(1, Ordering::Relaxed);
         }
-        let open = Met::get(&self.judge.open) * Met::get(&self.judge.reservation);
-        let gone = Met::get(&self.judge.billed) + open + Met::get(&self.judge.dead);
-        if limit.saturating_sub(gone) >= floor {
-            self.met.free_by_book.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut all) = self.met.refused_us.lock() {
+            all.push(self.judge.now());
         }
     }
 
@@ -230,5 +273,32 @@ fn free(text: &str) -> Option<u64> {
         let figure = head.rsplit(|c: char| !(c.is_ascii_digit() || c == ',')).next()?;
         figure.replace(',', "").parse::<u64>().ok()
     };
-    Some(before(" tokens left;")? + before(" tokens leased to").unwrap_or(0))
+    Some(before(" tokens left")? + before(" tokens leased to").unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_false_when_the_book_has_room_beyond_what_runs() {
+        let met = Met::default();
+        *met.room.lock().unwrap() = vec![(0, 1_000), (50, 400)];
+        // Two run from 10 to 40 and from 20 to 60, each reserving 300.
+        *met.admitted_us.lock().unwrap() = vec![(10, 40), (20, 60)];
+        // Left: 1,000 at 5, 700 at 15, 400 at 30, 700 at 45, 100 at 55, 400 at 70.
+        *met.refused_us.lock().unwrap() = vec![5, 15, 30, 45, 55, 70];
+        for (floor, count) in [(1_000, 1), (700, 3), (400, 5), (100, 6)] {
+            assert_eq!(met.free_by_book(300, floor), count, "{floor}");
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_calls_free_is_what_is_left_and_what_is_leased() {
+        let text = "Budget small (50,000 tokens per month, UTC) has too little free at the moment: 1,204 tokens \
+                    settled, 48,000 tokens held by 9 running requests, 1,300 tokens leased to gateways, 0 tokens \
+                    stranded by a lost gateway, 96 tokens left; this request needs at least 99 tokens.";
+        assert_eq!(free(text), Some(1_396));
+        assert_eq!(free("Budget small cannot be checked: its ledger does not answer."), None);
+    }
 }

@@ -32,6 +32,8 @@ pub struct Row {
     /// Microseconds to the head of each answer.
     pub head: Vec<f64>,
     pub took: Duration,
+    /// Refused while enough was free by the provider's book.
+    pub free_by_book: u64,
     pub met: Arc<Met>,
 }
 
@@ -61,19 +63,15 @@ impl Row {
 
     /// In one line, while others still run.
     pub fn line(&self) -> String {
-        let met = &self.met;
         format!(
-            "billed {} of {} ({}), settled {}, stranded {}, overspent {}; {:.0} s; windows {:?}; {met:?}",
+            "billed {} of {}, settled {}, stranded {}, overspent {}; {:.0} s",
             self.billed,
             self.bound,
-            percent(self.utilisation(), self.limit),
             self.settled,
             self.stranded,
             self.overspent,
             self.took.as_secs_f64(),
-            self.windows,
         )
-        .replace(&format!("{:?}", met.head_us), "…")
     }
 
     fn cells(&self) -> Vec<String> {
@@ -84,7 +82,7 @@ impl Row {
         let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
         let by_book = match self.variant {
             Variant::EnvoyKilled => "–".to_owned(),
-            _ => percent(Met::get(&met.free_by_book), asked),
+            _ => percent(self.free_by_book, asked),
         };
         vec![
             self.title.clone(),

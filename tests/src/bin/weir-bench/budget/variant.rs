@@ -187,7 +187,7 @@ impl Run<'_> {
         match self.variant {
             Variant::EnvoyKilled => {
                 // What it held is in no book; the judge by the book has nothing to say from here on.
-                self.crowd.judge.dead.store(u64::MAX / 2, Ordering::Relaxed);
+                self.crowd.judge.limit.store(0, Ordering::Relaxed);
                 if let Some(mut envoy) = self.stage.envoys.pop() {
                     envoy.process().signal("KILL");
                     self.wait(Duration::from_millis(50)).await;
@@ -246,7 +246,9 @@ impl Run<'_> {
 
     async fn end(mut self) -> Result<Row, String> {
         let took = self.begun.elapsed();
+        let reservation = Met::get(&self.crowd.judge.reservation);
         let met = self.crowd.stop().await;
+        let free_by_book = met.free_by_book(reservation, reservation.max(self.limit / 50));
         // The last word of the ledger: nothing is held, or only by the one that died.
         let waiting = Instant::now();
         let counter = loop {
@@ -290,6 +292,7 @@ impl Run<'_> {
             ops: self.ops.sums(),
             head: head.into_iter().map(f64::from).collect(),
             took,
+            free_by_book,
             met,
         })
     }
