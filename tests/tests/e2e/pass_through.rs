@@ -4,6 +4,7 @@ use serde_json::json;
 use weir_tests::harness::Inject;
 use weir_tests::harness::inject::{ALIAS, MODEL};
 use weir_tests::sim::Behaviour;
+use weir_tests::sim::vllm::Model;
 
 use crate::{chat, chat_stream, last, settled};
 
@@ -115,7 +116,12 @@ async fn a_prompt_of_three_megabytes_works() {
 
 #[tokio::test]
 async fn every_prompt_count_is_the_providers() {
-    let gate = Inject::start("counts").await;
+    let gate = Inject::with("counts", |setup| {
+        setup.exchange.telemetry.count = true;
+        // What Harmony says before the first message, as recorded for gpt-oss on Bedrock.
+        setup.vllm.models = vec![Model { opening: 60, ..Model::named("*") }];
+    })
+    .await;
     let texts = [
         "hello",
         "naïve café 🦫",

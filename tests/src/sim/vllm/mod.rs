@@ -38,6 +38,9 @@ pub struct Model {
     /// Prompt and reply together, in tokens.
     #[serde(default = "default_length")]
     pub max_model_len: u32,
+    /// Tokens that the chat template says before the first message.
+    #[serde(default)]
+    pub opening: u32,
 }
 
 fn default_length() -> u32 {
@@ -47,7 +50,12 @@ fn default_length() -> u32 {
 
 impl Model {
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), encoding: Encoding::default(), max_model_len: default_length() }
+        Self {
+            name: name.to_owned(),
+            encoding: Encoding::default(),
+            max_model_len: default_length(),
+            opening: 0,
+        }
     }
 }
 

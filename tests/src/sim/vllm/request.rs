@@ -139,7 +139,7 @@ pub fn read(config: &Config, kind: Kind, content_type: Option<&str>, body: &[u8]
     let seed = config.seed.wrapping_add(body["seed"].as_u64().unwrap_or(0));
     let (prompts, unique) = match kind {
         Kind::Chat => {
-            let (ids, ask) = chat(config, &body, model.encoding)?;
+            let (ids, ask) = chat(config, &body, &model)?;
             (vec![ids], vec![Ask { max_tokens, stop: base.stop, seed, ..ask }])
         }
         // vLLM's default for text completions.
@@ -204,13 +204,14 @@ fn stops(value: &Value) -> Result<Vec<String>, Refusal> {
 const FRAME: u32 = u32::MAX;
 const IMAGE: u32 = u32::MAX - 1;
 
-fn chat(config: &Config, body: &Value, encoding: Encoding) -> Result<(Vec<u32>, Ask), Refusal> {
+fn chat(config: &Config, body: &Value, model: &Model) -> Result<(Vec<u32>, Ask), Refusal> {
+    let encoding = model.encoding;
     let wrong = |message: &str| Refusal::bad(message, Some("messages"));
     let messages = body["messages"].as_array().ok_or_else(|| wrong("messages: Field required"))?;
     if messages.is_empty() {
         return Err(wrong("messages must not be empty"));
     }
-    let mut ids = Vec::new();
+    let mut ids = vec![FRAME; model.opening as usize];
     let mut texts = Vec::new();
     let mut last_user = None;
     for message in messages {
@@ -348,7 +349,7 @@ pub fn tokenize(config: &Config, body: &[u8]) -> Result<String, Refusal> {
     let (_, model) = find_model(config, &body)?;
     let ids = match &body["prompt"] {
         Value::String(text) => model.encoding.encode(text),
-        _ => chat(config, &body, model.encoding)?.0,
+        _ => chat(config, &body, &model)?.0,
     };
     // A template's own tokens have no id in the vocabulary; 0 keeps the list as long as the count.
     let shown: Vec<u32> = ids.iter().map(|id| if *id >= IMAGE { 0 } else { *id }).collect();
