@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weir_lease::Instance;
+use weir_lease::mutant::{self, Mutant};
 
+use crate::ring::Ring;
 use crate::window::Window;
 
 /// A session and a lane of it.
@@ -61,28 +63,108 @@ impl Vector {
 pub(crate) struct Period {
     pub window: Window,
     pub vectors: BTreeMap<Key, Vector>,
+    /// Of a rolling window: what was reported as used.
+    pub ring: Option<Ring>,
     /// Sum of what the vectors commit.
-    pub committed: u128,
+    committed: u128,
     /// Sum of what they used.
-    pub used: u128,
+    used: u128,
+    /// Sum of what they have outstanding.
+    outstanding: u128,
     /// Sum of what they keep back.
     pub headroom: u128,
+    /// Use that was reported of units which had been given free: it comes on top of the limit.
+    pub late: u128,
+    /// What other control planes' processes commit and use, as the store has it: it may lag.
+    pub foreign: (i64, i64),
 }
 
 impl Period {
     pub fn new(window: Window) -> Period {
-        Period { window, vectors: BTreeMap::new(), committed: 0, used: 0, headroom: 0 }
+        let vectors = BTreeMap::new();
+        Period {
+            window,
+            vectors,
+            ring: None,
+            committed: 0,
+            used: 0,
+            outstanding: 0,
+            headroom: 0,
+            late: 0,
+            foreign: (0, 0),
+        }
     }
 
-    /// Changes a vector and keeps the sums. Whether one of its growing numbers changed.
-    pub fn change(&mut self, key: Key, change: impl FnOnce(&mut Vector)) -> bool {
+    /// All that may not be granted again. Of a rolling window what is outstanding and what was reported as used within
+    /// its length.
+    pub fn committed(&self) -> u128 {
+        let own = match &self.ring {
+            None => self.committed,
+            Some(ring) if mutant::on(Mutant::RollAtGrant) => ring.sum(),
+            Some(ring) => self.outstanding + ring.sum(),
+        };
+        own.saturating_add_signed(i128::from(self.foreign.0))
+    }
+
+    /// Settled.
+    pub fn used(&self) -> u128 {
+        let own = self.ring.as_ref().map_or(self.used, Ring::sum);
+        own.saturating_add_signed(i128::from(self.foreign.1))
+    }
+
+    /// Changes a vector and keeps the sums, without charging a ring. Whether one of its growing numbers changed.
+    pub fn restore(&mut self, key: Key, change: impl FnOnce(&mut Vector)) -> bool {
         let vector = self.vectors.entry(key).or_default();
         let before = *vector;
         change(vector);
         self.committed = self.committed - u128::from(before.committed()) + u128::from(vector.committed());
         self.used = self.used - u128::from(before.u) + u128::from(vector.u);
+        self.outstanding =
+            self.outstanding - u128::from(before.outstanding()) + u128::from(vector.outstanding());
         self.headroom = self.headroom - u128::from(before.headroom) + u128::from(vector.headroom);
+        if before.fenced() {
+            self.late += u128::from(vector.u - before.u);
+        }
         (before.g, before.r, before.u) != (vector.g, vector.r, vector.u)
+    }
+
+    /// The same as it happens: use that is new is charged to the bucket that fills. That bucket and what is in it,
+    /// when it was.
+    pub fn change(&mut self, key: Key, change: impl FnOnce(&mut Vector)) -> (bool, Option<(u64, u64)>) {
+        let before = self.vectors.get(&key).copied().unwrap_or_default();
+        let changed = self.restore(key, change);
+        let after = self.vectors.get(&key).copied().unwrap_or_default();
+        let Some(ring) = &mut self.ring else { return (changed, None) };
+        if mutant::on(Mutant::RollAtGrant) {
+            ring.credit(after.r - before.r);
+            return (changed, Some(ring.charge(after.g - before.g)));
+        }
+        let used = after.u - before.u;
+        (changed, (used > 0).then(|| ring.charge(used)))
+    }
+
+    /// Drops vectors that say nothing any more.
+    pub fn forget(&mut self, gone: impl Fn(&Key, &Vector) -> bool) {
+        let (used, headroom) = (&mut self.used, &mut self.headroom);
+        let committed = &mut self.committed;
+        self.vectors.retain(|key, vector| {
+            let drop = gone(key, vector);
+            if drop {
+                *committed -= u128::from(vector.committed());
+                *used -= u128::from(vector.u);
+                *headroom -= u128::from(vector.headroom);
+            }
+            !drop
+        });
+    }
+
+    /// Whether the sums are those of the vectors.
+    pub fn sound(&self) -> bool {
+        let sum = |of: fn(&Vector) -> u64| self.vectors.values().map(|one| u128::from(of(one))).sum::<u128>();
+        sum(Vector::committed) == self.committed
+            && sum(|vector| vector.u) == self.used
+            && sum(Vector::outstanding) == self.outstanding
+            && sum(|vector| vector.headroom) == self.headroom
     }
 }
 
@@ -198,10 +280,10 @@ impl Book {
     }
 
     pub fn committed(&self, wid: u64) -> u128 {
-        self.period(wid).map_or(0, |period| period.committed)
+        self.period(wid).map_or(0, |period| period.committed())
     }
 
     pub fn used(&self, wid: u64) -> u128 {
-        self.period(wid).map_or(0, |period| period.used)
+        self.period(wid).map_or(0, |period| period.used())
     }
 }

@@ -24,6 +24,9 @@ pub struct BudgetDef {
     pub each: Vec<String>,
     /// Shares of the limit at which to tell, in hundredths of a percent.
     pub alert_at: Vec<u64>,
+    /// Longest life of a request in milliseconds: how long a provider may bill one whose gateway is gone. Only rolling
+    /// windows ask; calendar windows end.
+    pub max_life: u64,
 }
 
 /// A definition with its calendar.
@@ -47,7 +50,7 @@ pub struct Spend {
     pub instance: Instance,
     /// Names of what has a counter each.
     pub each: Vec<String>,
-    /// The window.
+    /// The window; of a rolling one from its length ago to when its oldest units stop counting.
     pub window: Window,
     /// Its length.
     pub kind: WindowKind,

@@ -11,14 +11,17 @@ use weir_lease::mutant::{self, Mutant};
 use weir_lease::{Instance, mix};
 
 use crate::Error;
-use crate::book::{Book, Key, Parked};
+use crate::book::{Book, Key, Parked, Period, Vector};
 use crate::budget::{Budget, BudgetDef, Spend};
 use crate::log::Entry;
 use crate::operate::{Alert, Audit, Holder, Override, Released, Scope};
-use crate::window::Window;
+use crate::ring::Ring;
+use crate::window::{ROLLING, Window, WindowKind};
 
 /// Alerts, and operators' doings, that are kept.
 const KEPT: usize = 1_000;
+/// By how much the wall clock may have been set while the ledger was down, in milliseconds.
+const CLOCK_SET: u64 = 10_000;
 /// How often thresholds are looked at where nothing is reported, in milliseconds: units become stranded by silence.
 const LOOK: u64 = 5_000;
 
@@ -54,6 +57,8 @@ pub struct Params {
     pub ahead: u64,
     /// Sums over a large counter's vectors are kept this long.
     pub cache: u64,
+    /// The store is shared with other control planes: it, not this core, knows what was forgotten.
+    pub shared: bool,
 }
 
 impl Default for Params {
@@ -69,6 +74,7 @@ impl Default for Params {
             z: weir_lease::KEEP,
             ahead: 5_000,
             cache: 20,
+            shared: false,
         }
     }
 }
@@ -87,6 +93,9 @@ impl Status {
     pub(crate) const CLOSED: Status = Status { code: 9, message: "the session is closed" };
     pub(crate) const OUTSTANDING: Status = Status { code: 9, message: "units are outstanding" };
     pub(crate) const REPLACED: Status = Status { code: 10, message: "another watch took over" };
+    pub(crate) const AWAY: Status = Status { code: 14, message: "the ledger's store cannot be reached" };
+    pub(crate) const BEHIND: Status =
+        Status { code: 14, message: "another control plane granted meanwhile: ask again" };
     pub(crate) const STOPPED: Status = Status { code: 14, message: "the ledger has stopped" };
 }
 
@@ -197,6 +206,12 @@ pub(crate) struct Rest {
     pub wall: u64,
     /// When thresholds were last looked at.
     pub looked: u64,
+    /// When limits last changed, by the wall clock.
+    pub limits_at: u64,
+    /// The latest clock of rolling windows in the log, and the wall time then.
+    pub clock_said: (u64, u64),
+    /// That clock when the ledger began to serve, and the clock that never jumps then.
+    pub clock_base: (u64, u64),
 }
 
 /// The ledger.
@@ -239,17 +254,34 @@ impl Core {
             Entry::Vector { index, wid, sid, lane, g, r, u } => {
                 let period = self.books.get_mut(&index).and_then(|book| book.period_mut(wid));
                 if let Some(period) = period {
-                    period.change((sid, lane), |vector| {
+                    period.restore((sid, lane), |vector| {
                         vector.g = vector.g.max(g);
                         vector.r = vector.r.max(r);
                         vector.u = vector.u.max(u);
                     });
                 }
             }
+            Entry::Grant { index, wid, sid, lane, g, .. } => {
+                let period = self.books.get_mut(&index).and_then(|book| book.period_mut(wid));
+                if let Some(period) = period {
+                    period.restore((sid, lane), |vector| vector.g = vector.g.max(g));
+                }
+            }
             Entry::Freed { index, wid, sid, lane, at } => {
                 let period = self.books.get_mut(&index).and_then(|book| book.period_mut(wid));
                 if let Some(period) = period {
-                    period.change((sid, lane), |vector| vector.freed = vector.freed.max(at));
+                    period.restore((sid, lane), |vector| vector.freed = vector.freed.max(at));
+                }
+            }
+            Entry::Bucket { index, window, bucket, units } => {
+                let book = self.books.get_mut(&index);
+                if let Some(period) = book.and_then(|book| book.period_mut(ROLLING.wid())) {
+                    period.ring.get_or_insert_with(|| Ring::new(window)).restore(bucket, units);
+                }
+            }
+            Entry::Clock { clock, wall } => {
+                if clock >= self.rest.clock_said.0 {
+                    self.rest.clock_said = (clock, wall);
                 }
             }
             Entry::Override(new) => self.rest.keep_override(new),
@@ -267,22 +299,121 @@ impl Core {
     /// Begins to serve after a restart: a new epoch makes every process report all it has, for reports (never grants)
     /// may be missing from the log. Everybody counts as heard of now.
     pub fn start(&mut self, now: Time) {
-        self.rest.epoch += 1;
-        self.rest.out.entries.push(Entry::Epoch(self.rest.epoch));
+        let epoch = self.rest.epoch + 1;
+        self.rest.out.entries.push(Entry::Epoch(epoch));
         self.rest.out.durable = true;
+        // How long the ledger was down is known by the wall clock only. It may have been set meanwhile, so less is
+        // believed than it says: a rolling window that counts for longer than it should overspends nothing.
+        let (clock, wall) = self.rest.clock_said;
+        let down = now.wall.saturating_sub(wall) / 100 * 99;
+        self.resume(now, epoch, clock.saturating_add(down).saturating_sub(CLOCK_SET).max(clock));
+    }
+
+    /// The same with an epoch, and a clock for rolling windows, that a store has given.
+    pub(crate) fn resume(&mut self, now: Time, epoch: u64, clock: u64) {
+        self.rest.epoch = epoch;
+        self.rest.clock_base = (clock, now.mono);
         for session in self.rest.sessions.values_mut() {
             session.seen = now.mono;
         }
         for book in self.books.values_mut() {
             let begun = book.periods.iter().rev().find(|period| period.window.start <= now.wall);
             book.wid = begun.or(book.periods.first()).map_or(0, |period| period.window.wid());
+            // What had left a window before the restart, and may have been granted again, stays out of it.
+            for ring in book.periods.iter_mut().filter_map(|period| period.ring.as_mut()) {
+                ring.advance(clock);
+            }
+        }
+    }
+
+    /// The store says that others have raised the epoch, or that it has forgotten: everybody reports again.
+    pub(crate) fn raise_epoch(&mut self, epoch: u64) {
+        if epoch > self.rest.epoch {
+            self.rest.epoch = epoch;
+            self.rest.ring.extend(self.rest.sessions.keys().copied());
+            self.rest.tell();
+        }
+    }
+
+    /// What the store says of a vector and of its window's sums, all control planes' together.
+    pub(crate) fn learn(&mut self, (index, wid, key): (u32, u64, Key), g: u64, committed: u64, used: u64) {
+        let Some(book) = self.books.get_mut(&index) else { return };
+        let Some(period) = book.period_mut(wid) else { return };
+        if period.vectors.get(&key).is_some_and(|vector| vector.g != g) {
+            period.restore(key, |vector| vector.g = g);
+        }
+        period.foreign = (0, 0);
+        let difference = |all: u64, own: u128| i64::try_from(i128::from(all) - own as i128).unwrap_or(0);
+        period.foreign = (difference(committed, period.committed()), difference(used, period.used()));
+        book.sums = None;
+    }
+
+    /// A counter, for a store that names it in full: itself, and the length of a rolling window or 0.
+    pub(crate) fn counter(&self, index: u32) -> Option<(&Instance, u64)> {
+        let book = self.books.get(&index)?;
+        let ring = book.periods.iter().find_map(|period| period.ring.as_ref());
+        let window = match self.rest.budget(&book.instance).map(|budget| budget.def.window) {
+            Some(WindowKind::Rolling(length)) => length,
+            _ => ring.map_or(0, Ring::window),
+        };
+        Some((&book.instance, window))
+    }
+
+    /// The limit of a counter with overrides; 0 when its budget is gone.
+    pub(crate) fn limit_of(&self, index: u32, now: Time) -> u64 {
+        let book = self.books.get(&index);
+        book.and_then(|book| self.rest.limit(&book.instance, now.wall)).unwrap_or(0)
+    }
+
+    /// One window of a counter.
+    pub(crate) fn window_of(&self, index: u32, wid: u64) -> Option<Window> {
+        Some(self.books.get(&index)?.period(wid)?.window)
+    }
+
+    /// One vector.
+    pub(crate) fn vector_of(&self, index: u32, wid: u64, key: Key) -> Vector {
+        self.books.get(&index).map(|book| book.vector(wid, key)).unwrap_or_default()
+    }
+
+    /// Every vector: what a control plane remembers for a store that has forgotten.
+    pub(crate) fn vectors(&self) -> Vec<(u32, u64, Key)> {
+        let mut all = Vec::new();
+        for (index, book) in &self.books {
+            for period in &book.periods {
+                all.extend(period.vectors.keys().map(|key| (*index, period.window.wid(), *key)));
+            }
+        }
+        all
+    }
+
+    /// Pauses grants while every living process reports what it has been granted: for a store that may have forgotten
+    /// some, such as a copy that lagged behind.
+    pub fn quarantine(&mut self, now: Time) {
+        if !mutant::on(Mutant::NoQuarantine) {
+            self.rest.quarantine_until = now.mono + self.rest.params.quarantine;
         }
     }
 
     /// All that a new log must say to mean the same, without what nobody can ask for any more.
     pub fn snapshot(&mut self, now: Time) -> Vec<Entry> {
         let day = 86_400_000;
+        let sessions = &self.rest.sessions;
+        for period in self.books.values_mut().flat_map(|book| &mut book.periods) {
+            // A rolling window never ends, and processes come and go.
+            if period.ring.is_some() {
+                period.forget(|key, vector| {
+                    let session = sessions.get(&key.0).filter(|session| !session.closed);
+                    let gone = session.is_none_or(|session| now.mono.saturating_sub(session.seen) > day);
+                    gone && vector.owed() == 0
+                });
+            }
+        }
+        let budgets = &self.rest.budgets;
         self.books.retain(|_, book| {
+            if let Some(period) = book.periods.iter().find(|period| period.ring.is_some()) {
+                let known = budgets.contains_key(&(book.instance.budget.clone(), book.instance.unit));
+                return !period.vectors.is_empty() || (known && period.committed() > 0);
+            }
             let last = book.periods.last().map_or(0, |period| period.window.end);
             !book.parked.is_empty() || last.saturating_add(day) > now.wall
         });
@@ -294,7 +425,8 @@ impl Core {
         self.rest.sessions.retain(|sid, session| {
             named.contains(sid) || session.watch.is_some() || now.mono.saturating_sub(session.seen) < day
         });
-        let mut all = vec![Entry::Epoch(self.rest.epoch)];
+        let clock = self.rest.clock(now);
+        let mut all = vec![Entry::Epoch(self.rest.epoch), Entry::Clock { clock, wall: now.wall }];
         for (sid, session) in &self.rest.sessions {
             all.push(Entry::Session { sid: *sid, node: session.node.clone(), closed: session.closed });
         }
@@ -304,6 +436,11 @@ impl Core {
             for period in &book.periods {
                 let Window { start, end } = period.window;
                 all.push(Entry::Window { index, start, end });
+                if let Some(ring) = &period.ring {
+                    let window = ring.window();
+                    let bucket = |(bucket, units)| Entry::Bucket { index, window, bucket, units };
+                    all.extend(ring.buckets().map(bucket));
+                }
                 for ((sid, lane), vector) in &period.vectors {
                     let (sid, lane, wid) = (*sid, *lane, period.window.wid());
                     all.push(Entry::Vector { index, wid, sid, lane, g: vector.g, r: vector.r, u: vector.u });
@@ -349,6 +486,7 @@ impl Core {
         if now.mono.saturating_sub(self.rest.looked) >= LOOK {
             self.rest.looked = now.mono;
             for book in self.books.values_mut() {
+                self.rest.free_dead(book, now);
                 self.rest.look(book, now);
             }
         }
@@ -412,6 +550,7 @@ impl Core {
             return Ok(());
         }
         self.rest.budgets = fresh;
+        self.rest.limits_at = now.wall;
         self.limits_changed(now, &|_| true);
         Ok(())
     }
@@ -439,7 +578,9 @@ impl Core {
         if !self.rest.budgets.values().any(|budget| scope.names(&budget.def)) {
             return Err(Error::NoBudget(scope.budget));
         }
-        let new = Override { id: self.rest.last_override + 1, scope, add, until };
+        // Other control planes number theirs by their clocks, too.
+        let id = (self.rest.last_override + 1).max(now.wall);
+        let new = Override { id, scope, add, until };
         let counter = new.scope.subject.as_deref().unwrap_or("all");
         let what = match add {
             0 => format!("budget {} ({counter}): overrides ended", new.scope.budget),
@@ -449,6 +590,7 @@ impl Core {
         self.rest.out.entries.push(Entry::Override(new.clone()));
         let scope = new.scope.clone();
         self.rest.keep_override(new);
+        self.rest.limits_at = now.wall;
         self.limits_changed(now, &|instance| scope.covers(instance));
         Ok(())
     }
@@ -471,8 +613,20 @@ impl Core {
             .map(|one| one.scope)
             .collect();
         if !ended.is_empty() {
+            self.rest.limits_at = wall;
             self.limits_changed(now, &|instance| ended.iter().any(|scope| scope.covers(instance)));
         }
+    }
+
+    /// When the limits were last set or raised, by the wall clock: later limits replace earlier ones in a shared store.
+    pub(crate) fn limits_at(&self) -> u64 {
+        self.rest.limits_at
+    }
+
+    /// Overrides were read that others have set.
+    pub(crate) fn limits_moved(&mut self, now: Time) {
+        self.rest.limits_at = now.wall;
+        self.limits_changed(now, &|_| true);
     }
 
     /// Serves those who wait for new limits, calls home what lowered ones do not allow, and tells everybody.
@@ -540,16 +694,28 @@ impl Core {
     }
 
     /// Checks I1 on every window: the sums are right, and committed is at most the limit. For tests; `false` while a
-    /// limit is lowered below what is committed, or released units are spent.
+    /// limit is lowered below what is committed. Use of units that had been given free comes on top.
     pub fn sound(&self) -> bool {
-        self.books.values().all(|book| {
-            let limit = self.rest.limit(&book.instance, self.rest.wall).map_or(u128::MAX, u128::from);
-            book.periods.iter().all(|period| {
-                let committed: u128 = period.vectors.values().map(|one| u128::from(one.committed())).sum();
-                let used: u128 = period.vectors.values().map(|one| u128::from(one.u)).sum();
-                committed == period.committed && used == period.used && committed <= limit
-            })
-        })
+        self.unsound().is_empty()
+    }
+
+    /// The first window for which it does not hold, in words; empty when all is well.
+    pub fn unsound(&self) -> String {
+        for book in self.books.values() {
+            let Some(limit) = self.rest.limit(&book.instance, self.rest.wall).map(u128::from) else {
+                continue;
+            };
+            let bad = |period: &&Period| !period.sound() || period.committed() > limit + period.late;
+            if let Some(period) = book.periods.iter().find(bad) {
+                let (name, wid) = (&book.instance.budget, period.window.wid());
+                let sums = if period.sound() { "right" } else { "wrong" };
+                let (committed, late) = (period.committed(), period.late);
+                return format!(
+                    "{name} in window {wid}: {committed} committed of {limit}, {late} late, sums {sums}"
+                );
+            }
+        }
+        String::new()
     }
 
     fn session(&mut self, now: Time, sid: u64) -> Result<&mut Session, Status> {
@@ -719,6 +885,14 @@ impl Rest {
         keep(&mut self.audit, audit);
     }
 
+    /// The interval in which each threshold is told once; see [`Alert::wid`].
+    pub fn interval(&self, book: &Book, now: Time) -> u64 {
+        match self.budget(&book.instance).map(|budget| budget.def.window) {
+            Some(WindowKind::Rolling(length)) => self.clock(now) / length.max(1) + 1,
+            _ => book.wid,
+        }
+    }
+
     /// Tells the thresholds that a counter has crossed, each once in a window.
     pub fn look(&mut self, book: &mut Book, now: Time) {
         let Some(budget) = self.budget(&book.instance).filter(|budget| !budget.def.alert_at.is_empty())
@@ -728,7 +902,7 @@ impl Rest {
         let thresholds = budget.def.alert_at.clone();
         let Some(limit) = self.limit(&book.instance, now.wall) else { return };
         let spent = book.used(book.wid) + self.sums(book, now).stranded;
-        let wid = book.wid;
+        let wid = self.interval(book, now);
         for threshold in thresholds {
             let crossed = spent * 10_000 >= u128::from(limit) * u128::from(threshold);
             if wid == 0 || !crossed || !book.note_alert(wid, threshold) {
@@ -775,6 +949,11 @@ impl Rest {
             session.drain = false;
             self.out.replies.push((call, Ok(Reply::Watch(reply))));
         }
+    }
+
+    /// The clock by which rolling windows move: a stopwatch, carried on over restarts.
+    pub fn clock(&self, now: Time) -> u64 {
+        self.clock_base.0 + now.mono.saturating_sub(self.clock_base.1)
     }
 
     /// Whether a session was heard of within `ms`.

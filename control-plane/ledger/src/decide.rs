@@ -9,6 +9,7 @@ use crate::budget::Spend;
 use crate::core::{Rest, Time};
 use crate::log::Entry;
 use crate::operate::Released;
+use crate::ring::Ring;
 use crate::window::{Window, WindowKind};
 
 /// Vectors of a counter above which its sums are cached.
@@ -19,6 +20,17 @@ impl Rest {
     pub fn roll(&mut self, book: &mut Book, now: Time) {
         let Some(budget) = self.budget(&book.instance) else { return };
         let mut window = budget.calendar.at(now.wall);
+        let rolling = match budget.def.window {
+            WindowKind::Rolling(length) => Some(length),
+            _ => None,
+        };
+        if let Some(length) = rolling {
+            let clock = self.clock(now);
+            let wid = window.wid();
+            if let Some(period) = book.period_mut(wid) {
+                period.ring.get_or_insert_with(|| Ring::new(length)).advance(clock);
+            }
+        }
         if let Some(current) = book.current() {
             let ended = current.window.end;
             if now.wall < ended {
@@ -31,6 +43,13 @@ impl Rest {
         book.wid = window.wid();
         if book.add(window) {
             self.out.entries.push(Entry::Window { index: book.index, start: window.start, end: window.end });
+        }
+        if let Some(length) = rolling {
+            let clock = self.clock(now);
+            let wid = book.wid;
+            if let Some(period) = book.period_mut(wid) {
+                period.ring.get_or_insert_with(|| Ring::new(length)).advance(clock);
+            }
         }
         book.periods.retain(|period| period.window.wid() >= before);
         book.recalled.clear();
@@ -82,7 +101,7 @@ impl Rest {
                     let ahead = share.want.min(share.cap);
                     let more = ahead.saturating_sub(book.vector(book.wid, key).free());
                     let more = more.min(self.available(book, now, limit));
-                    self.grant(book, key, more);
+                    self.grant(book, now, key, more);
                 }
             }
             return Some(self.answer(
@@ -118,7 +137,7 @@ impl Rest {
                 let ahead = share.want.min(share.cap);
                 amount = amount.max(ahead.saturating_sub(book.vector(book.wid, key).free()));
             }
-            self.grant(book, key, amount.min(available));
+            self.grant(book, now, key, amount.min(available));
             return Some(self.answer(book, now, key, item.rev, None, !draining));
         }
         let sums = self.sums(book, now);
@@ -142,11 +161,12 @@ impl Rest {
         }
         // A process may enter the next window, where it has a grant, a moment before the ledger does.
         let Some(period) = book.period_mut(wid) else { return };
-        let mut healed = false;
-        let changed = period.change(key, |vector| {
-            healed = item.g > vector.g;
+        let (mut healed, shared) = (false, self.params.shared);
+        let (changed, charged) = period.change(key, |vector| {
+            healed = item.g > vector.g && !shared;
             vector.g = vector.g.max(item.g);
-            vector.r = vector.r.max(item.r);
+            let again = item.rev <= vector.rev && mutant::on(Mutant::RetDelta);
+            vector.r = if again { (vector.r + item.r).min(vector.g) } else { vector.r.max(item.r) };
             vector.u = vector.u.max(item.u);
             if item.rev >= vector.rev {
                 vector.rev = item.rev;
@@ -160,12 +180,17 @@ impl Rest {
         if changed {
             self.log(book, wid, key);
         }
+        if let Some((bucket, units)) = charged {
+            self.log_bucket(book, now, bucket, units);
+        }
         if healed {
             self.counters.healed += 1;
             self.epoch += 1;
             self.out.entries.push(Entry::Epoch(self.epoch));
             self.out.durable = true;
-            self.quarantine_until = now.mono + self.params.quarantine;
+            if !mutant::on(Mutant::NoQuarantine) {
+                self.quarantine_until = now.mono + self.params.quarantine;
+            }
             self.ring.extend(self.sessions.keys().copied());
         }
     }
@@ -175,8 +200,57 @@ impl Rest {
         self.out.entries.push(Entry::Vector { index: book.index, wid, sid: key.0, lane: key.1, g, r, u });
     }
 
+    /// Logs the clock by which a ring has moved, before what depends on it.
+    fn log_clock(&mut self, book: &Book, now: Time) {
+        let ring = book.current().and_then(|period| period.ring.as_ref());
+        let clock = self.clock(now);
+        if ring.is_some_and(|ring| ring.began() > self.clock_said.0) {
+            self.clock_said = (clock, now.wall);
+            self.out.entries.push(Entry::Clock { clock, wall: now.wall });
+        }
+    }
+
+    fn log_bucket(&mut self, book: &Book, now: Time, bucket: u64, units: u64) {
+        self.log_clock(book, now);
+        let window = book.current().and_then(|period| period.ring.as_ref()).map_or(0, Ring::window);
+        self.out.entries.push(Entry::Bucket { index: book.index, window, bucket, units });
+    }
+
+    /// Stops counting what processes have of a rolling window that were silent for so long that every request of
+    /// theirs has ended and left the window since. Whatever they still report is charged, and they get nothing until
+    /// they have nothing.
+    pub fn free_dead(&mut self, book: &mut Book, now: Time) {
+        let Some(budget) = self.budget(&book.instance) else { return };
+        let WindowKind::Rolling(length) = budget.def.window else { return };
+        let term = (self.params.session_ttl / 100 * 101 + 10)
+            .saturating_add(budget.def.max_life)
+            .saturating_add(length);
+        let dead: Vec<Key> = book
+            .current()
+            .iter()
+            .flat_map(|period| &period.vectors)
+            .filter(|(key, vector)| vector.outstanding() > 0 && !self.heard(**key, now, term))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in dead {
+            self.free(book, key);
+        }
+    }
+
+    fn free(&mut self, book: &mut Book, key: Key) {
+        let wid = book.wid;
+        let Some(period) = book.period_mut(wid) else { return };
+        period.change(key, |vector| vector.freed = vector.g.saturating_add(1));
+        let at = book.vector(wid, key).freed;
+        self.out.entries.push(Entry::Freed { index: book.index, wid, sid: key.0, lane: key.1, at });
+        book.sums = None;
+    }
+
     /// Raises what a session has been granted: the only way in which units leave the ledger.
-    fn grant(&mut self, book: &mut Book, key: Key, amount: u64) {
+    fn grant(&mut self, book: &mut Book, now: Time, key: Key, amount: u64) {
+        if amount > 0 {
+            self.log_clock(book, now);
+        }
         self.grant_in(book, book.wid, key, amount);
     }
 
@@ -189,12 +263,15 @@ impl Rest {
             if period.vectors.get(&key).is_some_and(Vector::fenced) {
                 return;
             }
-            period.change(key, |vector| vector.g = vector.g.saturating_add(amount));
+            let (_, charged) = period.change(key, |vector| vector.g = vector.g.saturating_add(amount));
+            debug_assert!(charged.is_none() || mutant::on(Mutant::RollAtGrant));
             if let Some(sums) = &mut book.sums {
                 sums.free += u128::from(amount);
                 sums.leased += u128::from(amount);
             }
-            self.log(book, wid, key);
+            let Vector { g, .. } = book.vector(wid, key);
+            let (sid, lane) = key;
+            self.out.entries.push(Entry::Grant { index: book.index, wid, sid, lane, g, amount });
             self.out.durable = true;
         }
     }
@@ -307,9 +384,18 @@ impl Rest {
         let room = u128::from(limit).saturating_sub(book.committed(book.wid)).saturating_add(leased);
         let Window { start, end } =
             book.current().map_or(Window { start: 0, end: 0 }, |period| period.window);
+        let budget = self.budget(&book.instance).map(|budget| &budget.def);
+        let rolling = budget.filter(|def| matches!(def.window, WindowKind::Rolling(_)));
+        let ends_in_ms = match rolling {
+            None => end.saturating_sub(now.wall.max(start)),
+            // A lease of a window that never ends is good for as long as the ledger is sure to count it. One that it
+            // has stopped counting has to come home first.
+            Some(_) if book.vector(book.wid, key).fenced() => 0,
+            Some(_) => self.params.session_ttl,
+        };
         ItemReply {
             wid: book.wid,
-            ends_in_ms: end.saturating_sub(now.wall.max(start)),
+            ends_in_ms,
             g: book.vector(book.wid, key).g,
             cap: share.cap,
             tight: share.tight,
@@ -321,7 +407,7 @@ impl Rest {
             figures,
             limit,
             room: u64::try_from(room).unwrap_or(u64::MAX).min(limit),
-            ttl_ms: 0,
+            hold_ms: rolling.map_or(0, |def| u32::try_from(def.max_life).unwrap_or(u32::MAX)),
         }
     }
 
@@ -358,7 +444,7 @@ impl Rest {
         let terminal = self.terminal(book, now, limit, parked.one);
         let floor = if terminal { parked.min } else { parked.floor };
         if available >= floor {
-            self.grant(book, parked.key, available.min(parked.full));
+            self.grant(book, now, parked.key, available.min(parked.full));
         }
         if available >= parked.full {
             return self.answer(book, now, parked.key, parked.rev, None, true);
@@ -406,7 +492,7 @@ impl Rest {
                 return;
             }
             book.parked.pop_front();
-            self.grant(book, parked.key, parked.full);
+            self.grant(book, now, parked.key, parked.full);
             let reply = self.answer(book, now, parked.key, parked.rev, None, true);
             self.resolve(&parked, reply);
         }
@@ -500,7 +586,7 @@ impl Rest {
             running: spend.running,
             reset_in_ms: spend.window.end.saturating_sub(now.wall),
             release_in_ms: release,
-            window: spend.kind.name().to_owned(),
+            window: spend.kind.name(),
             timezone: spend.timezone,
             headroom: spend.headroom,
         }
@@ -510,7 +596,6 @@ impl Rest {
     pub fn release(&mut self, book: &mut Book, now: Time, sid: Option<u64>, all: &mut Vec<Released>) {
         self.roll(book, now);
         let ttl = self.params.session_ttl;
-        let wid = book.wid;
         let lost: Vec<(Key, u64)> = book
             .current()
             .iter()
@@ -520,15 +605,11 @@ impl Rest {
             .map(|(key, vector)| (*key, vector.outstanding()))
             .collect();
         for (key, units) in lost {
-            let Some(period) = book.period_mut(wid) else { continue };
-            period.change(key, |vector| vector.freed = vector.g.saturating_add(1));
-            let at = book.vector(wid, key).freed;
-            self.out.entries.push(Entry::Freed { index: book.index, wid, sid: key.0, lane: key.1, at });
+            self.free(book, key);
             self.out.durable = true;
             let node = self.sessions.get(&key.0).map(|session| session.node.clone()).unwrap_or_default();
             all.push(Released { instance: book.instance.clone(), sid: key.0, node, units });
         }
-        book.sums = None;
         self.pump(book, now);
     }
 
@@ -541,25 +622,33 @@ impl Rest {
         let kept_back = in_force.map_or(0, |limit| self.headroom(book, limit));
         let limit = u128::from(in_force.unwrap_or(0));
         let budget = self.budget(&book.instance).map(|budget| &budget.def);
-        if budget.is_none() && (period.window.end <= now.wall || period.committed == 0) {
+        if budget.is_none() && (period.window.end <= now.wall || period.committed() == 0) {
             return None;
         }
-        let alerts = if book.alerted.0 == book.wid { book.alerted.1.clone() } else { Vec::new() };
+        let window = match (&period.ring, budget.map(|def| def.window)) {
+            (Some(ring), Some(WindowKind::Rolling(length))) => Window {
+                start: now.wall.saturating_sub(length),
+                end: now.wall.saturating_add(ring.frees_in(self.clock(now))),
+            },
+            _ => period.window,
+        };
+        let told = &book.alerted;
+        let alerts = if told.0 == self.interval(book, now) { told.1.clone() } else { Vec::new() };
         Some(Spend {
             instance: book.instance.clone(),
             each: budget.map(|def| def.each.clone()).unwrap_or_default(),
-            window: period.window,
+            window,
             kind: budget.map_or(WindowKind::of(period.window), |def| def.window),
             timezone: budget.map(|def| def.timezone.clone()).unwrap_or_default(),
             limit: small(limit),
             added: self.added(&book.instance, now.wall),
-            settled: small(period.used),
+            settled: small(period.used()),
             held: small(sums.held),
             leased: small(sums.leased),
             stranded: small(sums.stranded),
-            headroom: small(kept_back.min(limit.saturating_sub(period.committed))),
-            left: small(limit.saturating_sub(period.committed).saturating_sub(kept_back)),
-            overcommitted: if budget.is_some() { small(period.committed.saturating_sub(limit)) } else { 0 },
+            headroom: small(kept_back.min(limit.saturating_sub(period.committed()))),
+            left: small(limit.saturating_sub(period.committed()).saturating_sub(kept_back)),
+            overcommitted: if budget.is_some() { small(period.committed().saturating_sub(limit)) } else { 0 },
             running: sums.running,
             gone: budget.is_none(),
             alerts,

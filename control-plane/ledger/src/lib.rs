@@ -3,7 +3,8 @@
 //!
 //! * [`core`](Core): every decision, sans-IO: requests, times and budgets in; replies and log entries out.
 //! * `log`: the entries' bytes, their frames, and what is trusted of a file after a crash.
-//! * [`Embedded`]: the core on a thread of its own with a log on disk; a grant is on the disk before it is told.
+//! * [`Desk`]: the core on a thread of its own, over a store: a log on disk ([`Desk::open`]) or Redis
+//!   ([`Desk::redis`]). A grant is kept there before it is told.
 //! * [`service`]: the gRPC face, over any [`Engine`].
 //!
 //! What it is not: it neither knows requests nor prices; processes report sums (see `weir-lease`).
@@ -12,21 +13,27 @@ mod book;
 mod budget;
 mod core;
 mod decide;
+mod desk;
 mod disk;
 mod embedded;
 mod engine;
 mod log;
 mod operate;
+mod redis;
+mod ring;
 mod service;
 mod window;
 
 pub use budget::{BudgetDef, Spend};
 pub use core::{Core, Counters, Effect, Params, Reply, Request, Status, Time};
+pub use desk::{Desk, Guarantee};
+/// The name of [`Desk`] from when there was one store.
+pub type Embedded = Desk;
 pub use disk::Disk;
-pub use embedded::Embedded;
 pub use engine::Engine;
 pub use log::{Entry, Frames, recover};
 pub use operate::{Alert, Audit, Holder, Override, Released, Scope};
+pub use redis::Options as RedisOptions;
 pub use service::{LedgerServer, service};
 pub use window::{Window, WindowKind};
 
@@ -45,6 +52,10 @@ pub enum Error {
     Window(String),
     /// The policy has no such budget.
     NoBudget(String),
+    /// Redis cannot be used: its own message.
+    Redis(String),
+    /// The store cannot be reached at present.
+    Away,
     /// The ledger's thread has ended.
     Stopped,
 }
@@ -58,12 +69,20 @@ impl std::fmt::Display for Error {
             Error::Timezone(name) => write!(f, "unknown time zone {name:?}"),
             Error::Window(name) => write!(f, "unknown window {name:?}"),
             Error::NoBudget(name) => write!(f, "no budget {name:?}"),
+            Error::Redis(why) => write!(f, "ledger on Redis: {why}"),
+            Error::Away => write!(f, "the ledger's store cannot be reached"),
             Error::Stopped => write!(f, "the ledger has stopped"),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl From<::redis::RedisError> for Error {
+    fn from(error: ::redis::RedisError) -> Error {
+        Error::Redis(error.to_string())
+    }
+}
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Error {

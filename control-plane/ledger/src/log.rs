@@ -58,6 +58,21 @@ pub enum Entry {
         /// Used.
         u: u64,
     },
+    /// A vector was granted more.
+    Grant {
+        /// The counter.
+        index: u32,
+        /// The window.
+        wid: u64,
+        /// The session.
+        sid: u64,
+        /// The lane.
+        lane: u32,
+        /// Granted in all.
+        g: u64,
+        /// Of it, just now.
+        amount: u64,
+    },
     /// What a vector had outstanding was given free.
     Freed {
         /// The counter.
@@ -70,6 +85,24 @@ pub enum Entry {
         lane: u32,
         /// One more than what it had been granted then.
         at: u64,
+    },
+    /// What a bucket of a rolling counter has been charged.
+    Bucket {
+        /// The counter.
+        index: u32,
+        /// Length of the window in milliseconds.
+        window: u64,
+        /// The bucket.
+        bucket: u64,
+        /// Units in it.
+        units: u64,
+    },
+    /// The clock by which buckets are cut, in milliseconds, and the wall time when it said so.
+    Clock {
+        /// The clock.
+        clock: u64,
+        /// Unix milliseconds.
+        wall: u64,
     },
     /// A limit was raised for a while; with 0 units, all of the same scope with smaller numbers end.
     Override(Override),
@@ -86,7 +119,7 @@ const HEAD: usize = 4 + 4 + 8 + 8 + 4;
 const MAX_FRAME: usize = 1 << 26;
 
 impl Entry {
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         fn text(out: &mut Vec<u8>, text: &str) {
             out.extend_from_slice(&(text.len() as u64).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
@@ -128,11 +161,28 @@ impl Entry {
                     word(*value);
                 }
             }
+            Entry::Grant { index, wid, sid, lane, g, amount } => {
+                word(12);
+                word(u64::from(*index) << 32 | u64::from(*lane));
+                for value in [wid, sid, g, amount] {
+                    word(*value);
+                }
+            }
             Entry::Freed { index, wid, sid, lane, at } => {
                 word(6);
                 word(u64::from(*index) << 32 | u64::from(*lane));
                 for value in [wid, sid, at] {
                     word(*value);
+                }
+            }
+            Entry::Bucket { index, window, bucket, units } => {
+                for value in [10, u64::from(*index), *window, *bucket, *units] {
+                    word(value);
+                }
+            }
+            Entry::Clock { clock, wall } => {
+                for value in [11, *clock, *wall] {
+                    word(value);
                 }
             }
             Entry::Override(Override { id, scope, add, until }) => {
@@ -161,7 +211,7 @@ impl Entry {
         }
     }
 
-    fn decode(from: &mut &[u8]) -> Option<Entry> {
+    pub(crate) fn decode(from: &mut &[u8]) -> Option<Entry> {
         fn word(from: &mut &[u8]) -> Option<u64> {
             let (head, rest) = from.split_first_chunk()?;
             *from = rest;
@@ -192,6 +242,12 @@ impl Entry {
                 let (wid, sid) = (word(from)?, word(from)?);
                 Entry::Vector { index, wid, sid, lane, g: word(from)?, r: word(from)?, u: word(from)? }
             }
+            12 => {
+                let both = word(from)?;
+                let (index, lane) = ((both >> 32) as u32, both as u32);
+                let (wid, sid, g, amount) = (word(from)?, word(from)?, word(from)?, word(from)?);
+                Entry::Grant { index, wid, sid, lane, g, amount }
+            }
             6 => {
                 let both = word(from)?;
                 let (index, lane) = ((both >> 32) as u32, both as u32);
@@ -213,6 +269,13 @@ impl Entry {
                 let (limit, at) = (word(from)?, word(from)?);
                 Entry::Alert(Alert { wid, threshold, spent, limit, at, instance: name(from)? })
             }
+            10 => Entry::Bucket {
+                index: word(from)? as u32,
+                window: word(from)?,
+                bucket: word(from)?,
+                units: word(from)?,
+            },
+            11 => Entry::Clock { clock: word(from)?, wall: word(from)? },
             9 => Entry::Audit(Audit { at: word(from)?, by: text(from)?, what: text(from)? }),
             _ => return None,
         })
@@ -330,9 +393,12 @@ mod tests {
             Entry::Session { sid: n, node: "edge-1".into(), closed: n.is_multiple_of(2) },
             Entry::Book { index: 3, instance: instance.clone() },
             Entry::Freed { index: 3, wid: n, sid: 9, lane: 17, at: n },
+            Entry::Grant { index: 3, wid: n, sid: 9, lane: 17, g: n, amount: 2 },
             Entry::Override(Override { id: n, scope: scope(None, Some("s")), add: n, until: 9 }),
             Entry::Override(Override { id: n, scope: scope(Some(Unit::NanoUsd), None), add: 0, until: 9 }),
             Entry::Alert(Alert { instance, wid: n, threshold: 8_000, spent: 4, limit: 5, at: n }),
+            Entry::Bucket { index: 3, window: 60_000, bucket: n, units: 7 },
+            Entry::Clock { clock: n, wall: n + 1 },
             Entry::Audit(Audit { at: n, by: "me".into(), what: "this".into() }),
             Entry::Window { index: 3, start: n, end: n + 60_000 },
             Entry::Vector { index: 3, wid: n, sid: u64::MAX, lane: 17, g: n, r: 2, u: 3 },

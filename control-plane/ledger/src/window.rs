@@ -20,6 +20,8 @@ pub enum WindowKind {
     Week,
     /// From the first of the month.
     Month,
+    /// The last so many milliseconds, at any moment.
+    Rolling(u64),
 }
 
 impl WindowKind {
@@ -31,7 +33,7 @@ impl WindowKind {
             "day" => WindowKind::Day,
             "week" => WindowKind::Week,
             "month" => WindowKind::Month,
-            other => return Err(Error::Window(other.to_owned())),
+            other => WindowKind::Rolling(length(other).ok_or_else(|| Error::Window(other.to_owned()))?),
         })
     }
 
@@ -46,17 +48,41 @@ impl WindowKind {
         }
     }
 
-    /// The keyword.
-    pub const fn name(self) -> &'static str {
+    /// As the policy writes it: the keyword, or a rolling window's length.
+    pub fn name(self) -> String {
         match self {
-            WindowKind::Minute => "minute",
-            WindowKind::Hour => "hour",
-            WindowKind::Day => "day",
-            WindowKind::Week => "week",
-            WindowKind::Month => "month",
+            WindowKind::Minute => "minute".to_owned(),
+            WindowKind::Hour => "hour".to_owned(),
+            WindowKind::Day => "day".to_owned(),
+            WindowKind::Week => "week".to_owned(),
+            WindowKind::Month => "month".to_owned(),
+            WindowKind::Rolling(ms) => {
+                let unit = UNITS.iter().find(|(_, unit)| ms.is_multiple_of(*unit));
+                unit.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
+            }
         }
     }
 }
+
+/// Units of a rolling window's length, longest first, in milliseconds.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A length such as `30d` or `1.5h`, in milliseconds.
+fn length(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == &text[digits.len()..])?;
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let part =
+        if part.is_empty() { 0 } else { part.parse::<u64>().ok()? * unit / 10u64.pow(part.len() as u32) };
+    whole.checked_mul(*unit)?.checked_add(part).filter(|ms| *ms > 0)
+}
+
+/// The one interval of a rolling window.
+pub(crate) const ROLLING: Window = Window { start: 1_000, end: u64::MAX };
 
 /// A calendar: a window length in a time zone.
 #[derive(Clone, Debug)]
@@ -90,6 +116,9 @@ impl Calendar {
 
     /// The window that holds an instant in Unix milliseconds.
     pub fn at(&self, ms: u64) -> Window {
+        if let WindowKind::Rolling(_) = self.kind {
+            return ROLLING;
+        }
         // Beyond the calendar's range (year 9999) every instant shares one window that never ends.
         self.exact(ms).unwrap_or(Window { start: 0, end: u64::MAX })
     }
@@ -98,6 +127,7 @@ impl Calendar {
         let instant = Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
         let local = instant.to_zoned(self.zone.clone());
         let (start, end) = match self.kind {
+            WindowKind::Rolling(_) => return Some(ROLLING),
             WindowKind::Minute => return Some(cut(ms, 60_000, 0)),
             WindowKind::Hour => return self.hour(ms, &local),
             WindowKind::Day => {
@@ -231,8 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rolling_window_is_named_by_its_length() {
+        for (text, ms, name) in [
+            ("30d", 2_592_000_000, "30d"),
+            ("90m", 5_400_000, "90m"),
+            ("1.5h", 5_400_000, "90m"),
+            ("1500ms", 1_500, "1500ms"),
+            ("24h", 86_400_000, "1d"),
+        ] {
+            let kind = WindowKind::parse(text).unwrap();
+            assert_eq!((kind, kind.name().as_str()), (WindowKind::Rolling(ms), name));
+            assert_eq!(WindowKind::parse(name).unwrap(), kind);
+        }
+    }
+
+    #[test]
     fn unknown_names_are_errors() {
         assert!(matches!(Calendar::new(WindowKind::Day, "Mars/Olympus"), Err(Error::Timezone(_))));
-        assert!(matches!(WindowKind::parse("fortnight"), Err(Error::Window(_))));
+        for bad in ["fortnight", "", "d", "0d", "5", "1.x h", "-1h", "99999999999999999999d"] {
+            assert!(matches!(WindowKind::parse(bad), Err(Error::Window(_))), "{bad}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use weir_lease::message::{Ask, Item, OpenRequest, SyncRequest};
 use weir_lease::{
     Instance, LedgerLost, Lessee, Method, Mismatch, Need, Reserve, SECOND, Setup, SharedData, Unit,
 };
-use weir_ledger::{BudgetDef, Embedded, Engine, WindowKind};
+use weir_ledger::{BudgetDef, Desk, Engine, WindowKind};
 
 #[derive(Default)]
 struct Memory {
@@ -44,11 +44,12 @@ fn budget(limit: u64) -> Vec<BudgetDef> {
         definition: "0123456789abcdef".into(),
         each: vec![],
         alert_at: vec![],
+        max_life: 600_000,
     }]
 }
 
 /// Answers all that a client wants, at once.
-async fn serve(engine: &Embedded, lessee: &mut Lessee, store: &mut Memory, now: u64) {
+async fn serve(engine: &Desk, lessee: &mut Lessee, store: &mut Memory, now: u64) {
     use prost::Message;
     for _ in 0..8 {
         let calls = lessee.calls(now, store);
@@ -73,7 +74,7 @@ async fn serve(engine: &Embedded, lessee: &mut Lessee, store: &mut Memory, now: 
 #[ignore = "prints a figure"]
 async fn a_lease_hit() {
     let folder = std::env::temp_dir().join(format!("weir-figures-hit-{}", std::process::id()));
-    let engine = Embedded::open(&folder).unwrap();
+    let engine = Desk::open(&folder).unwrap();
     engine.set_budgets(budget(u64::MAX / 4)).await.unwrap();
     let mut store = Memory::default();
     let mut lessee = Lessee::new(Setup { node: "n".into(), random: [1, 2] });
@@ -113,7 +114,7 @@ async fn grants_per_second() {
     for (sessions, grants) in [(1, true), (16, true), (64, true), (256, true), (1_024, true), (256, false)] {
         let folder =
             std::env::temp_dir().join(format!("weir-figures-{sessions}-{grants}-{}", std::process::id()));
-        let engine = Arc::new(Embedded::open(&folder).unwrap());
+        let engine = Arc::new(Desk::open(&folder).unwrap());
         engine.set_budgets(budget(u64::MAX / 4)).await.unwrap();
         let begun = Instant::now();
         let mut tasks = Vec::new();

@@ -6,13 +6,18 @@ mod sim;
 use sim::{Outcome, Plan, Rng, World, budget};
 use weir_lease::mutant::{self, Mutant};
 use weir_lease::{LedgerLost, Unit};
-use weir_ledger::WindowKind;
+use weir_ledger::{Params, WindowKind};
 
 /// A run in which everything may break, chosen by its seed.
 fn fuzz(seed: u64) -> Plan {
     let mut rng = Rng::new(seed ^ 0xabcd);
     let limit = rng.within(5_000, 80_000);
     let mut budgets = vec![budget("tokens", Unit::Tokens, limit, WindowKind::Minute, &[])];
+    let rolling = rng.chance(40.0);
+    if rolling {
+        let window = WindowKind::Rolling(rng.within(4_000, 40_000));
+        budgets.push(budget("rolling", Unit::Tokens, limit / 2, window, &[]));
+    }
     if rng.chance(50.0) {
         budgets.push(budget("each", Unit::NanoUsd, limit / 2, WindowKind::Hour, &["key"]));
     }
@@ -25,7 +30,7 @@ fn fuzz(seed: u64) -> Plan {
         budgets,
         rate: rng.within(1, 6) as f64,
         clients: 0,
-        seconds: rng.within(30, 70),
+        seconds: rng.within(30, 70) * (1 + u64::from(rolling)),
         reserve: (50, rng.within(100, 2_500)),
         billed: (rng.within(1, 60), 100),
         duration_ms: (10, rng.within(100, 15_000)),
@@ -42,6 +47,9 @@ fn fuzz(seed: u64) -> Plan {
         unknown: 5.0,
         lost: if rng.chance(50.0) { LedgerLost::AllowLocal } else { LedgerLost::Deny },
         until_spent: false,
+        params: Params { session_ttl: if rolling { 4_000 } else { 15_000 }, ..Params::default() },
+        forget_ms: 0,
+        long_until_ms: 0,
     }
 }
 
@@ -65,7 +73,7 @@ fn run(seeds: std::ops::Range<u64>, broken: Option<Mutant>, plan: fn(u64) -> Pla
 }
 
 fn seeds() -> u64 {
-    std::env::var("WEIR_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
+    std::env::var("WEIR_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
 }
 
 #[test]
@@ -124,6 +132,95 @@ fn a_grant_may_not_be_told_before_it_is_durable() {
     assert!(noticed(Mutant::NoSync));
 }
 
+#[test]
+fn a_return_may_not_be_counted_twice() {
+    assert!(noticed(Mutant::RetDelta));
+}
+
+#[test]
+fn a_rolling_window_may_not_be_charged_when_units_are_granted() {
+    assert!(noticed(Mutant::RollAtGrant));
+}
+
+/// Two long streams fill a short rolling window, their VM stalls until after they have ended, and its neighbour goes on
+/// asking: what random seeds hardly ever meet.
+fn stalled(seed: u64) -> Outcome {
+    let plan = Plan {
+        processes: 1,
+        vms: 2,
+        clients: 0,
+        budgets: vec![budget("rolling", Unit::Tokens, 4_000, WindowKind::Rolling(4_000), &[])],
+        rate: 10.0,
+        seconds: 30,
+        reserve: (2_000, 2_000),
+        billed: (100, 100),
+        duration_ms: (10, 15_900),
+        long_until_ms: 2_400,
+        interleave: 0.0,
+        params: Params { session_ttl: 4_000, ..Params::default() },
+        ..quiet()
+    };
+    let mut world = World::new(seed, plan);
+    world.stall_at(0, 2_500, 19_000);
+    world.run()
+}
+
+#[test]
+fn a_dead_vm_s_holds_of_a_rolling_window_may_not_be_charged_at_once() {
+    let mut caught = 0;
+    for seed in 0..10 {
+        mutant::set(None);
+        let outcome = stalled(seed);
+        assert!(outcome.breaches.is_empty(), "seed {seed}: {:#?}", outcome.breaches);
+        mutant::set(Some(Mutant::RollReapNow));
+        caught += u32::from(!stalled(seed).breaches.is_empty());
+        mutant::set(None);
+    }
+    println!("RollReapNow: {caught} of 10");
+    assert!(caught > 0);
+}
+
+/// A copy that lags is promoted while twenty gateways spend as fast as they can.
+fn promotions(seed: u64) -> Vec<(u64, Outcome)> {
+    (seed..seed + 6)
+        .map(|seed| {
+            let mut rng = Rng::new(seed);
+            let plan = Plan {
+                processes: 10,
+                vms: 1,
+                clients: 50,
+                budgets: vec![budget("day", Unit::Tokens, 200_000, WindowKind::Day, &[])],
+                seconds: 15,
+                reserve: (300, 1_400),
+                billed: (80, 100),
+                duration_ms: (100, 1_500),
+                forget_ms: rng.within(300, 1_000),
+                ..quiet()
+            };
+            let mut world = World::new(seed, plan);
+            world.crash_at(rng.within(2_000, 6_000));
+            (seed, world.run())
+        })
+        .collect()
+}
+
+#[test]
+fn a_promoted_copy_may_not_grant_before_everybody_has_reported() {
+    for (seed, outcome) in promotions(0) {
+        assert!(outcome.breaches.is_empty(), "seed {seed}: {:#?}", outcome.breaches);
+    }
+    mutant::set(Some(Mutant::NoQuarantine));
+    let caught = promotions(0).iter().filter(|(_, outcome)| !outcome.breaches.is_empty()).count();
+    mutant::set(None);
+    println!("NoQuarantine: {caught} of 6");
+    assert!(caught > 0);
+}
+
+/// Nothing breaks.
+fn quiet() -> Plan {
+    Plan { until_spent: false, ..tight(0) }
+}
+
 /// 64 clients on a budget that they can spend many times over, with nothing broken.
 fn tight(_: u64) -> Plan {
     Plan {
@@ -149,6 +246,9 @@ fn tight(_: u64) -> Plan {
         unknown: 0.0,
         lost: LedgerLost::Deny,
         until_spent: true,
+        params: Params::default(),
+        forget_ms: 0,
+        long_until_ms: 0,
     }
 }
 

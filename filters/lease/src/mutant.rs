@@ -14,7 +14,7 @@ pub enum Mutant {
     GAdd,
     /// The ledger replies before its log is on the disk.
     NoSync,
-    /// The ledger takes returned units for a difference instead of the sum that they are.
+    /// The ledger takes what was returned for a difference: a report that comes again is counted again.
     RetDelta,
     /// A rolling window is charged when units are granted, not when they are reported as used.
     RollAtGrant,

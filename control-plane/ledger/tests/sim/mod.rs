@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
@@ -78,6 +78,11 @@ pub struct Plan {
     pub lost: LedgerLost,
     /// Stop when every client was refused as terminal.
     pub until_spent: bool,
+    pub params: Params,
+    /// Crashes lose this much that had been synced: a store that is promoted from a lagging copy, in milliseconds.
+    pub forget_ms: u64,
+    /// Requests last as long as they may until then, and as short as they may afterwards; 0 is by chance.
+    pub long_until_ms: u64,
 }
 
 /// What a run has shown.
@@ -118,14 +123,26 @@ enum Event {
     Arrive(VmId),
     Client(usize),
     End(VmId, u64),
-    ToLedger { call: u64, method: Method, body: Vec<u8> },
-    Reply { to: VmId, id: u32, result: Result<Vec<u8>, u32> },
+    ToLedger {
+        call: u64,
+        method: Method,
+        body: Vec<u8>,
+    },
+    Reply {
+        to: VmId,
+        id: u32,
+        result: Result<Vec<u8>, u32>,
+    },
     LedgerTick(u32),
     LedgerStart,
+    Crash,
+    Stall(usize, u64),
     Chaos,
     NewVm(VmId),
     NewProcess(usize),
     Kill(usize, u32),
+    /// A request has ended, and its provider bills it, whatever became of its gateway.
+    Billed(u64),
 }
 
 struct Trap;
@@ -169,6 +186,8 @@ struct Ledger {
     log: Vec<u8>,
     frames: Frames,
     synced: usize,
+    /// Length of the log that was durable at a time.
+    marks: VecDeque<(u64, usize)>,
     up: bool,
     life: u32,
     skew: i64,
@@ -189,6 +208,10 @@ struct Common {
     /// Highest limit that each budget ever had.
     limits: RefCell<BTreeMap<String, u64>>,
     spent: RefCell<Vec<bool>>,
+    /// Of rolling budgets: what was admitted and what was settled, with its time, while it is in the window.
+    recent: RefCell<BTreeMap<(String, bool), (VecDeque<(u64, u64)>, u128)>>,
+    /// By request: counter, budget, length of the window and cost of what will be billed when it ends.
+    unbilled: RefCell<BTreeMap<u64, Vec<(String, String, u64, u64)>>>,
 }
 
 impl Common {
@@ -231,9 +254,44 @@ impl Common {
         needs
     }
 
+    /// A request has ended: its provider bills it.
+    fn bill(&self, request: u64) {
+        let bills = self.unbilled.borrow_mut().remove(&request);
+        for (name, budget, length, cost) in bills.into_iter().flatten() {
+            if let Some(text) = self.roll(&name, &budget, length, true, cost) {
+                self.breach(text);
+            }
+        }
+    }
+
+    /// Adds to what a rolling window has seen admitted, or billed at the requests' ends. What is wrong with it.
+    fn roll(&self, name: &str, budget: &str, length: u64, billed: bool, cost: u64) -> Option<String> {
+        let now = self.now.get();
+        let mut recent = self.recent.borrow_mut();
+        let (list, sum) = recent.entry((name.to_owned(), billed)).or_default();
+        list.push_back((now, cost));
+        *sum += u128::from(cost);
+        while let Some((at, cost)) = list.front().copied()
+            && at + length * MS < now
+        {
+            list.pop_front();
+            *sum -= u128::from(cost);
+        }
+        let limit = self.limits.borrow().get(budget).copied().unwrap_or(0);
+        let how = if billed { "billed" } else { "admitted" };
+        (*sum > u128::from(limit)).then(|| format!("{name}: {how} {sum} of {limit} within {length} ms"))
+    }
+
     /// A request was admitted: the provider bills it, come what may.
     fn admit(&self, vm: &mut Vm, request: u64, needs: &[Need], hold: Hold, client: Option<usize>) {
         let share = self.within(self.plan.billed);
+        let (short, long) = self.plan.duration_ms;
+        let duration = MS
+            * match self.plan.long_until_ms {
+                0 => self.within((short, long)),
+                until if self.now.get() < until * MS => long,
+                _ => short,
+            };
         let mut out = self.out.borrow_mut();
         out.admitted += 1;
         let mut actual = Vec::new();
@@ -242,6 +300,13 @@ impl Common {
             let cost = (amount * share).div_ceil(100).min(amount);
             actual.push(cost);
             let name = format!("{}/{}", need.instance.budget, need.instance.subject);
+            let def = self.plan.budgets.iter().find(|def| def.name == need.instance.budget);
+            if let Some(WindowKind::Rolling(length)) = def.map(|def| def.window) {
+                over.extend(self.roll(&name, &need.instance.budget, length, false, cost));
+                let bill = (name, need.instance.budget.clone(), length, cost);
+                self.unbilled.borrow_mut().entry(request).or_default().push(bill);
+                continue;
+            }
             let billed = out.billed.entry((name.clone(), wid)).or_default();
             *billed += u128::from(cost);
             let limit = self.limits.borrow().get(&need.instance.budget).copied().unwrap_or(0);
@@ -253,8 +318,10 @@ impl Common {
         for text in over {
             self.breach(text);
         }
-        let duration = self.within(self.plan.duration_ms) * MS;
         self.after(duration, Event::End(vm.id, request));
+        if self.unbilled.borrow().contains_key(&request) {
+            self.after(duration, Event::Billed(request));
+        }
         vm.holds.insert(request, InFlight { hold, actual, client });
     }
 }
@@ -299,7 +366,8 @@ impl Host<'_> {
                 return;
             }
             _ => {
-                if let Some((_, request)) = peer.holds.pop_first() {
+                if let Some((id, request)) = peer.holds.pop_first() {
+                    self.common.bill(id);
                     peer.lessee.settle(now, &mut host, request.hold, &request.actual);
                     if let Some(client) = request.client {
                         self.common.after(MS, Event::Client(client));
@@ -429,18 +497,25 @@ impl World {
             quiet: Cell::new(false),
             limits: RefCell::new(limits),
             spent: RefCell::new(vec![false; clients]),
+            recent: RefCell::default(),
+            unbilled: RefCell::default(),
             plan: plan.clone(),
         });
         let ledger = Ledger {
-            core: Core::new(Params::default()),
+            core: Core::new(plan.params),
             log: Vec::new(),
             frames: Frames::default(),
             synced: 0,
+            marks: VecDeque::new(),
             up: false,
             life: 0,
             skew: 0,
             due: u64::MAX,
         };
+        let mut ledger = ledger;
+        if plan.partition > 0.0 {
+            ledger.skew = common.within((0, 10_000)) as i64 - 5_000;
+        }
         let budgets = plan.budgets.clone();
         let mut world = World {
             common,
@@ -554,6 +629,11 @@ impl World {
                 if self.vm(id).is_none() || common.quiet.get() {
                     return;
                 }
+                let stalled = self.vm(id).map_or(0, |vm| vm.borrow().stalled);
+                if stalled > common.now.get() {
+                    common.after(stalled - common.now.get(), Event::Arrive(id));
+                    return;
+                }
                 let gap = (2.0 * SECOND as f64 / common.plan.rate) as u64;
                 common.after(common.within((0, gap)), Event::Arrive(id));
                 self.with(id, |vm, host, now| request(&common, vm, host, now, None));
@@ -574,6 +654,11 @@ impl World {
                     return;
                 }
                 let id = alive[common.rng.borrow_mut().below(alive.len() as u64) as usize];
+                let stalled = self.vm(id).map_or(0, |vm| vm.borrow().stalled);
+                if stalled > common.now.get() {
+                    common.after(stalled - common.now.get(), Event::Client(client));
+                    return;
+                }
                 let refused_before: u64 = common.out.borrow().refused.values().sum();
                 self.with(id, |vm, host, now| request(&common, vm, host, now, Some(client)));
                 self.count_false(refused_before);
@@ -621,6 +706,11 @@ impl World {
                 }
             }
             Event::LedgerStart => self.start_ledger(),
+            Event::Crash => self.crash_ledger(),
+            Event::Stall(vm, for_ms) => {
+                self.processes[0].vms[vm].borrow_mut().stalled = common.now.get() + for_ms * MS;
+            }
+            Event::Billed(request) => common.bill(request),
             Event::Chaos => {
                 if !common.quiet.get() {
                     self.chaos();
@@ -795,11 +885,15 @@ impl World {
         }
         if effect.durable && !mutant::on(Mutant::NoSync) {
             self.ledger.synced = self.ledger.log.len();
-            self.ledger.frames.synced();
+            if self.common.plan.forget_ms == 0 {
+                self.ledger.frames.synced();
+            } else {
+                self.ledger.marks.push_back((self.common.now.get(), self.ledger.synced));
+            }
         }
         let steady = self.common.plan.limits == 0.0;
         if steady && !mutant::on(Mutant::ExpiryRegrant) && !self.ledger.core.sound() {
-            self.common.breach("I1: committed above the limit".into());
+            self.common.breach(format!("I1: committed above the limit: {}", self.ledger.core.unsound()));
         }
         for (call, reply) in effect.replies {
             let Some((to, id)) = self.calls.remove(&call) else { continue };
@@ -836,7 +930,7 @@ impl World {
             out.recalls += counters.recalls;
             out.healed += counters.healed;
         }
-        let mut core = Core::new(Params::default());
+        let mut core = Core::new(self.common.plan.params);
         let recovered = recover(&self.ledger.log, &mut |entry| core.restore(entry));
         match recovered {
             Ok((good, frames)) => {
@@ -855,6 +949,9 @@ impl World {
         self.ledger.due = u64::MAX;
         let now = self.time();
         self.ledger.core.start(now);
+        if self.common.plan.forget_ms > 0 {
+            self.ledger.core.quarantine(now);
+        }
         self.ledger.core.set_budgets(now, self.budgets.clone()).unwrap();
         self.ledger_out();
     }
@@ -979,6 +1076,13 @@ impl World {
     /// SIGKILL, and a disk that keeps what was synced and some of the rest, perhaps with a torn last frame.
     pub fn crash_ledger(&mut self) {
         self.ledger.up = false;
+        let since = self.common.now.get().saturating_sub(self.common.plan.forget_ms * MS);
+        while let Some((at, _)) = self.ledger.marks.back().copied()
+            && at > since
+        {
+            self.ledger.marks.pop_back();
+            self.ledger.synced = self.ledger.marks.back().map_or(0, |(_, length)| *length);
+        }
         let tail = (self.ledger.log.len() - self.ledger.synced) as u64;
         let kept = self.common.rng.borrow_mut().below(tail + 1) as usize;
         self.ledger.log.truncate(self.ledger.synced + kept);
@@ -988,8 +1092,20 @@ impl World {
         {
             *last ^= 0x55;
         }
-        let wait = self.common.within((50, 8_000)) * MS;
+        // A copy is promoted fast.
+        let longest = if self.common.plan.forget_ms > 0 { 300 } else { 8_000 };
+        let wait = self.common.within((50, longest)) * MS;
         self.common.after(wait, Event::LedgerStart);
+    }
+
+    /// Stalls one VM of the first process for a while.
+    pub fn stall_at(&mut self, vm: usize, ms: u64, for_ms: u64) {
+        self.common.after(ms * MS, Event::Stall(vm, for_ms));
+    }
+
+    /// Crashes the ledger at a time of the run.
+    pub fn crash_at(&mut self, ms: u64) {
+        self.common.after(ms * MS, Event::Crash);
     }
 
     /// Ends a process as SIGKILL does, at a time of the run.
@@ -1009,5 +1125,6 @@ pub fn budget(name: &str, unit: Unit, limit: u64, window: WindowKind, each: &[&s
         definition: "d".into(),
         each: each.iter().map(|name| (*name).to_owned()).collect(),
         alert_at: Vec::new(),
+        max_life: 16_000,
     }
 }

@@ -1,0 +1,415 @@
+//! The store on Redis or Valkey: what a control plane decides is confirmed by one function there, which grants nothing
+//! beyond a limit whatever that control plane believes, so that several may share it. Each counter lives in one hash
+//! slot. When the server may have forgotten (another process, another history), every gateway reports what it holds
+//! and this control plane what it has granted, and nothing is granted meanwhile. What it is not: it spreads nothing
+//! over a cluster; the addresses are one primary and its replicas.
+
+mod load;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Connection, Pipeline, cmd, pipe};
+
+use crate::Error;
+use crate::book::Key;
+use crate::core::{Core, Effect, Params, Status, Time};
+use crate::desk::{Clock, Desk, Guarantee, Store};
+use crate::log::Entry;
+
+const LIBRARY: &str = include_str!("weir.lua");
+/// Largest limit that the function counts exactly.
+const MAX_LIMIT: u64 = 1 << 53;
+/// How often the server is asked who it is, and what others have written, in milliseconds.
+const TEND: u64 = 1_000;
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_millis(2_000);
+/// Operators' doings and alerts that are kept.
+const KEPT: isize = 3_000;
+/// Commands in one round trip.
+const PIPE: usize = 2_000;
+
+/// How to reach a ledger on Redis.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `redis://[user:password@]host[:port][/db]` of a primary and its replicas, or `host:port`; whichever is the
+    /// primary is used.
+    pub addresses: Vec<String>,
+    /// Replicas that must have a grant before it is told.
+    pub wait_replicas: u32,
+    /// An id that this control plane has noted for the store; [`Desk::redis`] says what to note. One that the store
+    /// does not have says that the store was emptied, and then nothing is granted until an operator confirms.
+    pub known: Option<String>,
+    /// Parameters of the protocol.
+    pub params: Params,
+    /// For tests: the time in milliseconds, in place of all clocks, the server's included.
+    pub fixed_time: Option<Arc<AtomicU64>>,
+    /// First part of all keys, for stores that share a server: `weir` when empty.
+    pub prefix: String,
+}
+
+impl Desk {
+    /// Opens the ledger on a Redis 7 or Valkey server, and the id to note for next time. Refused: a server that evicts
+    /// keys, and one in cluster mode.
+    pub fn redis(options: Options) -> Result<(Desk, String), Error> {
+        let mut clock = Clock::new();
+        clock.fixed = options.fixed_time.clone();
+        let mut store = Shared {
+            prefix: if options.prefix.is_empty() { "weir".into() } else { options.prefix.clone() },
+            options,
+            link: None,
+            server: String::new(),
+            marker: String::new(),
+            guarantee: Guarantee::Hard,
+            closed: false,
+            read: 0,
+            tended: 0,
+        };
+        let mut core = Core::new(Params { shared: true, ..store.options.params });
+        store.connect(&mut clock)?;
+        store.load(&mut core, &clock)?;
+        let marker = store.marker.clone();
+        Ok((Desk::serve(core, store, clock)?, marker))
+    }
+}
+
+pub(crate) struct Shared {
+    options: Options,
+    prefix: String,
+    link: Option<Connection>,
+    /// Which process with which history answers.
+    server: String,
+    marker: String,
+    guarantee: Guarantee,
+    /// The store was emptied: nothing is granted until an operator confirms.
+    closed: bool,
+    /// Entries of the shared list that have been read or written here.
+    read: isize,
+    tended: u64,
+}
+
+/// One call of the function: a vector, and what it is to be granted.
+struct Call {
+    at: (u32, u64, Key),
+    g: u64,
+    amount: u64,
+}
+
+impl Shared {
+    fn key(&self, name: &str) -> String {
+        format!("{}:{{ledger}}:{name}", self.prefix)
+    }
+
+    fn link(&mut self) -> Result<&mut Connection, Error> {
+        self.link.as_mut().ok_or(Error::Away)
+    }
+
+    /// Connects to whichever address is the primary, and checks what it promises.
+    fn connect(&mut self, clock: &mut Clock) -> Result<(), Error> {
+        self.link = None;
+        let mut last = Error::Redis("no address".into());
+        for address in self.options.addresses.clone() {
+            match self.try_connect(&address) {
+                Ok(link) => {
+                    self.link = Some(link);
+                    return self.check(clock);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn try_connect(&self, address: &str) -> Result<Connection, Error> {
+        let url = if address.contains("://") { address.to_owned() } else { format!("redis://{address}") };
+        let client = redis::Client::open(url)?;
+        let mut link = client.get_connection_with_timeout(PATIENCE)?;
+        link.set_read_timeout(Some(PATIENCE))?;
+        link.set_write_timeout(Some(PATIENCE))?;
+        let info: String = cmd("INFO").arg("replication").query(&mut link)?;
+        match field(&info, "role") {
+            "master" => Ok(link),
+            role => Err(Error::Redis(format!("{} is a {role}, not the primary", shown(address)))),
+        }
+    }
+
+    fn check(&mut self, clock: &mut Clock) -> Result<(), Error> {
+        let wait = self.options.wait_replicas;
+        let link = self.link()?;
+        let info: String = cmd("INFO").query(link)?;
+        if field(&info, "cluster_enabled") == "1" {
+            return Err(Error::Redis(
+                "cluster mode is not supported: give a primary and its replicas".into(),
+            ));
+        }
+        let policy = field(&info, "maxmemory_policy");
+        if policy != "noeviction" {
+            return Err(Error::Redis(format!(
+                "maxmemory-policy is {policy:?}: a server that evicts keys forgets what was spent; set noeviction"
+            )));
+        }
+        let setting = |link: &mut Connection, name: &str| -> String {
+            let found: Result<Vec<String>, _> = cmd("CONFIG").arg("GET").arg(name).query(link);
+            found.ok().and_then(|pair| pair.into_iter().nth(1)).unwrap_or_default()
+        };
+        let fsync = setting(link, "appendfsync");
+        let appends = field(&info, "aof_enabled") == "1";
+        let guarantee = match (appends, fsync.as_str()) {
+            (true, "always") => Guarantee::Hard,
+            (true, _) if wait > 0 => Guarantee::Hard,
+            (false, _) => Guarantee::HardExceptLostTail("appendonly is off".into()),
+            (true, fsync) => Guarantee::HardExceptLostTail(format!("appendfsync is {fsync:?}, not always")),
+        };
+        let loaded: Result<String, _> =
+            cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(LIBRARY).query::<String>(link);
+        loaded.map_err(|error| Error::Redis(format!("needs Redis 7 or Valkey: {error}")))?;
+        self.guarantee = guarantee;
+        self.server = identity(&info);
+        self.set_clock(clock)
+    }
+
+    /// Moves this machine's wall clock to the server's.
+    fn set_clock(&mut self, clock: &mut Clock) -> Result<(), Error> {
+        let before = Instant::now();
+        let (seconds, micros): (u64, u64) = cmd("TIME").query(self.link()?)?;
+        let server = seconds * 1_000 + micros / 1_000 + before.elapsed().as_millis() as u64 / 2;
+        clock.ahead = 0;
+        clock.ahead = server as i64 - clock.now().wall as i64;
+        Ok(())
+    }
+
+    /// The function's call for one vector.
+    fn function(&self, core: &Core, call: &Call, now: Time) -> Option<Cmd> {
+        let (index, wid, key) = call.at;
+        let (instance, rolling) = core.counter(index)?;
+        let window = core.window_of(index, wid)?;
+        let vector = core.vector_of(index, wid, key);
+        let id = format!("{}:{{{:032x}}}", self.prefix, instance.id());
+        let limit = core.limit_of(index, now).min(MAX_LIMIT);
+        let time = if self.options.fixed_time.is_some() { now.wall } else { 0 };
+        let ends = if window.end == u64::MAX { 0 } else { window.end };
+        let mut call_of = cmd("FCALL");
+        call_of.arg("weir1_sync").arg(3);
+        call_of.arg(format!("{id}:c")).arg(format!("{id}:{wid}")).arg(format!("{id}:ring"));
+        call_of.arg(time).arg(window.start).arg(ends).arg(format!("{:x}:{}", key.0, key.1));
+        call_of.arg(call.g).arg(vector.r).arg(vector.u).arg(vector.freed).arg(call.amount);
+        call_of.arg(limit).arg(core.limits_at()).arg(rolling).arg(self.options.params.ahead + 2_000);
+        Some(call_of)
+    }
+
+    /// Runs calls in order; whether all was granted, and whether the server had forgotten some.
+    fn run(&mut self, core: &mut Core, calls: &[Call], now: Time) -> Result<(bool, bool), Error> {
+        let (mut granted, mut forgot) = (true, false);
+        for part in calls.chunks(PIPE) {
+            let mut line: Pipeline = pipe();
+            let mut sent = Vec::with_capacity(part.len());
+            for call in part {
+                if let Some(function) = self.function(core, call, now) {
+                    line.add_command(function);
+                    sent.push(call);
+                }
+            }
+            let answers: Vec<(String, String, String, u8, String)> = line.query(self.link()?)?;
+            for (call, (g, committed, used, healed, amount)) in sent.iter().zip(answers) {
+                let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+                granted &= number(&amount) >= call.amount;
+                forgot |= healed != 0;
+                core.learn(call.at, number(&g), number(&committed), number(&used));
+            }
+        }
+        Ok((granted, forgot))
+    }
+
+    /// Grants pause, everybody reports again.
+    fn quarantine(&mut self, core: &mut Core, now: Time) -> Result<(), Error> {
+        let epoch = self.key("epoch");
+        let raised: u64 = cmd("INCR").arg(epoch).query(self.link()?)?;
+        core.raise_epoch(raised);
+        core.quarantine(now);
+        tracing::warn!(
+            epoch = raised,
+            "the ledger's store may have forgotten grants: every gateway reports again"
+        );
+        Ok(())
+    }
+}
+
+impl Store for Shared {
+    fn keep(&mut self, core: &mut Core, effect: &mut Effect, now: Time) -> Result<(), Error> {
+        if effect.entries.is_empty() {
+            return Ok(());
+        }
+        if self.closed {
+            core.quarantine(now);
+        }
+        let mut line = pipe();
+        let (mut listed, mut merges, mut grants) = (0, Vec::<Call>::new(), Vec::<Call>::new());
+        for entry in &effect.entries {
+            match entry {
+                Entry::Session { sid, node, closed } => {
+                    line.hset(self.key("sessions"), sid, format!("{} {node}", u8::from(*closed))).ignore();
+                }
+                Entry::Book { instance, .. } => {
+                    let (id, name) =
+                        (format!("{:032x}", instance.id()), prost::Message::encode_to_vec(instance));
+                    line.hset(self.key("books"), id, name).ignore();
+                }
+                Entry::Window { index, start, end } => {
+                    if let Some((instance, rolling)) = core.counter(*index) {
+                        let name = format!("{:032x} {start} {end} {rolling}", instance.id());
+                        line.zadd(self.key("windows"), name, *end as f64).ignore();
+                    }
+                }
+                Entry::Override(_) | Entry::Alert(_) | Entry::Audit(_) => {
+                    let mut bytes = Vec::new();
+                    entry.encode(&mut bytes);
+                    line.rpush(self.key("entries"), bytes).ignore();
+                    listed += 1;
+                }
+                Entry::Vector { index, wid, sid, lane, g, .. } => {
+                    merge(&mut merges, (*index, *wid, (*sid, *lane)), *g);
+                }
+                Entry::Freed { index, wid, sid, lane, .. } => {
+                    let at = (*index, *wid, (*sid, *lane));
+                    merge(&mut merges, at, core.vector_of(*index, *wid, at.2).g);
+                }
+                Entry::Grant { index, wid, sid, lane, g, amount } => {
+                    let at = (*index, *wid, (*sid, *lane));
+                    grants.push(Call { at, g: g - amount, amount: *amount });
+                }
+                Entry::Epoch(_) | Entry::Bucket { .. } | Entry::Clock { .. } => {}
+            }
+        }
+        if listed > 0 {
+            line.ltrim(self.key("entries"), -KEPT, -1).ignore();
+        }
+        if !line.is_empty() {
+            line.query::<()>(self.link()?)?;
+            self.read = cmd("LLEN").arg(self.key("entries")).query(self.link()?)?;
+        }
+        // Returns first: what they free may be what was granted. A grant says the merge along.
+        let only = grants.len() == 1 && merges.len() <= 1 && merges.iter().all(|one| one.at == grants[0].at);
+        if only {
+            if let (Some(merged), Some(grant)) = (merges.pop(), grants.first_mut()) {
+                grant.g = grant.g.min(merged.g);
+            }
+        }
+        // What a process says that it was granted is in its merge; a grant adds to what the store has.
+        let (_, forgot) = self.run(core, &merges, now)?;
+        let (granted, forgot_too) = self.run(core, &grants, now)?;
+        if effect.durable && self.options.wait_replicas > 0 {
+            let wait = self.options.wait_replicas;
+            let have: u32 = cmd("WAIT").arg(wait).arg(1_000).query(self.link()?)?;
+            if have < wait {
+                // The grants stand, untold: their processes learn of them later.
+                return Err(Error::Redis(format!("{have} of {wait} replicas have the grants")));
+            }
+        }
+        if !granted {
+            for (_, reply) in effect
+                .replies
+                .iter_mut()
+                .filter(|(_, reply)| matches!(reply, Ok(crate::core::Reply::Sync(_))))
+            {
+                *reply = Err(Status::BEHIND);
+            }
+        }
+        if forgot || forgot_too {
+            self.quarantine(core, now)?;
+        }
+        Ok(())
+    }
+
+    fn tend(&mut self, core: &mut Core, clock: &Clock) -> Result<(), Error> {
+        let now = clock.now();
+        if now.mono.saturating_sub(self.tended) < TEND {
+            return Ok(());
+        }
+        self.tended = now.mono;
+        let (epoch_key, list_key) = (self.key("epoch"), self.key("entries"));
+        let read = self.read;
+        let info: String = cmd("INFO").query(self.link()?)?;
+        if identity(&info) != self.server || field(&info, "role") != "master" {
+            return Err(Error::Redis("the server is another process, or no primary any more".into()));
+        }
+        let (epoch, length): (Option<u64>, isize) =
+            pipe().cmd("GET").arg(epoch_key).cmd("LLEN").arg(&list_key).query(self.link()?)?;
+        match epoch {
+            Some(epoch) => core.raise_epoch(epoch),
+            None => return Err(Error::Redis("the store was emptied".into())),
+        }
+        if length > read {
+            let fresh: Vec<Vec<u8>> = cmd("LRANGE").arg(list_key).arg(read).arg(-1).query(self.link()?)?;
+            self.read = length;
+            for bytes in fresh {
+                if let Some(entry) = Entry::decode(&mut bytes.as_slice()) {
+                    core.restore(entry);
+                }
+            }
+            core.limits_moved(now);
+        }
+        Ok(())
+    }
+
+    /// Connects again. Another process or another history may have forgotten: this control plane tells what it has
+    /// granted, the gateways tell what they hold, and nothing is granted for as long as that takes.
+    fn mend(&mut self, core: &mut Core, clock: &mut Clock, error: Error) -> Result<bool, Error> {
+        let before = self.server.clone();
+        if let Err(again) = self.connect(clock) {
+            tracing::warn!(%error, %again, "the ledger's store is away");
+            return Ok(false);
+        }
+        let marker: Option<String> = cmd("GET").arg(self.key("marker")).query(self.link()?)?;
+        let emptied = marker.as_deref() != Some(&self.marker);
+        if emptied && !self.closed {
+            tracing::error!(
+                "the ledger's store was emptied: hard budgets stay closed until an operator confirms"
+            );
+            self.closed = true;
+        }
+        if self.server != before || emptied {
+            self.remind(core, clock)?;
+            self.quarantine(core, clock.now())?;
+        }
+        self.tended = clock.now().mono;
+        Ok(true)
+    }
+
+    fn confirm(&mut self, core: &mut Core, clock: &Clock) -> Result<(), Error> {
+        if self.closed {
+            cmd("SET").arg(self.key("marker")).arg(&self.marker).query::<()>(self.link()?)?;
+            self.closed = false;
+            self.quarantine(core, clock.now())?;
+        }
+        Ok(())
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        self.guarantee.clone()
+    }
+}
+
+/// One merge per vector is enough: its numbers are taken when it is sent.
+fn merge(merges: &mut Vec<Call>, at: (u32, u64, Key), g: u64) {
+    match merges.iter_mut().rev().find(|call| call.at == at) {
+        Some(call) => call.g = call.g.max(g),
+        None => merges.push(Call { at, g, amount: 0 }),
+    }
+}
+
+/// The value of a line of INFO.
+fn field<'a>(info: &'a str, name: &str) -> &'a str {
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().trim()
+}
+
+/// The process and the history of a server.
+fn identity(info: &str) -> String {
+    format!("{} {}", field(info, "run_id"), field(info, "master_replid"))
+}
+
+/// An address without its password.
+fn shown(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or_default()
+}
