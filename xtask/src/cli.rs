@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install what the other verbs need: Rust's standard library for wasm, Envoy, Python tools.
+    /// Install what the other verbs need: Rust's standard library for wasm, Envoy, Redis, Python tools.
     Setup,
     /// Build `target/weir/weir.wasm` and `target/release/weir`.
     Build,

@@ -2,6 +2,7 @@
 
 pub mod envoy;
 pub mod python;
+pub mod redis;
 pub mod wasm;
 
 use std::process::Command;
@@ -12,6 +13,7 @@ use crate::process::{Error, Result, output, run_quietly, say, succeeds};
 /// Everything, for tests.
 pub fn all() -> Result {
     wasm::install()?;
+    redis::install()?;
     python::venv()?;
     let newest = envoy::install(paths::ENVOY)?;
     say(format!("Envoy {} is {}", paths::ENVOY, newest.display()));
