@@ -133,6 +133,11 @@ def request(ask):
         module = message_create_params
         kind = module.MessageCreateParamsStreaming if stream else module.MessageCreateParamsNonStreaming
     problems = []
+    if ask.get("version") == "2023-06-01":
+        # The SDK's own version of the API, a later one, has these no more.
+        for key, number in (("temperature", float), ("top_p", float), ("top_k", int)):
+            if key in body:
+                check(number, body.pop(key), key, problems)
     check(kind, body, "", problems)
     return problems
 

@@ -87,7 +87,7 @@ def chat(model):
 
 
 def stream(model):
-    request = ask(model, [{"type": "text", "text": "Tell a story."}], temperature=0)
+    request = ask(model, [{"type": "text", "text": "Tell a story."}])
     once = client.messages.create(**request)
     final = streamed(request)
     assert said(final) == said(once) and final.stop_reason == "end_turn", final
@@ -113,7 +113,7 @@ def tools(model):
         assert sum(block.type == "tool_use" for block in answer.content) == 1, answer
     # Both results go back in one turn, out of order, and the conversation goes on.
     results = [
-        {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": f"{call.name}: 21"}]}
+        {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": "21"}]}
         for call in reversed(calls)
     ]
     request["messages"] += [
@@ -121,7 +121,7 @@ def tools(model):
         {"role": "user", "content": [*results, {"type": "text", "text": "Now sum it up."}]},
     ]
     request["tool_choice"] = {"type": "none"}
-    if "bedrock" in model:
+    if "bedrock" in model:  # It has no word for none, and the model decides.
         del request["tool_choice"]
     answer = whole(client.messages.create(**request))
     assert said(answer) and answer.stop_reason == "end_turn", answer

@@ -132,7 +132,8 @@ async fn post(gateway: &Gateway, path: &str, body: &[u8]) -> (u16, reqwest::head
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let post = http.post(format!("http://127.0.0.1:{}{path}", gateway.ports.gateway)).body(body.to_vec());
     let post = post.header("x-api-key", KEY).header("anthropic-version", "2023-06-01");
-    let post = post.header("anthropic-beta", "some-beta-2026-01-01").header("content-type", "application/json");
+    let post =
+        post.header("anthropic-beta", "some-beta-2026-01-01").header("content-type", "application/json");
     let answer = post.send().await.expect("an answer");
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     (status, headers, answer.bytes().await.expect("a body").to_vec())
@@ -163,7 +164,10 @@ async fn an_overloaded_anthropic_fails_over_and_nothing_is_billed_twice() {
     let (gateway, claude) = start("anthropic-529", |_| ()).await;
     let overloaded = || Behaviour::status(529);
     let early = || {
-        Behaviour::fault(Fault::ErrorFirstFrame { error_type: Some("overloaded_error".into()), message: None })
+        Behaviour::fault(Fault::ErrorFirstFrame {
+            error_type: Some("overloaded_error".into()),
+            message: None,
+        })
     };
     for (stream, fault) in [(false, overloaded()), (true, overloaded()), (true, early())] {
         claude.next(fault);
@@ -206,7 +210,10 @@ async fn a_stream_that_breaks_ends_with_the_clients_own_error_event() {
     claude.next(breaks("overloaded_error"));
     let chat = json!({"model": ANTHROPIC, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
     let answer = gateway.client().chat(chat.to_string().into_bytes()).await.text();
-    assert!(answer.contains("\"error\"") && answer.contains("overloaded") && !answer.contains("[DONE]"), "{answer}");
+    assert!(
+        answer.contains("\"error\"") && answer.contains("overloaded") && !answer.contains("[DONE]"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -261,7 +268,8 @@ async fn tokens_are_counted_here_where_exact_else_by_anthropic_else_not_at_all()
         for (key, value) in more.as_object().expect("members") {
             body[key] = value.clone();
         }
-        let (status, _, answer) = post(&gateway, "/v1/messages/count_tokens", body.to_string().as_bytes()).await;
+        let (status, _, answer) =
+            post(&gateway, "/v1/messages/count_tokens", body.to_string().as_bytes()).await;
         (status, serde_json::from_slice::<Value>(&answer).expect("JSON"))
     };
     let tools = json!({"tools": [{"name": "f", "input_schema": {"type": "object"}}]});

@@ -173,7 +173,8 @@ impl Anthropic {
         }
         let mut behaviour = call.controls.take(&asked.ask.prompt);
         // What is generated is billed whether or not it is read: the worst case for whoever keeps a budget.
-        behaviour.bill.get_or_insert(Bill::All);
+        let never_begun = matches!(behaviour.fault, Some(Fault::ErrorFirstFrame { .. }));
+        behaviour.bill.get_or_insert(if never_begun { Bill::Nothing } else { Bill::All });
         entry.note(|r| r.prompt_tokens = asked.tokens);
         before_headers(behaviour.fault.as_ref(), &call.conn, call.head.http2, &entry)
             .await
@@ -230,7 +231,7 @@ impl Anthropic {
             return Err(Refusal::new(401, "authentication_error", "invalid x-api-key"));
         }
         match header("anthropic-version") {
-            Some("2023-06-01" | "2023-01-01") => {}
+            Some("2023-01-01" | "2023-06-01" | "2026-10-21") => {}
             Some(other) => {
                 let message = format!("anthropic-version: \"{other}\" is not a valid version");
                 return Err(Refusal::invalid(400, &message));
@@ -248,6 +249,7 @@ impl Anthropic {
         let question = json!({
             "op": "request", "body_b64": BASE64.encode(&call.body),
             "count": count, "beta": header("anthropic-beta").is_some(),
+            "version": header("anthropic-version"),
         });
         let problems = judge.ask(question).await.map_err(|error| {
             // The judge itself failed: no request may pass as judged.
