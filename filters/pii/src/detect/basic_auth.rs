@@ -2,7 +2,7 @@
 //! with a token of letters and digits (RFC 6750).
 
 use super::context::Context;
-use super::pass::Word;
+use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
 
@@ -11,8 +11,13 @@ const LONGEST: usize = 256;
 /// Characters that are looked at.
 const CHARACTERS: usize = 96;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "basic_auth", mask: "[BASIC_AUTH]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "basic_auth",
+    mask: "[BASIC_AUTH]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Space, at }),
+};
 
 /// Asked at every word, it looks at the one before.
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {

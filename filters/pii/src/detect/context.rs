@@ -35,8 +35,8 @@ pub(crate) enum Said {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vocabulary {
     words: Vec<(&'static [u8], u8)>,
-    /// First letters, by their last five bits.
-    starts: u32,
+    /// First letters, by their last five bits, each with where its words begin.
+    starts: [Option<u16>; 32],
 }
 
 impl Vocabulary {
@@ -44,10 +44,15 @@ impl Vocabulary {
         let Some(found) = DETECTORS.get(usize::from(detector)) else { return };
         for word in found.context {
             let word = word.as_bytes();
-            self.starts |= word.first().map_or(0, |first| 1 << (first & 31));
             self.words.push((word, detector));
         }
         sort_by(&mut self.words, Ord::cmp);
+        self.starts = [None; 32];
+        for (index, (word, _)) in self.words.iter().enumerate().rev() {
+            if let Some(start) = word.first().and_then(|first| self.starts.get_mut(usize::from(first & 31))) {
+                *start = Some(index as u16);
+            }
+        }
     }
 }
 
@@ -78,6 +83,9 @@ impl<'v> Context<'v> {
         self.search(start.saturating_sub(BEFORE), if after { end + AFTER } else { start });
         let from = self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start);
         for (word, word_end, of) in self.seen.get(from..).unwrap_or_default() {
+            if *of != detector {
+                continue;
+            }
             let (word, word_end) = (*word as usize, *word_end as usize);
             if word >= end + AFTER {
                 break;
@@ -87,7 +95,7 @@ impl<'v> Context<'v> {
             } else {
                 after && word >= end && self.view.end(word_end) <= last + AFTER
             };
-            if *of == detector && fits {
+            if fits {
                 return Said::Yes;
             }
         }
@@ -104,15 +112,17 @@ impl<'v> Context<'v> {
         while at < to.min(bytes.len()) {
             let byte = self.view.at(at);
             if byte.is_ascii_alphabetic()
-                && self.vocabulary.starts & 1 << (byte & 31) != 0
                 && !self.view.before(at).is_ascii_alphabetic()
+                && let Some(Some(first)) = self.vocabulary.starts.get(usize::from(byte & 31))
             {
-                let initial = [byte.to_ascii_lowercase()];
-                let words = &self.vocabulary.words;
-                let first = words.partition_point(|(word, _)| *word < &initial[..]);
-                for (word, detector) in words.get(first..).unwrap_or_default() {
-                    if word.first() != initial.first() {
+                let words = self.vocabulary.words.get(usize::from(*first)..).unwrap_or_default();
+                let second = self.view.at(at + 1).to_ascii_lowercase();
+                for (word, detector) in words {
+                    if word.first() != Some(&byte.to_ascii_lowercase()) {
                         break;
+                    }
+                    if word.get(1) != Some(&second) {
+                        continue;
                     }
                     let here = bytes.get(at..at + word.len());
                     if here.is_some_and(|here| here.eq_ignore_ascii_case(word)) {

@@ -2,7 +2,7 @@
 
 use super::check::day_of_month;
 use super::context::{Context, Near, Said};
-use super::pass::Word;
+use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a date.
@@ -27,7 +27,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "naissance",
         "nato il",
     ],
-    scan: Scan::Word(at),
+    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: 9, behind: Behind::Anything, at }),
 };
 
 /// First letters of months in English.
@@ -41,6 +41,9 @@ enum Part {
 
 fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let (view, start) = (context.view, word.start);
+    if word.end - start > 9 || !view.at(start).is_ascii_digit() && word.kind & DIGIT != 0 {
+        return Verdict::No;
+    }
     let length = view.bytes().len();
     let holds = !context.last && view.left(start) <= LONGEST + AFTER;
     let cut = || if holds { Verdict::Cut(start) } else { Verdict::No };

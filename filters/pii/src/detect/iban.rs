@@ -4,7 +4,7 @@
 
 use super::check::modulo;
 use super::context::Context;
-use super::pass::Word;
+use super::pass::{Ask, Behind, CAPITAL, SMALL, Word};
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number: the longest with a separator between all groups of four, in wide characters, and some
@@ -13,8 +13,13 @@ const LONGEST: usize = 192;
 /// Bytes after it that may decide about it.
 const AFTER: usize = 32;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "iban", mask: "[IBAN]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "iban",
+    mask: "[IBAN]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Word(Ask { any: SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Anything, at }),
+};
 
 /// Countries of the SWIFT registry, each with the characters of its numbers.
 const COUNTRIES: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";

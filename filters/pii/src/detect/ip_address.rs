@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::context::Context;
-use super::pass::Word;
+use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -15,8 +15,13 @@ const AFTER: usize = 48;
 /// Characters of the longest spelling.
 const CHARACTERS: usize = 45;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "ip_address", mask: "[IP_ADDRESS]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "ip_address",
+    mask: "[IP_ADDRESS]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: 4, behind: Behind::Anything, at }),
+};
 
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let view = context.view;

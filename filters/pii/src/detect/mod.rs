@@ -66,8 +66,7 @@ mod us_ssn;
 mod vin;
 pub(crate) mod words;
 
-use context::Context;
-use pass::Word;
+use pass::Ask;
 use prefix::Prefix;
 use row::Row;
 
@@ -110,8 +109,8 @@ pub(crate) enum Scan {
     Rows(&'static [Row]),
     /// Tokens by what they begin with, as data.
     Prefixes(&'static [Prefix]),
-    /// Asked at every word; told its own number, for the words around.
-    Word(fn(&mut Context<'_>, Word, u8) -> Verdict),
+    /// Asked at words.
+    Word(Ask),
 }
 
 /// One type of personal data.

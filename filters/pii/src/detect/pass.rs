@@ -7,15 +7,40 @@ use super::row::Rows;
 use super::{DETECTORS, Match, Scan, Verdict};
 use crate::view::View;
 
+/// What words consist of, as a sum.
+pub(super) const DIGIT: u8 = 1;
+pub(super) const SMALL: u8 = 2;
+pub(super) const CAPITAL: u8 = 4;
+
 /// A word: a run of ASCII letters and digits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word {
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// What it consists of.
+    pub(crate) kind: u8,
 }
 
-/// A detector that is asked at words.
-type Ask = fn(&mut Context<'_>, Word, u8) -> Verdict;
+/// A detector that is asked at words, and at which.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// Bits of what a word has to have one of.
+    pub(super) any: u8,
+    /// Characters of the longest word.
+    pub(super) longest: usize,
+    /// What stands before.
+    pub(super) behind: Behind,
+    /// The question; told the detector's own number, for the words around.
+    pub(super) at: fn(&mut Context<'_>, Word, u8) -> Verdict,
+}
+
+/// What may stand before a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    Anything,
+    Space,
+    NoSpace,
+}
 
 /// What is looked for at words.
 #[derive(Clone, Debug, Default)]
@@ -61,14 +86,23 @@ impl Pass {
                 }
                 rest.next();
             }
-            let word = Word { start, end: bytes.len() - rest.as_slice().len() };
-            if self.rows.may_start(word.end - start, kind) || (word.end == bytes.len() && !last) {
+            let word = Word { start, end: bytes.len() - rest.as_slice().len(), kind };
+            let (length, before) = (word.end - start, view.before(start));
+            if (word.end == bytes.len() && !last) || self.rows.may_start(length, kind, view.at(word.end)) {
                 if !self.rows.at(&mut context, start, word.end, found) {
                     hold = hold.min(start);
                 }
             }
             for (ask, detector) in &self.asked {
-                match ask(&mut context, word, *detector) {
+                let fits = match ask.behind {
+                    Behind::Anything => true,
+                    Behind::Space => before == b' ',
+                    Behind::NoSpace => before != b' ',
+                };
+                if !fits || kind & ask.any == 0 || length > ask.longest {
+                    continue;
+                }
+                match (ask.at)(&mut context, word, *detector) {
                     Verdict::No => {}
                     Verdict::Yes(value) => found(*detector, value),
                     Verdict::Cut(from) => hold = hold.min(from),
@@ -91,6 +125,25 @@ impl Pass {
     }
 }
 
+/// What a character is: a bit, so that a word's characters are the sum of them.
 fn class(byte: u8) -> u8 {
-    u8::from(byte.is_ascii_digit()) | u8::from(byte.is_ascii_alphabetic()) << 1
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
 }
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+        {
+            classes[byte] = match byte as u8 {
+                b'0'..=b'9' => DIGIT,
+                b'a'..=b'z' => SMALL,
+                b'A'..=b'Z' => CAPITAL,
+                _ => 0,
+            };
+        }
+        byte += 1;
+    }
+    classes
+};

@@ -3,7 +3,7 @@
 //! something else (`${…}`, `os.environ`, a call).
 
 use super::context::Context;
-use super::pass::Word;
+use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
 use crate::view::View;
@@ -15,8 +15,13 @@ const CHARACTERS: usize = 64;
 /// Characters between a name and its value.
 const BETWEEN: usize = 8;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "password", mask: "[PASSWORD]", longest: LONGEST, context: &[], scan: Scan::Word(at) };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "password",
+    mask: "[PASSWORD]",
+    longest: LONGEST,
+    context: &[],
+    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Anything, at }),
+};
 
 /// Ends of names.
 const NAMES: &[&[u8]] = &[
@@ -47,6 +52,11 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let bytes = view.bytes();
     // Signs that a value begins with stay: in a stream they went out before it.
     let start = word.start;
+    if view.before(start) == b' '
+        && !matches!(start.checked_sub(2).map_or(0, |at| view.at(at)), b'=' | b':' | b'>' | b' ')
+    {
+        return Verdict::No;
+    }
     let mut at = start;
     let mut assigned = false;
     while start - at < BETWEEN {

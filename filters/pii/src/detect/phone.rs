@@ -4,7 +4,7 @@
 //! numbers are told by their groups. An extension belongs to the number.
 
 use super::context::{Context, Near, Said};
-use super::pass::Word;
+use super::pass::{Ask, Behind, DIGIT, Word};
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -53,7 +53,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "ring me",
         "cep no",
     ],
-    scan: Scan::Word(at),
+    scan: Scan::Word(Ask { any: DIGIT, longest: usize::MAX, behind: Behind::Anything, at }),
 };
 
 /// How sure a form is.
@@ -125,6 +125,12 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
         number.groups = number.groups << 4 | (end - at).min(15) as u64;
+        // Behind another number only what has a form of its own is one.
+        let open = matches!(number.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
+            || number.digits.first() == Some(&b'0') && number.groups != 1;
+        if row && !number.plus && !number.area && !open {
+            return found(best);
+        }
         let next = separated(view, end);
         let waits = next == length && next - end <= 3 && !context.last;
         if waits {

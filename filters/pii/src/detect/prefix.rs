@@ -56,13 +56,14 @@ pub(crate) struct Prefixes {
     /// By their text.
     all: Vec<(&'static Prefix, u8)>,
     /// Pairs of first characters, hashed.
-    starts: u64,
+    starts: [u64; 8],
     /// First characters, by their last five bits.
     initials: u32,
 }
 
-fn hash(first: u8, second: u8) -> u64 {
-    1 << (first.wrapping_mul(7) ^ second.wrapping_mul(29) >> 1) % 64
+fn hash(first: u8, second: u8) -> (usize, u64) {
+    let hash = usize::from(first).wrapping_mul(37) ^ usize::from(second).wrapping_mul(11);
+    (hash >> 6 & 7, 1 << (hash & 63))
 }
 
 impl Prefixes {
@@ -70,7 +71,10 @@ impl Prefixes {
         for prefix in prefixes {
             self.all.push((prefix, detector));
             if let [first, second, ..] = prefix.text.as_bytes() {
-                self.starts |= hash(*first, *second);
+                let (word, bit) = hash(*first, *second);
+                if let Some(starts) = self.starts.get_mut(word) {
+                    *starts |= bit;
+                }
                 self.initials |= 1 << (first & 31);
             }
         }
@@ -82,7 +86,8 @@ impl Prefixes {
         if start + 1 >= view.bytes().len() {
             return self.initials & 1 << (view.at(start) & 31) != 0;
         }
-        self.starts & hash(view.at(start), view.at(start + 1)) != 0
+        let (word, bit) = hash(view.at(start), view.at(start + 1));
+        self.starts.get(word).is_some_and(|starts| starts & bit != 0)
     }
 
     /// Reports tokens that begin at a word.

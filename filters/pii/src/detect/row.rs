@@ -8,6 +8,7 @@
 use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
+use super::pass::{CAPITAL, DIGIT, SMALL};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -24,6 +25,8 @@ pub(super) const DOT: u8 = 4;
 pub(super) const SLASH: u8 = 8;
 pub(super) const COLON: u8 = 16;
 pub(super) const PLUS: u8 = 32;
+/// The first group is the only one.
+const ALONE: u8 = 128;
 
 /// A shape of values.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// `groups` as hexadecimal digits, `F` for fifteen and more; `shape` as characters with counts: `d` digit,
-    /// `a` letter, `U` capital, `n` either, `x` hexadecimal, `*` for all that follow.
+    /// `a` letter, `U` capital, `n` letter or digit, `N` capital or digit, `x` hexadecimal, `*` for all that follow.
     pub(super) const fn new(groups: u64, shape: &'static str, separators: u8) -> Self {
         Self { groups, shape, separators, near: Near::Free, check: |_| true }
     }
@@ -85,6 +88,7 @@ fn is(class: u8, byte: u8) -> bool {
         b'd' => byte.is_ascii_digit(),
         b'a' => byte.is_ascii_alphabetic(),
         b'U' => byte.is_ascii_uppercase(),
+        b'N' => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
         b'x' => byte.is_ascii_hexdigit(),
         _ => byte.is_ascii_alphanumeric(),
     }
@@ -116,45 +120,57 @@ struct Placed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     rows: Vec<Placed>,
-    /// By length of the first word up to fifteen: of which characters it may be, as bits 1 (digits), 2
-    /// (letters), 3 (both).
-    first: [u8; 16],
+    /// By length of the first word up to fifteen, and what it consists of: the separators that may follow, or
+    /// that nothing has to.
+    first: Vec<u8>,
 }
 
 impl Rows {
     pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row]) {
+        self.first.resize(128, 0);
         for row in rows {
             let groups = row.groups << row.groups.leading_zeros() / 4 * 4;
             self.rows.push(Placed { groups, row, detector });
             let length = (groups >> 60) as usize;
-            let only = |class: &[u8]| {
-                let (mut left, mut all) = (length, true);
-                let mut shape = row.shape.as_bytes();
-                while let ([of, after @ ..], true) = (shape, left > 0) {
-                    all &= class.contains(of);
-                    let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                    let (number, after) = after.split_at_checked(digits).unwrap_or_default();
-                    let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
-                    left = if count == 0 { 0 } else { left.saturating_sub(count) };
-                    shape = after;
-                }
-                all
-            };
-            if let Some(first) = self.first.get_mut(length) {
-                *first |= match (only(b"d"), only(b"aU")) {
-                    (true, _) => 1 << 1,
-                    (_, true) => 1 << 2,
-                    _ => 0b1110,
+            let mut classes = 0u8;
+            let (mut left, mut shape) = (length, row.shape.as_bytes());
+            while let ([class, after @ ..], true) = (shape, left > 0) {
+                classes |= match class {
+                    b'd' => 1,
+                    b'U' | b'N' => 2,
+                    b'a' => 4,
+                    b'x' => 8,
+                    _ => 16,
                 };
+                let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let (number, after) = after.split_at_checked(digits).unwrap_or_default();
+                let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
+                left = if count == 0 { 0 } else { left.saturating_sub(count) };
+                shape = after;
+            }
+            // No row of any characters is without a digit.
+            let kinds: &[u8] = match classes {
+                1 => &[DIGIT],
+                2 => &[DIGIT, CAPITAL, DIGIT | CAPITAL],
+                4 => &[SMALL, CAPITAL, SMALL | CAPITAL],
+                8 => &[1, 2, 3, 4, 5, 6, 7],
+                18 => &[CAPITAL, DIGIT, DIGIT | SMALL, DIGIT | CAPITAL, 7],
+                _ => &[DIGIT, DIGIT | SMALL, DIGIT | CAPITAL, 7],
+            };
+            let alone = groups << 4 == 0;
+            for kind in kinds {
+                let first = self.first.get_mut(length * 8 + usize::from(*kind));
+                first.into_iter().for_each(|first| *first |= if alone { ALONE } else { row.separators });
             }
         }
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
     }
 
-    /// Whether a value may begin with a word of this many characters; `kind` is 1 for digits, 2 for letters,
-    /// 3 for both.
-    pub(crate) fn may_start(&self, length: usize, kind: u8) -> bool {
-        self.first.get(length.min(15)).is_some_and(|kinds| kinds & 1 << kind != 0)
+    /// Whether a value may begin with a word of this many characters, consisting of `kind`, with this
+    /// character behind it.
+    pub(crate) fn may_start(&self, length: usize, kind: u8, next: u8) -> bool {
+        let first = self.first.get(length.min(15) * 8 + usize::from(kind)).copied().unwrap_or(0);
+        first & (ALONE | separator(next)) != 0
     }
 
     /// Reports every value that begins with the word in `start..end`; false where a text that goes on may

@@ -10,9 +10,9 @@ pub(super) const DETECTOR: Detector = Detector {
     context: &[],
     scan: Scan::Rows(&[
         Row::new(0x9, "a2d6a1", 0).check(valid),
-        Row::new(0x22221, "a2d6a1", SPACE | DASH).check(valid),
-        Row::new(0x27, "a2d6a1", SPACE).check(valid),
-        Row::new(0x261, "a2d6a1", SPACE | DASH).check(valid),
+        Row::new(0x22221, "U2d6a1", SPACE | DASH).check(valid),
+        Row::new(0x27, "U2d6a1", SPACE).check(valid),
+        Row::new(0x261, "U2d6a1", SPACE | DASH).check(valid),
     ]),
 };
 
