@@ -376,6 +376,9 @@ pub enum Action {
 pub struct Telemetry {
     /// Envoy cluster of an OTLP/gRPC collector; `None` emits no spans.
     pub otlp_cluster: Option<String>,
+    /// Share of traces that are sampled where the caller does not say, in hundredths of a percent; `None` is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
     /// Labels that become span attributes.
     pub labels: Vec<String>,
     /// Every prompt is counted, even where nothing depends on it.

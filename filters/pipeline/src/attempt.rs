@@ -18,6 +18,7 @@ use crate::io::{Effect, Headers, Input, Step};
 use crate::paths::Api;
 use crate::plan::{Leg, NO_RETRY, PROVIDER, Plan, Progress, REPORT, Report, TRIED};
 use crate::refusal::Refusal;
+use crate::span::{TraceContext, Try};
 use crate::translate::{self, unreadable_body};
 
 /// Largest answer that is translated as a whole, and largest frame of a stream.
@@ -43,6 +44,10 @@ pub struct Attempt {
     renames: bedrock::Renames,
     /// Envoy chose among several providers.
     by_host: bool,
+    context: Option<TraceContext>,
+    /// Nanoseconds since the Unix epoch.
+    start: u64,
+    url: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +115,9 @@ impl Attempt {
             waiting: Vec::new(),
             renames: bedrock::Renames::default(),
             by_host: false,
+            context: None,
+            start: 0,
+            url: String::new(),
         }
     }
 
@@ -149,15 +157,50 @@ impl Attempt {
         !matches!(self.response, Incoming::Pass | Incoming::Fresh)
     }
 
+    /// What the try's span says, once it is over. `whole` says that the answer came to its end, `why` what else
+    /// the host knows of it.
+    pub fn record(&self, now: crate::io::Now, whole: bool, why: &str, address: String) -> Option<Try> {
+        let plan = self.plan.as_ref()?;
+        let context = self.context?;
+        let status = u16::try_from(self.report.status).unwrap_or(0);
+        let error = match (self.request, self.report.progress) {
+            (Outgoing::Refused, _) => "not_sent".to_owned(),
+            (_, Progress::Refused) => status.to_string(),
+            (_, Progress::Unreached) => "connect_failed".to_owned(),
+            _ if whole => String::new(),
+            _ if why.is_empty() => "cancelled".to_owned(),
+            _ => why.to_owned(),
+        };
+        let leg = self.leg();
+        Some(Try {
+            context,
+            tracestate: plan.tracestate.clone(),
+            start: self.start,
+            end: now.0,
+            number: self.report.attempt,
+            provider: self.config.provider.clone(),
+            model: leg.map(|leg| leg.model.clone()).unwrap_or_default(),
+            url: self.url.clone(),
+            address,
+            status,
+            error,
+        })
+    }
+
     /// Takes what happened, appends what must be done.
-    pub fn handle(&mut self, _now: crate::io::Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+    pub fn handle(&mut self, now: crate::io::Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
         match input {
-            Input::RequestHeaders { .. } => self.request_headers(effects),
+            Input::RequestHeaders { entropy: [entropy, ..], .. } => {
+                self.start = now.0;
+                let parent = self.plan.as_ref().map(|plan| plan.traceparent.as_str()).unwrap_or_default();
+                self.context = TraceContext::under(parent, entropy);
+                self.request_headers(effects)
+            }
             Input::RequestBody { body, end, .. } => self.request_body(body, end, effects),
             Input::Reserved(answer) => self.reserved(answer, effects),
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
-            Input::ResponseTrailers | Input::Short => Step::Continue,
+            Input::ResponseTrailers | Input::Short | Input::ToppedUp(_) => Step::Continue,
             Input::Done { details, .. } => {
                 if details == "unreached" && self.unanswered() {
                     self.report.progress = Progress::Unreached;
@@ -293,7 +336,7 @@ impl Attempt {
         Ok((encoded.body, Some(encoded.path)))
     }
 
-    fn headers(&self, length: u64, path: Option<String>) -> Effect {
+    fn headers(&mut self, length: u64, path: Option<String>) -> Effect {
         let plan = self.plan.as_ref();
         let path = path.unwrap_or_else(|| plan.map(|p| p.api.path()).unwrap_or_default().to_owned());
         let stream = plan.is_some_and(|p| p.stream);
@@ -302,11 +345,14 @@ impl Attempt {
             (false, true) => "text/event-stream",
             (_, false) => "application/json",
         };
+        let scheme = plan.map_or("http", |p| p.scheme.as_str());
+        let path = [self.config.path_prefix.as_str(), &path].concat();
+        let url = [scheme, "://", &self.config.authority, &path].concat();
         let mut out = vec![
             (":method".to_owned(), "POST".to_owned()),
-            (":scheme".to_owned(), plan.map_or("http", |p| p.scheme.as_str()).to_owned()),
+            (":scheme".to_owned(), scheme.to_owned()),
             (":authority".to_owned(), self.config.authority.clone()),
-            (":path".to_owned(), format!("{}{path}", self.config.path_prefix)),
+            (":path".to_owned(), path),
             ("content-type".to_owned(), "application/json".to_owned()),
             ("content-length".to_owned(), length.to_string()),
             ("accept".to_owned(), accept.to_owned()),
@@ -314,7 +360,8 @@ impl Attempt {
         ];
         if let Some(plan) = plan {
             out.push(("x-request-id".to_owned(), plan.id.clone()));
-            out.push(("traceparent".to_owned(), plan.traceparent.clone()));
+            let own = self.context.as_ref().map(TraceContext::traceparent);
+            out.push(("traceparent".to_owned(), own.unwrap_or_else(|| plan.traceparent.clone())));
             if !plan.tracestate.is_empty() {
                 out.push(("tracestate".to_owned(), plan.tracestate.clone()));
             }
@@ -325,13 +372,15 @@ impl Attempt {
             out.push((name.to_owned(), authorization.clone()));
         }
         if anthropic {
-            let (version, beta) = plan.map(|p| (p.anthropic.0.as_str(), p.anthropic.1.as_str())).unwrap_or_default();
+            let (version, beta) =
+                plan.map(|p| (p.anthropic.0.as_str(), p.anthropic.1.as_str())).unwrap_or_default();
             let version = if version.is_empty() { ANTHROPIC_VERSION } else { version };
             out.push(("anthropic-version".to_owned(), version.to_owned()));
             if !beta.is_empty() {
                 out.push(("anthropic-beta".to_owned(), beta.to_owned()));
             }
         }
+        self.url = url;
         Effect::RequestHeaders(out)
     }
 
@@ -380,7 +429,8 @@ impl Attempt {
         let kind = headers.get("content-type").unwrap_or_default();
         if self.translates() {
             if end && status >= 400 {
-                let failure = translate::error(self.config.kind, status, headers.get("x-amzn-errortype"), b"");
+                let failure =
+                    translate::error(self.config.kind, status, headers.get("x-amzn-errortype"), b"");
                 effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
                 self.response = Incoming::Pass;
                 return Step::Continue;
@@ -438,7 +488,13 @@ impl Attempt {
         let context = self.answer_context();
         let usage = self.plan.as_ref().is_some_and(|p| p.include_usage);
         Translation {
-            stream: translate::Stream::new(self.api(), self.config.kind, self.renames.clone(), &context, usage),
+            stream: translate::Stream::new(
+                self.api(),
+                self.config.kind,
+                self.renames.clone(),
+                &context,
+                usage,
+            ),
             held: Some(Vec::new()),
             consumed: 0,
         }

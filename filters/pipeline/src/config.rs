@@ -276,7 +276,7 @@ structs! {
     }
     Ledger { cluster }
     Redaction { name, when, find, words, action, request, response }
-    Telemetry { otlp_cluster, labels, count }
+    Telemetry { otlp_cluster, sample, labels, count }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }
 }

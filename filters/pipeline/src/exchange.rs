@@ -12,7 +12,7 @@ use weir_lease::Need;
 use weir_pii as pii;
 use weir_sorted::contains;
 use weir_tokens::Vocabulary;
-use weir_wire::json::Writer;
+use weir_wire::json::{Value, Writer};
 
 use crate::answer::{Answer, Cut, Treatment};
 use crate::budget::{self, Bound, Lowering};
@@ -32,6 +32,7 @@ use crate::span::{Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
 use weir_config::filter::{List, ProviderKind, ShowHeaders, Target, UnknownPaths};
 
+mod ahead;
 mod measured;
 mod reserve;
 mod settle;
@@ -107,6 +108,8 @@ struct Flight {
     answers: u64,
     /// What is left of the budgets that are charged.
     left: Vec<Left>,
+    /// Reserved ahead of the stream.
+    ahead: Option<ahead::Ahead>,
 }
 
 impl Exchange {
@@ -172,6 +175,7 @@ impl Exchange {
             }
             Input::Reserved(answer) => self.reserved(now, answer, effects),
             Input::Short => self.short(now, effects),
+            Input::ToppedUp(answer) => self.topped_up(&answer),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
             }
@@ -213,7 +217,9 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         self.span.start = now.0;
         self.span.context = TraceContext::continued(headers.get("traceparent"), &self.entropy);
-        self.span.tracestate = headers.get("tracestate").unwrap_or_default().to_owned();
+        if self.span.context.parent.is_some() {
+            self.span.tracestate = tracestate(headers);
+        }
         let [.., tail] = self.entropy;
         self.span.id.push_str("req_");
         hex(&mut self.span.id, &self.span.context.span);
@@ -228,6 +234,7 @@ impl Exchange {
             .header("retry-after", "1"));
         };
         self.span.policy = policy.config.version.clone();
+        self.span.context.sample(policy.config.telemetry.sample);
 
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
@@ -256,6 +263,8 @@ impl Exchange {
             }
         };
         self.span.operation = api.operation();
+        // Whose API was called, until it is known who answers.
+        self.span.provider = if api.anthropic() { "anthropic" } else { "openai" }.to_owned();
         if headers.bytes("upgrade").is_some() {
             return Err(Refusal::request(
                 400,
@@ -431,7 +440,7 @@ impl Exchange {
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
         if self.span.downgrade.is_none() && !self.counting {
-            self.note_parameters(&request);
+            self.note_parameters(&request, doc.root());
         }
 
         let redacted = match policy.redaction(caller, true) {
@@ -446,6 +455,9 @@ impl Exchange {
             }
         });
         self.span.findings.clone_from(&redacted.counts);
+        if !redacted.found.is_empty() {
+            self.span.note(now.0, "weir.redaction", "weir.found", &redacted.found.join(","));
+        }
 
         let [roll, ..] = self.entropy;
         let downgrade = self.span.downgrade.clone();
@@ -460,6 +472,7 @@ impl Exchange {
         let mut choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
         self.span.route = choice.route.unwrap_or_default().to_owned();
         self.span.model.clone_from(&choice.model.name);
+        self.span.note(now.0, "weir.route", "weir.model", &choice.model.name);
 
         let mut budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
         if counting {
@@ -576,7 +589,8 @@ impl Exchange {
         let thinking =
             doc.root().get("thinking").and_then(|t| t.get("budget_tokens")).and_then(|b| b.as_u64());
         let never = features.iter().any(|feature| matches!(*feature, "tools" | "json_schema"));
-        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0) };
+        let first = ahead::first(policy, &budgets, &request, *api, &choice.targets);
+        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0), first };
         self.needs = budget::needs(&budgets, caller, &choice.model.name, &self.bound, &lowering);
         if ceiling == Some(0) && hard {
             return Err(Refusal::request(
@@ -606,6 +620,7 @@ impl Exchange {
             redacted.vault,
         );
         flight.plan.anthropic.clone_from(&admitted.anthropic);
+        flight.ahead = first.map(|first| ahead::Ahead::new(first, &self.bound, &self.needs, &budgets));
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
             let send = self.send(policy, &flight, body.len(), out);
@@ -624,7 +639,7 @@ impl Exchange {
         Ok(Step::Pause)
     }
 
-    fn note_parameters(&mut self, request: &Request<'_, '_>) {
+    fn note_parameters(&mut self, request: &Request<'_, '_>, body: Value<'_, '_>) {
         if let Some(max) = request.ceiling() {
             self.span.ints.push(("gen_ai.request.max_tokens", i64::try_from(max).unwrap_or(i64::MAX)));
         }
@@ -632,13 +647,26 @@ impl Exchange {
         for (name, value) in [
             ("gen_ai.request.temperature", chat.temperature),
             ("gen_ai.request.top_p", chat.top_p),
-            ("gen_ai.request.top_k", chat.top_k),
             ("gen_ai.request.frequency_penalty", chat.frequency_penalty),
             ("gen_ai.request.presence_penalty", chat.presence_penalty),
         ] {
             if let Some(value) = value {
                 self.span.floats.push((name, value));
             }
+        }
+        if let Some(top_k) = chat.top_k {
+            self.span.ints.push(("gen_ai.request.top_k", top_k as i64));
+        }
+        let said = |value: Option<Value<'_, '_>>| value.and_then(|value| value.as_str()).map(Cow::into_owned);
+        if let Some(level) = said(chat.reasoning_effort) {
+            self.span.words.push(("gen_ai.request.reasoning.level", level));
+        }
+        if let Some(tier) = said(chat.service_tier).filter(|tier| tier != "auto") {
+            self.span.words.push(("openai.request.service_tier", tier));
+        }
+        if let Some(format) = body.get("response_format").or_else(|| body.get("output_format")) {
+            let text = format.get("type").is_some_and(|kind| kind.is_str("text"));
+            self.span.words.push(("gen_ai.output.type", if text { "text" } else { "json" }.to_owned()));
         }
         if let Some(seed) = chat.seed {
             self.span.ints.push(("gen_ai.request.seed", seed));
@@ -713,6 +741,7 @@ impl Exchange {
             provider: false,
             answers: request.answers(),
             left: Vec::new(),
+            ahead: None,
         }
     }
 
@@ -779,6 +808,9 @@ impl Exchange {
             && (status < 400 || origin.details == "via_upstream");
         let attempt = report.attempt.max(origin.attempts);
         self.span.attempts = attempt;
+        if attempt > 1 {
+            self.span.note(now.0, "weir.retry", "weir.tries", &attempt.to_string());
+        }
         let index = report.target(attempt);
         if let (Some(target), Some(policy)) = (flight.targets.get(index), &policy) {
             self.span.target.clone_from(&target.provider);
@@ -826,6 +858,7 @@ impl Exchange {
                 set: flight.answer_set.clone(),
                 hide_usage,
                 vocabulary: tokenizer.and_then(Vocabulary::from_name),
+                ends_early: flight.ahead.is_some(),
             };
             Answer::new(flight.plan.api, kind, treatment)
         };
@@ -841,11 +874,26 @@ impl Exchange {
 
     fn response_body(&mut self, now: Now, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
         let State::Sent(flight) = &mut self.state else { return Step::Continue };
-        if self.span.first_chunk.is_none() && !chunk.is_empty() {
-            self.span.first_chunk = Some(now.0.saturating_sub(self.span.start));
+        if !chunk.is_empty() {
+            match self.span.first_chunk {
+                None => self.span.first_chunk = Some(now.0.saturating_sub(self.span.start)),
+                Some(_) => self.span.pace.piece(now.0),
+            }
+            self.span.pace.last = now.0;
         }
+        let over = flight.ahead.as_ref().is_some_and(|ahead| ahead.over);
         match flight.answer.push(chunk, end) {
-            Ok(Some(bytes)) => effects.push(Effect::ResponseBody(bytes)),
+            Ok(Some(_)) if over => {
+                // Told the end with the piece before this one: now the provider is cut off.
+                effects.push(Effect::ResponseBody(Vec::new()));
+                if !end {
+                    effects.push(Effect::Cut);
+                }
+            }
+            Ok(Some(mut bytes)) => {
+                bytes.extend(self.keep_ahead(now, effects).unwrap_or_default());
+                effects.push(Effect::ResponseBody(bytes));
+            }
             Ok(None) => {}
             Err(Cut { last }) => {
                 // The client reads why before the stream is cut at the next piece.
@@ -922,6 +970,20 @@ fn asked_of_anthropic(headers: &Headers<'_>) -> (String, String) {
         headers.get(name).filter(usable).unwrap_or_default().to_owned()
     };
     (word("anthropic-version"), word("anthropic-beta"))
+}
+
+/// The caller's trace state, which may stand in several fields; what is absurdly long is left out.
+fn tracestate(headers: &Headers<'_>) -> String {
+    let mut out = String::new();
+    for state in headers.all("tracestate").filter_map(|state| std::str::from_utf8(state).ok()) {
+        if out.len() + state.len() < 4096 {
+            if !out.is_empty() {
+                out.push(',');
+            }
+            out.push_str(state);
+        }
+    }
+    out
 }
 
 /// Removes what a client must not say to this gateway or to a provider.

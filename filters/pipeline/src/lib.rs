@@ -15,6 +15,7 @@ pub mod identity;
 pub mod io;
 pub mod learned;
 pub mod measure;
+pub mod metrics;
 pub mod otlp;
 pub mod paths;
 pub mod plan;

@@ -3,19 +3,23 @@
 //!
 //! Field numbers: opentelemetry-proto `collector/trace/v1/trace_service.proto` and `trace/v1/trace.proto`.
 
-use crate::span::{Counted, Span};
+use crate::span::{Counted, Span, TraceContext, Try};
 
 /// The gRPC method that takes a batch.
 pub const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 /// Its name.
 pub const METHOD: &str = "Export";
 
-const SCHEMA: &str = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev";
+pub(crate) const SCHEMA: &str = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev";
 const KIND_CLIENT: u64 = 3;
 const STATUS_ERROR: u64 = 2;
 
-#[derive(Default)]
-struct Message(Vec<u8>);
+/// Of a span.
+const ATTRIBUTES: u64 = 9;
+
+/// A protobuf message, field by field.
+#[derive(Clone, Default)]
+pub(crate) struct Message(pub Vec<u8>);
 
 impl Message {
     fn varint(&mut self, mut value: u64) {
@@ -26,12 +30,12 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    fn int(&mut self, field: u64, value: u64) {
+    pub fn int(&mut self, field: u64, value: u64) {
         self.varint(field << 3);
         self.varint(value);
     }
 
-    fn fixed64(&mut self, field: u64, value: u64) {
+    pub fn fixed64(&mut self, field: u64, value: u64) {
         self.varint(field << 3 | 1);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
@@ -41,17 +45,17 @@ impl Message {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn bytes(&mut self, field: u64, value: &[u8]) {
+    pub fn bytes(&mut self, field: u64, value: &[u8]) {
         self.varint(field << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    fn message(&mut self, field: u64, inner: Message) {
+    pub fn message(&mut self, field: u64, inner: Message) {
         self.bytes(field, &inner.0);
     }
 
-    fn attribute(&mut self, field: u64, key: &str, value: Message) {
+    pub fn attribute(&mut self, field: u64, key: &str, value: Message) {
         let mut pair = Message::default();
         pair.bytes(1, key.as_bytes());
         pair.message(2, value);
@@ -59,13 +63,13 @@ impl Message {
     }
 }
 
-fn string(value: &str) -> Message {
+pub(crate) fn string(value: &str) -> Message {
     let mut m = Message::default();
     m.bytes(1, value.as_bytes());
     m
 }
 
-fn boolean(value: bool) -> Message {
+pub(crate) fn boolean(value: bool) -> Message {
     let mut m = Message::default();
     m.int(2, u64::from(value));
     m
@@ -93,58 +97,159 @@ fn strings(values: &[String]) -> Message {
     m
 }
 
-/// `ExportTraceServiceRequest` of spans encoded by [`encode`].
-pub fn batch(spans: &[Vec<u8>], version: &str) -> Vec<u8> {
-    let mut resource = Message::default();
-    resource.attribute(1, "service.name", string("weir"));
-    resource.attribute(1, "service.version", string(version));
-    let mut scope = Message::default();
-    scope.bytes(1, b"weir");
-    scope.bytes(2, version.as_bytes());
-    let mut scoped = Message::default();
-    scoped.message(1, scope);
-    for span in spans {
-        scoped.bytes(2, span);
-    }
-    scoped.bytes(3, SCHEMA.as_bytes());
-    let mut resources = Message::default();
-    resources.message(1, resource);
-    resources.message(2, scoped);
-    let mut request = Message::default();
-    request.message(1, resources);
-    request.0
+/// Who exports.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// `service.version`.
+    pub version: &'a str,
+    /// `service.instance.id`: one for each VM, so that their sums are told apart.
+    pub instance: &'a str,
 }
 
-/// One span.
-pub fn encode(span: &Span) -> Vec<u8> {
-    const ATTRIBUTES: u64 = 9;
-    let mut m = Message(Vec::with_capacity(1024));
-    m.bytes(1, &span.context.trace);
-    m.bytes(2, &span.context.span);
-    if !span.tracestate.is_empty() {
-        m.bytes(3, span.tracestate.as_bytes());
+impl Source<'_> {
+    pub(crate) fn resource(&self) -> Message {
+        let mut resource = Message::default();
+        resource.attribute(1, "service.name", string("weir"));
+        resource.attribute(1, "service.version", string(self.version));
+        resource.attribute(1, "service.instance.id", string(self.instance));
+        resource
     }
-    if let Some(parent) = &span.context.parent {
+
+    pub(crate) fn scope(&self) -> Message {
+        let mut scope = Message::default();
+        scope.bytes(1, b"weir");
+        scope.bytes(2, self.version.as_bytes());
+        scope
+    }
+
+    /// An export request of what one scope has: `items` are messages of field 2.
+    pub(crate) fn request<'m>(&self, items: impl Iterator<Item = &'m [u8]>) -> Vec<u8> {
+        let mut scoped = Message::default();
+        scoped.message(1, self.scope());
+        for item in items {
+            scoped.bytes(2, item);
+        }
+        scoped.bytes(3, SCHEMA.as_bytes());
+        let mut resources = Message::default();
+        resources.message(1, self.resource());
+        resources.message(2, scoped);
+        let mut request = Message::default();
+        request.message(1, resources);
+        request.0
+    }
+}
+
+/// `ExportTraceServiceRequest` of encoded spans.
+pub fn batch(spans: &[Vec<u8>], source: &Source<'_>) -> Vec<u8> {
+    source.request(spans.iter().map(Vec::as_slice))
+}
+
+/// How many items a collector did not take, by its answer: field 1 of `partial_success`, which is field 1.
+pub fn rejected(answer: &[u8]) -> u64 {
+    inner(answer).and_then(inner_int).unwrap_or(0)
+}
+
+/// The field 1 that `message` begins with, where it is a message.
+fn inner(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(&[0x0a])?;
+    let (len, at) = varint(rest)?;
+    let len = usize::try_from(len).ok()?;
+    rest.get(at..at.checked_add(len)?)
+}
+
+/// The field 1 that `message` begins with, where it is a number.
+fn inner_int(message: &[u8]) -> Option<u64> {
+    varint(message.strip_prefix(&[0x08])?).map(|(value, _)| value)
+}
+
+/// A number, and its length.
+fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * at as u32).unwrap_or(0);
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+/// The fields that every span begins with.
+fn begin(context: &TraceContext, tracestate: &str, name: &str, start: u64, end: u64) -> Message {
+    let mut m = Message(Vec::with_capacity(1024));
+    m.bytes(1, &context.trace);
+    m.bytes(2, &context.span);
+    if !tracestate.is_empty() {
+        m.bytes(3, tracestate.as_bytes());
+    }
+    if let Some(parent) = &context.parent {
         m.bytes(4, parent);
     }
+    m.bytes(5, name.as_bytes());
+    m.int(6, KIND_CLIENT);
+    m.fixed64(7, start);
+    m.fixed64(8, end);
+    m
+}
+
+/// The fields that every span ends with. `remote` says whether the parent is another process's.
+fn finish(m: &mut Message, context: &TraceContext, failed: bool, remote: bool) {
+    if failed {
+        let mut status = Message::default();
+        status.int(3, STATUS_ERROR);
+        m.message(15, status);
+    }
+    // Bits 0–7 of flags are the W3C trace flags; 8 says that "is remote" is known, 9 that the parent is.
+    let parent = if context.parent.is_none() { 0 } else { 0x100 | u32::from(remote) << 9 };
+    m.fixed32(16, u32::from(context.flags) | parent);
+}
+
+fn text(m: &mut Message, key: &str, value: &str) {
+    if !value.is_empty() {
+        m.attribute(ATTRIBUTES, key, string(value));
+    }
+}
+
+fn count(m: &mut Message, key: &str, value: u64) {
+    m.attribute(ATTRIBUTES, key, integer(i64::try_from(value).unwrap_or(i64::MAX)));
+}
+
+fn server(m: &mut Message, address: &str) {
+    if let Some((host, port)) = address.rsplit_once(':') {
+        text(m, "server.address", host.trim_matches(['[', ']']));
+        if let Ok(port) = port.parse::<u16>() {
+            count(m, "server.port", u64::from(port));
+        }
+    }
+}
+
+/// The span of one try, by the HTTP conventions.
+pub fn encode_try(one: &Try) -> Vec<u8> {
+    let mut m = begin(&one.context, &one.tracestate, "POST", one.start, one.end);
+    text(&mut m, "http.request.method", "POST");
+    text(&mut m, "url.full", &one.url);
+    server(&mut m, &one.address);
+    if one.status != 0 {
+        count(&mut m, "http.response.status_code", u64::from(one.status));
+    }
+    if one.number > 1 {
+        count(&mut m, "http.request.resend_count", one.number - 1);
+    }
+    text(&mut m, "error.type", &one.error);
+    text(&mut m, "weir.target.provider", &one.provider);
+    text(&mut m, "weir.target.model", &one.model);
+    finish(&mut m, &one.context, !one.error.is_empty(), false);
+    m.0
+}
+
+/// The span of one exchange.
+pub fn encode(span: &Span) -> Vec<u8> {
     let mut name = span.operation.to_owned();
     if !span.request_model.is_empty() {
         name.push(' ');
         name.push_str(&span.request_model);
     }
-    m.bytes(5, name.as_bytes());
-    m.int(6, KIND_CLIENT);
-    m.fixed64(7, span.start);
-    m.fixed64(8, span.end);
-
-    let text = |m: &mut Message, key: &str, value: &str| {
-        if !value.is_empty() {
-            m.attribute(ATTRIBUTES, key, string(value));
-        }
-    };
-    let count = |m: &mut Message, key: &str, value: u64| {
-        m.attribute(ATTRIBUTES, key, integer(i64::try_from(value).unwrap_or(i64::MAX)));
-    };
+    let mut m = begin(&span.context, &span.tracestate, &name, span.start, span.end);
     text(&mut m, "gen_ai.operation.name", span.operation);
     text(&mut m, "gen_ai.provider.name", &span.provider);
     text(&mut m, "gen_ai.request.model", &span.request_model);
@@ -175,18 +280,22 @@ pub fn encode(span: &Span) -> Vec<u8> {
     for (key, value) in &span.ints {
         m.attribute(ATTRIBUTES, key, integer(*value));
     }
+    let openai = span.provider == "openai";
+    if openai && span.operation == "chat" {
+        text(&mut m, "openai.api.type", "chat_completions");
+    }
+    for (key, value) in &span.words {
+        if openai || !key.starts_with("openai.") {
+            text(&mut m, key, value);
+        }
+    }
     for (key, value) in &span.floats {
         m.attribute(ATTRIBUTES, key, double(*value));
     }
     if !span.stop.is_empty() {
         m.attribute(ATTRIBUTES, "gen_ai.request.stop_sequences", strings(&span.stop));
     }
-    if let Some((host, port)) = span.address.rsplit_once(':') {
-        text(&mut m, "server.address", host.trim_matches(['[', ']']));
-        if let Ok(port) = port.parse::<u16>() {
-            count(&mut m, "server.port", u64::from(port));
-        }
-    }
+    server(&mut m, &span.address);
     if let Some(error) = &span.error {
         text(&mut m, "error.type", error);
     }
@@ -230,13 +339,35 @@ pub fn encode(span: &Span) -> Vec<u8> {
         key.push_str(name);
         count(&mut m, &key, *n);
     }
-    if span.error.is_some() {
-        let mut status = Message::default();
-        status.int(3, STATUS_ERROR);
-        m.message(15, status);
+    for event in &span.events {
+        let mut message = Message::default();
+        message.fixed64(1, event.at);
+        message.bytes(2, event.name.as_bytes());
+        message.attribute(3, event.about.0, string(&event.about.1));
+        m.message(11, message);
     }
-    // Bits 0–7 of flags are the W3C trace flags; 8 says that "is remote" is known, 9 that the parent is.
-    let flags = u32::from(span.context.flags) | if span.context.parent.is_some() { 0x300 } else { 0 };
-    m.fixed32(16, flags);
+    finish(&mut m, &span.context, span.error.is_some(), true);
     m.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_collector_rejected_is_read_and_nonsense_is_nothing() {
+        assert_eq!(rejected(b""), 0);
+        assert_eq!(rejected(&[0x0a, 0x00]), 0);
+        // {rejected: 300, error_message: "ab"}
+        let answer = [0x0a, 7, 0x08, 0xac, 0x02, 0x12, 2, b'a', b'b'];
+        assert_eq!(rejected(&answer), 300);
+        for cut in 0..answer.len() {
+            assert_eq!(rejected(&answer[..cut]), 0, "cut at {cut}");
+        }
+        assert_eq!(rejected(&[0xff; 32]), 0);
+        assert_eq!(
+            rejected(&[0x0a, 11, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            0
+        );
+    }
 }

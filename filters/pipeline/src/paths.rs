@@ -39,10 +39,11 @@ impl Api {
         matches!(self, Self::AnthropicMessages | Self::AnthropicCount)
     }
 
-    /// `gen_ai.operation.name`.
+    /// `gen_ai.operation.name`; empty where no model is asked.
     pub fn operation(self) -> &'static str {
         match self {
-            Self::OpenaiChat | Self::Models | Self::AnthropicMessages | Self::AnthropicCount => "chat",
+            Self::Models => "",
+            Self::OpenaiChat | Self::AnthropicMessages | Self::AnthropicCount => "chat",
             Self::OpenaiCompletions => "text_completion",
         }
     }

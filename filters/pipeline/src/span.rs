@@ -31,7 +31,27 @@ impl TraceContext {
         }
     }
 
-    /// The `traceparent` that this exchange hands on.
+    /// A span of its own under the one that `traceparent` names. `None` where that is no valid one.
+    pub fn under(traceparent: &str, entropy: u64) -> Option<Self> {
+        let (trace, parent, flags) = parse(traceparent)?;
+        Some(Self { trace, parent: Some(parent), span: entropy.max(1).to_be_bytes(), flags })
+    }
+
+    /// Decides whether the trace is sampled: as its caller says, else by a share of `hundredths` of a percent, by the
+    /// bits of the trace id that W3C level 2 wants random.
+    pub fn sample(&mut self, hundredths: Option<u32>) {
+        if let (None, Some(share), [.., a, b, c, d]) = (self.parent, hundredths, self.trace) {
+            let drawn = (u64::from(u32::from_be_bytes([a, b, c, d])) * 10_000) >> 32;
+            self.flags = u8::from(drawn < u64::from(share));
+        }
+    }
+
+    /// The trace is sampled.
+    pub fn sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// The `traceparent` that this span hands on.
     pub fn traceparent(&self) -> String {
         let mut out = String::with_capacity(55);
         out.push_str("00-");
@@ -104,6 +124,55 @@ impl Counted {
     }
 }
 
+/// Something that happened at a moment of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Nanoseconds since the Unix epoch.
+    pub at: u64,
+    /// Its name.
+    pub name: &'static str,
+    /// Its only attribute.
+    pub about: (&'static str, String),
+}
+
+/// Intervals between the pieces of a streamed answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// When the last piece came.
+    pub last: u64,
+    /// Nanoseconds in all.
+    pub sum: u64,
+    /// Intervals by bucket of [`crate::metrics::bucket`].
+    pub buckets: [u32; crate::metrics::BUCKETS],
+}
+
+/// One try at a provider: a span of its own under the exchange's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Try {
+    /// Trace ids.
+    pub context: TraceContext,
+    /// The caller's `tracestate`.
+    pub tracestate: String,
+    /// Nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// The same.
+    pub end: u64,
+    /// From 1.
+    pub number: u64,
+    /// Provider name in the policy.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// `scheme://authority/path` of the request.
+    pub url: String,
+    /// `ip:port` of the provider.
+    pub address: String,
+    /// HTTP status of the provider; 0 where it gave none.
+    pub status: u16,
+    /// `error.type`; empty where the answer came whole.
+    pub error: String,
+}
+
 /// The record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Span {
@@ -155,8 +224,14 @@ pub struct Span {
     pub ints: Vec<(&'static str, i64)>,
     /// Floating-point parameters of the request by attribute name.
     pub floats: Vec<(&'static str, f64)>,
+    /// Attributes of the request that are words.
+    pub words: Vec<(&'static str, String)>,
     /// `gen_ai.request.stop_sequences`.
     pub stop: Vec<String>,
+    /// What happened when.
+    pub events: Vec<Event>,
+    /// How the stream came.
+    pub pace: Pace,
     /// Tenant.
     pub tenant: String,
     /// Key id.
@@ -183,9 +258,77 @@ pub struct Span {
     pub downgrade: Option<(String, String)>,
 }
 
+impl Span {
+    /// Notes that something happens.
+    pub fn note(&mut self, at: u64, name: &'static str, key: &'static str, value: &str) {
+        // A request has a handful; what repeats itself must not grow.
+        if self.events.len() < 16 {
+            self.events.push(Event { at, name, about: (key, value.to_owned()) });
+        }
+    }
+
+    /// It belongs into the trace: sampled, or worth it in any case.
+    pub fn kept(&self) -> bool {
+        self.context.sampled() || self.error.is_some() || self.attempts > 1
+    }
+}
+
+impl Pace {
+    /// Another piece came, `now`.
+    pub fn piece(&mut self, now: u64) {
+        let nanos = now.saturating_sub(self.last);
+        self.sum = self.sum.saturating_add(nanos);
+        if let Some(bucket) = self.buckets.get_mut(crate::metrics::bucket(nanos)) {
+            *bucket = bucket.saturating_add(1);
+        }
+    }
+}
+
+impl Try {
+    /// It belongs into the trace: sampled, or worth it in any case.
+    pub fn kept(&self) -> bool {
+        self.context.sampled() || !self.error.is_empty() || self.number > 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_caller_decides_on_sampling_and_else_the_share() {
+        let header = |flags| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{flags}");
+        for (flags, share) in [(0, Some(10_000)), (1, Some(0)), (0, None), (1, None)] {
+            let mut context = TraceContext::continued(Some(&header(flags)), &[1, 2, 3, 4]);
+            context.sample(share);
+            assert_eq!(context.sampled(), flags == 1, "{share:?}");
+        }
+        let sampled = |share: Option<u32>| {
+            let draw = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let traces = (1..=10_000).map(|n| TraceContext::continued(None, &[1, draw(n), 3, 4]));
+            traces
+                .filter_map(|mut trace| {
+                    trace.sample(share);
+                    trace.sampled().then_some(())
+                })
+                .count()
+        };
+        assert_eq!((sampled(None), sampled(Some(10_000)), sampled(Some(0))), (10_000, 10_000, 0));
+        assert!(sampled(Some(2_500)).abs_diff(2_500) < 100, "{}", sampled(Some(2_500)));
+        assert!(sampled(Some(1)) < 10);
+    }
+
+    #[test]
+    fn a_try_is_a_span_under_the_exchanges() {
+        let exchange = TraceContext::continued(None, &[1, 2, 3, 4]);
+        let one = TraceContext::under(&exchange.traceparent(), 9).unwrap();
+        assert_eq!(
+            (one.trace, one.parent, one.span),
+            (exchange.trace, Some(exchange.span), 9u64.to_be_bytes())
+        );
+        assert_eq!(TraceContext::under("nonsense", 9), None);
+        assert_eq!(TraceContext::under(&exchange.traceparent(), 0).unwrap().span, 1u64.to_be_bytes());
+    }
 
     #[test]
     fn a_valid_traceparent_is_continued() {

@@ -35,6 +35,8 @@ pub struct AttemptStream {
     holds: Holds,
     replied: bool,
     size: usize,
+    /// The answer came to its end.
+    whole: bool,
 }
 
 impl AttemptStream {
@@ -48,6 +50,7 @@ impl AttemptStream {
             holds: Holds::default(),
             replied: false,
             size: 0,
+            whole: false,
         }
     }
 
@@ -85,7 +88,8 @@ impl AttemptStream {
             }
         });
         // All that a try needs of the request is in the plan; its headers are written anew.
-        self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy: [0; 4] }, shared)
+        let entropy = shared.entropy();
+        self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy }, shared)
     }
 
     /// Part of the request body has come.
@@ -122,6 +126,7 @@ impl AttemptStream {
         if self.replied {
             return Step::Continue;
         }
+        self.whole |= end;
         let map = host::map(Map::ResponseHeaders).unwrap_or_default();
         let fields = host::pairs(&map);
         self.feed(
@@ -134,6 +139,7 @@ impl AttemptStream {
     /// Part of the response body has come.
     pub fn response_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
         let Some(machine) = &self.machine else { return Step::Continue };
+        self.whole |= end;
         if self.replied || !machine.wants_response_body(end) {
             return Step::Continue;
         }
@@ -147,6 +153,7 @@ impl AttemptStream {
 
     /// Response trailers have come.
     pub fn response_trailers(&mut self, shared: &mut Shared) -> Step {
+        self.whole = true;
         self.feed(Now(host::now()), Input::ResponseTrailers, shared)
     }
 
@@ -162,6 +169,25 @@ impl AttemptStream {
                 shared,
             );
         }
-        shared.lease.settle_rest(now, &mut self.holds);
+        shared.lease.settle_rest(now, self.context, &mut self.holds);
+        if !shared.telemetry.exports() {
+            return;
+        }
+        let Some(machine) = &self.machine else { return };
+        let why = if self.whole { "" } else { reset(host::property("response\0flags")) };
+        let address = host::property("upstream\0address").and_then(|a| String::from_utf8(a).ok());
+        if let Some(one) = machine.record(now, self.whole, why, address.unwrap_or_default()) {
+            shared.telemetry.attempt(&one);
+        }
+    }
+}
+
+/// What Envoy's response flags say of a try that has no whole answer; empty where it is the client who went.
+fn reset(flags: Option<Vec<u8>>) -> &'static str {
+    let flags = flags.and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    match flags {
+        _ if flags & 0x4 != 0 => "timeout",
+        _ if flags & 0x70 != 0 => "upstream_reset",
+        _ => "",
     }
 }

@@ -1,7 +1,6 @@
 //! Carries out what a machine asks for, on the effective context.
 
 use weir_pipeline::io::{Effect, Now};
-use weir_pipeline::otlp;
 
 use crate::host::{self, Buffer, Direction, Map};
 use crate::lease::{Asked, Holds};
@@ -14,6 +13,8 @@ pub struct Outcome {
     pub replied: bool,
     /// The ledger's answer, where it came at once.
     pub reserved: Option<Asked>,
+    /// The same of what a stream asks for on its way.
+    pub topped: Option<Asked>,
 }
 
 /// Carries out `effects` in order and empties the list.
@@ -47,6 +48,10 @@ pub fn run(
                 outcome.reserved = Some(shared.lease.attempt(now, context, &needs, holds));
                 Ok(())
             }
+            Effect::TopUp(needs) => {
+                outcome.topped = Some(shared.lease.top_up(now, context, needs, holds));
+                Ok(())
+            }
             Effect::Learn(sample) => {
                 shared.learn(&sample);
                 Ok(())
@@ -55,9 +60,10 @@ pub fn run(
                 shared.lease.settle(now, holds, &settlement);
                 Ok(())
             }
-            Effect::Emit(span) => {
+            Effect::Emit(mut span) => {
+                shared.telemetry.limit(&mut span.labels);
                 shared.lease.spent(now, holds, &span);
-                shared.spans.push(otlp::encode(&span));
+                shared.telemetry.exchange(&span);
                 Ok(())
             }
             Effect::Cut => host::close(Direction::Response),

@@ -50,6 +50,16 @@ pub enum Direction {
     Response = 1,
 }
 
+/// Kinds of statistics by their ABI number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Statistic {
+    /// It only grows.
+    Counter = 0,
+    /// Values by bucket.
+    Histogram = 2,
+}
+
 /// Log levels.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
@@ -106,6 +116,9 @@ unsafe extern "C" {
         headers_len: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_grpc_call(
         upstream: *const u8,
         upstream_len: usize,
@@ -332,6 +345,26 @@ pub fn reply(status: u16, headers: &[(&str, String)], body: &[u8]) -> Result<()>
             -1,
         )
     })
+}
+
+/// A statistic of the host by name, defined where it does not exist; the name is the process's.
+pub fn statistic(kind: Statistic, name: &str) -> Result<u32> {
+    let mut id = 0;
+    // SAFETY: `id` outlives the call; pointer and length are of one live string.
+    check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter.
+pub fn count(id: u32, by: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { proxy_increment_metric(id, by as i64) })
+}
+
+/// Records a value of a histogram.
+pub fn observe(id: u32, value: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { proxy_record_metric(id, value) })
 }
 
 /// Starts a gRPC call to an Envoy cluster on the effective context; the answer comes by its token.

@@ -1,88 +1,298 @@
-//! Spans on their way to the collector: one bounded batch per VM, sent on the tick over OTLP/gRPC.
+//! What a VM tells of its exchanges: spans in bounded batches and metrics to a collector over OTLP/gRPC, and
+//! statistics of Envoy's own, all of it on the tick and nothing of it on the way of a request.
 //!
-//! A batch that the collector does not take is sent once more; what does not fit is counted, never waited for.
+//! A batch that the collector cannot take now waits, with growing pauses; what does not fit is dropped and counted,
+//! never waited for. A trap loses what waits here; the access log still has each exchange's record.
 
 use weir_pipeline::io::Now;
-use weir_pipeline::otlp;
+use weir_pipeline::metrics::{self, Metrics};
+use weir_pipeline::otlp::{self, Source};
+use weir_pipeline::span::{Counted, Span, Try, hex};
+use weir_sorted::Map;
 
-use crate::host;
+use crate::host::{self, Statistic};
 
-const MAX_SPANS: usize = 2048;
-const MAX_BATCH: usize = 256;
+/// Spans that wait, by number and by size.
+const MAX_SPANS: usize = 4096;
+const MAX_BYTES: usize = 4 << 20;
+const MAX_BATCH: usize = 512;
 const TIMEOUT_MS: u32 = 5_000;
+/// The first pause after a failure; it doubles with each, up to 64 times.
+const PAUSE_NS: u64 = 250_000_000;
+const METRICS_EVERY_NS: u64 = 5_000_000_000;
 /// A collector that is gone is told of this often, not at every batch.
 const COMPLAIN_EVERY_NS: u64 = 60_000_000_000;
+/// gRPC statuses after which OTLP wants the same again: cancelled, deadline, exhausted, aborted, out of range,
+/// unavailable, data loss.
+const RETRIABLE: u32 = 1 << 1 | 1 << 4 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15;
+/// Values of one label; what comes after is `other`.
+const MAX_VALUES: usize = 1_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The batch.
+/// Envoy's counters, as `wasmcustom.NAME` in its statistics and `NAME` on its Prometheus endpoint.
+const COUNTERS: [&str; 14] = [
+    "weir_requests_total",
+    "weir_errors_total",
+    "weir_tries_total",
+    "weir_input_tokens_total",
+    "weir_output_tokens_total",
+    "weir_cost_nano_usd_total",
+    "weir_estimated_requests_total",
+    "weir_unpriced_requests_total",
+    "weir_findings_total",
+    "weir_spans_sent_total",
+    "weir_spans_dropped_total",
+    "weir_spans_rejected_total",
+    "weir_export_failures_total",
+    "weir_spans_unsampled_total",
+];
+const REQUESTS: usize = 0;
+const ERRORS: usize = 1;
+const TRIES: usize = 2;
+const INPUT: usize = 3;
+const OUTPUT: usize = 4;
+const COST: usize = 5;
+const ESTIMATED: usize = 6;
+const UNPRICED: usize = 7;
+const FINDINGS: usize = 8;
+const SENT: usize = 9;
+const DROPPED: usize = 10;
+const REJECTED: usize = 11;
+const FAILURES: usize = 12;
+const UNSAMPLED: usize = 13;
+const DURATION: &str = "weir_request_duration_milliseconds";
+const FIRST_CHUNK: &str = "weir_first_chunk_milliseconds";
+
+/// All of it.
 #[derive(Default)]
-pub struct Spans {
+pub struct Telemetry {
     cluster: Option<String>,
+    root: u32,
+    instance: String,
     waiting: Vec<Vec<u8>>,
-    sending: Option<Sending>,
-    dropped: u64,
+    bytes: usize,
+    sending: Option<(u32, Vec<Vec<u8>>)>,
+    failures: u32,
+    not_before: u64,
     complained: u64,
+    /// Dropped since the last complaint.
+    lost: u64,
+    metrics: Metrics,
+    /// The metrics' call under way, and when the last began.
+    reporting: Option<u32>,
+    reported: u64,
+    counts: [u64; COUNTERS.len()],
+    counters: Vec<u32>,
+    durations: Vec<(&'static str, u64)>,
+    labels: Map<String, Map<String, ()>>,
 }
 
-struct Sending {
-    token: u32,
-    spans: Vec<Vec<u8>>,
-    again: bool,
-}
-
-impl Spans {
-    /// Sets the collector's Envoy cluster.
-    pub fn configure(&mut self, cluster: Option<&str>) {
+impl Telemetry {
+    /// Takes the collector's Envoy cluster.
+    pub fn configure(&mut self, cluster: Option<&str>, root: u32) {
         self.cluster = cluster.map(str::to_owned);
+        self.root = root;
     }
 
-    /// Takes an encoded span.
-    pub fn push(&mut self, span: Vec<u8>) {
-        if self.cluster.is_none() {
+    /// Somebody takes spans.
+    pub fn exports(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Bounds the number of values that each label has.
+    pub fn limit(&mut self, labels: &mut [(String, String)]) {
+        for (name, value) in labels {
+            if !self.labels.contains_key(name) {
+                self.labels.insert(name.clone(), Map::new());
+            }
+            let Some(known) = self.labels.get_mut(name) else { continue };
+            if known.contains_key(value) {
+                continue;
+            }
+            if known.len() < MAX_VALUES {
+                known.insert(value.clone(), ());
+            } else {
+                "other".clone_into(value);
+            }
+        }
+    }
+
+    /// Takes an exchange that is over.
+    pub fn exchange(&mut self, span: &Span) {
+        self.add(REQUESTS, 1);
+        self.add(ERRORS, u64::from(span.error.is_some()));
+        self.add(TRIES, span.attempts);
+        if span.counted != Counted::No {
+            self.add(INPUT, span.usage.input);
+            self.add(OUTPUT, span.usage.output);
+            self.add(COST, span.cost_nano.unwrap_or(0));
+            self.add(ESTIMATED, u64::from(span.counted == Counted::Estimated));
+            self.add(UNPRICED, u64::from(span.cost_nano.is_none()));
+        }
+        self.add(FINDINGS, span.findings.iter().map(|(_, n)| n).sum());
+        if self.durations.len() < MAX_SPANS {
+            self.durations.push((DURATION, span.end.saturating_sub(span.start) / 1_000_000));
+            if let Some(first) = span.first_chunk.filter(|_| span.stream) {
+                self.durations.push((FIRST_CHUNK, first / 1_000_000));
+            }
+        }
+        if !self.exports() {
             return;
         }
-        if self.waiting.len() >= MAX_SPANS {
-            self.dropped += 1;
+        self.metrics.record(span);
+        if span.kept() {
+            self.push(otlp::encode(span));
+        } else {
+            self.add(UNSAMPLED, 1);
+        }
+    }
+
+    /// Takes a try that is over.
+    pub fn attempt(&mut self, one: &Try) {
+        if one.kept() {
+            self.push(otlp::encode_try(one));
+        }
+    }
+
+    fn add(&mut self, counter: usize, by: u64) {
+        if let Some(count) = self.counts.get_mut(counter) {
+            *count = count.saturating_add(by);
+        }
+    }
+
+    fn push(&mut self, span: Vec<u8>) {
+        if self.waiting.len() >= MAX_SPANS || self.bytes + span.len() > MAX_BYTES {
+            self.dropped(1);
             return;
         }
+        self.bytes += span.len();
         self.waiting.push(span);
     }
 
-    /// Sends what waits, one batch at a time.
-    pub fn flush(&mut self, now: Now, root: u32) {
-        if self.sending.is_some() || self.waiting.is_empty() || host::act_on(root).is_err() {
+    fn dropped(&mut self, spans: u64) {
+        self.lost += spans;
+        self.add(DROPPED, spans);
+    }
+
+    /// Time passes on a plugin.
+    pub fn tick(&mut self, now: Now, root: u32) {
+        if root != self.root || host::act_on(root).is_err() {
             return;
         }
-        let batch = self.waiting.split_off(self.waiting.len().saturating_sub(MAX_BATCH));
-        self.send(batch, true);
-        if self.dropped > 0 && now.0.saturating_sub(self.complained) > COMPLAIN_EVERY_NS {
+        self.tell_host();
+        self.flush(now);
+        self.report(now);
+        if self.lost > 0 && now.0.saturating_sub(self.complained) > COMPLAIN_EVERY_NS {
             self.complained = now.0;
-            host::log(
-                host::Level::Warn,
-                &format!("weir: {} spans dropped: the collector is slow or gone", self.dropped),
-            );
-            self.dropped = 0;
+            let lost = std::mem::take(&mut self.lost);
+            let text = format!("weir: {lost} spans dropped: the collector is slow or gone");
+            host::log(host::Level::Warn, &text);
         }
     }
 
-    fn send(&mut self, spans: Vec<Vec<u8>>, again: bool) {
-        let Some(cluster) = &self.cluster else { return };
-        let message = otlp::batch(&spans, VERSION);
-        match host::grpc(cluster, otlp::SERVICE, otlp::METHOD, &message, TIMEOUT_MS) {
-            Ok(token) => self.sending = Some(Sending { token, spans, again }),
-            Err(_) => self.dropped += spans.len() as u64,
+    fn tell_host(&mut self) {
+        if self.counts == [0; COUNTERS.len()] && self.durations.is_empty() {
+            return;
         }
-    }
-
-    /// Whether `token` was a batch's; if so it is settled.
-    pub fn answer(&mut self, token: u32, answer: &Result<Vec<u8>, u32>) -> bool {
-        let Some(sending) = self.sending.take_if(|s| s.token == token) else { return false };
-        if answer.is_err() {
-            if sending.again && self.waiting.len() + sending.spans.len() <= MAX_SPANS {
-                self.send(sending.spans, false);
-            } else {
-                self.dropped += sending.spans.len() as u64;
+        if self.counters.is_empty() {
+            let defined = COUNTERS.iter().map(|name| host::statistic(Statistic::Counter, name));
+            self.counters = defined.flatten().collect();
+        }
+        for (count, id) in self.counts.iter_mut().zip(&self.counters) {
+            if *count > 0 && host::count(*id, *count).is_ok() {
+                *count = 0;
             }
+        }
+        for (name, value) in self.durations.drain(..) {
+            // Defined once a process: a second time gives the same.
+            if let Ok(id) = host::statistic(Statistic::Histogram, name) {
+                let _ = host::observe(id, value);
+            }
+        }
+    }
+
+    fn source(&mut self) -> Source<'_> {
+        if self.instance.is_empty() {
+            let [a, b, ..] = host::entropy();
+            hex(&mut self.instance, &a.to_be_bytes());
+            hex(&mut self.instance, &b.to_be_bytes());
+        }
+        Source { version: VERSION, instance: &self.instance }
+    }
+
+    /// Sends what waits, one batch at a time.
+    fn flush(&mut self, now: Now) {
+        if self.sending.is_some() || self.waiting.is_empty() || now.0 < self.not_before {
+            return;
+        }
+        let Some(cluster) = self.cluster.clone() else { return };
+        let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(MAX_BATCH)).collect();
+        self.bytes -= batch.iter().map(Vec::len).sum::<usize>().min(self.bytes);
+        let message = otlp::batch(&batch, &self.source());
+        match host::grpc(&cluster, otlp::SERVICE, otlp::METHOD, &message, TIMEOUT_MS) {
+            Ok(token) => self.sending = Some((token, batch)),
+            Err(_) => self.failed(now, batch, true),
+        }
+    }
+
+    fn failed(&mut self, now: Now, mut batch: Vec<Vec<u8>>, again: bool) {
+        self.add(FAILURES, 1);
+        self.not_before = now.0 + (PAUSE_NS << self.failures.min(6));
+        self.failures += 1;
+        // The newest are of more use than those that were not taken.
+        let size = batch.iter().map(Vec::len).sum::<usize>();
+        if !again || self.waiting.len() + batch.len() > MAX_SPANS || self.bytes + size > MAX_BYTES {
+            self.dropped(batch.len() as u64);
+            return;
+        }
+        self.bytes += size;
+        batch.append(&mut self.waiting);
+        self.waiting = batch;
+    }
+
+    /// Sends the metrics, where they changed and it is time.
+    fn report(&mut self, now: Now) {
+        if self.reporting.is_some() || now.0.saturating_sub(self.reported) < METRICS_EVERY_NS {
+            return;
+        }
+        let Some(cluster) = self.cluster.clone() else { return };
+        self.source();
+        let source = Source { version: VERSION, instance: &self.instance };
+        let Some(message) = self.metrics.export(now.0, &source) else { return };
+        self.reported = now.0;
+        let called = host::grpc(&cluster, metrics::SERVICE, otlp::METHOD, &message, TIMEOUT_MS);
+        match called {
+            Ok(token) => self.reporting = Some(token),
+            Err(_) => self.metrics_failed(),
+        }
+    }
+
+    fn metrics_failed(&mut self) {
+        self.add(FAILURES, 1);
+        // Sums only grow: the next export says all that this one did.
+        self.metrics.again();
+    }
+
+    /// Whether `token` was a call of ours; if so it is settled.
+    pub fn answer(&mut self, now: Now, token: u32, answer: &Result<Vec<u8>, u32>) -> bool {
+        if self.reporting.take_if(|reporting| *reporting == token).is_some() {
+            if answer.is_err() {
+                self.metrics_failed();
+            }
+            return true;
+        }
+        let Some((_, batch)) = self.sending.take_if(|(sending, _)| *sending == token) else { return false };
+        match answer {
+            Ok(message) => {
+                let rejected = otlp::rejected(message).min(batch.len() as u64);
+                self.failures = 0;
+                self.add(SENT, batch.len() as u64 - rejected);
+                self.add(REJECTED, rejected);
+                if self.waiting.len() >= MAX_BATCH && host::act_on(self.root).is_ok() {
+                    self.flush(now);
+                }
+            }
+            Err(status) => self.failed(now, batch, *status < 32 && RETRIABLE >> status & 1 == 1),
         }
         true
     }

@@ -12,8 +12,8 @@ use weir_sorted::Map;
 use crate::attempt::{AttemptStream, Provider};
 use crate::exchange::ExchangeStream;
 use crate::host;
-use crate::lease::{HostData, Lease};
-use crate::spans::Spans;
+use crate::lease::{HostData, Lease, TOP_UP};
+use crate::spans::Telemetry;
 
 /// A plugin instance.
 enum Root {
@@ -35,8 +35,8 @@ enum Stream {
 pub struct Shared {
     /// Client of the budget ledger.
     pub lease: Lease,
-    /// Spans that wait to be sent.
-    pub spans: Spans,
+    /// Spans, metrics and statistics on their way.
+    pub telemetry: Telemetry,
     /// What the providers of unknown vocabularies taught.
     learned: Rc<RefCell<Learned>>,
     random: [u64; 4],
@@ -94,7 +94,7 @@ impl Vm {
     fn new() -> Self {
         let shared = Shared {
             lease: Lease::new(),
-            spans: Spans::default(),
+            telemetry: Telemetry::default(),
             learned: Rc::default(),
             random: [0; 4],
         };
@@ -155,9 +155,9 @@ impl Vm {
                 let config = config::exchange(bytes).map_err(|e| e.to_string())?;
                 let mut policy = Policy::new(config).map_err(|e| e.to_string())?;
                 policy.learned = self.shared.learned.clone();
-                self.shared.spans.configure(policy.config.telemetry.otlp_cluster.as_deref());
+                self.shared.telemetry.configure(policy.config.telemetry.otlp_cluster.as_deref(), root);
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
-                let tick = if policy.config.ledger.is_some() { 20 } else { 500 };
+                let tick = if policy.config.ledger.is_some() { 20 } else { 100 };
                 host::tick_every(tick).map_err(|e| format!("no tick: status {}", e.0))?;
                 Ok(Root::Exchange(Some(Rc::new(policy))))
             }
@@ -182,7 +182,7 @@ impl Vm {
     /// Time passes on a plugin.
     pub fn tick(&mut self, root: u32) {
         let now = Now(host::now());
-        self.shared.spans.flush(now, root);
+        self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
         self.wake(now);
     }
@@ -191,7 +191,7 @@ impl Vm {
     pub fn grpc_answer(&mut self, token: u32, answer: Result<usize, u32>) {
         let now = Now(host::now());
         let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
-        if self.shared.spans.answer(token, &message) {
+        if self.shared.telemetry.answer(now, token, &message) {
             return;
         }
         self.shared.lease.answer(now, token, message);
@@ -207,11 +207,14 @@ impl Vm {
                 return;
             }
             for (waiter, outcome) in woken {
-                let Ok(context) = u32::try_from(waiter) else { continue };
+                let Ok(context) = u32::try_from(waiter & !TOP_UP) else { continue };
                 if host::act_on(context).is_err() {
                     continue;
                 }
                 match self.streams.get_mut(&context) {
+                    Some(Stream::Exchange(s)) if waiter & TOP_UP != 0 => {
+                        s.topped(now, outcome, &mut self.shared)
+                    }
                     Some(Stream::Exchange(s)) => s.reserved(now, outcome, &mut self.shared),
                     Some(Stream::Attempt(s)) => s.reserved(now, outcome, &mut self.shared),
                     // The stream is gone: what was held for it goes back.

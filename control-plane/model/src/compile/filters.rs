@@ -43,6 +43,12 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         redaction: policy.redaction.iter().map(redaction).collect(),
         telemetry: filter::Telemetry {
             otlp_cluster: otlp(policy).map(|_| OTLP_CLUSTER.to_owned()),
+            sample: policy
+                .telemetry
+                .as_ref()
+                .and_then(|telemetry| telemetry.sample)
+                .filter(|share| share.hundredths < 10_000)
+                .and_then(|share| u32::try_from(share.hundredths).ok()),
             labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
             count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
         },

@@ -47,7 +47,7 @@ impl Exchange {
             }
         };
         match answer {
-            Ok(granted) => match self.go(*pending, &granted, effects) {
+            Ok(granted) => match self.go(now, *pending, &granted, effects) {
                 Ok(()) => Step::Continue,
                 Err(refusal) => {
                     // Nothing has left the gateway.
@@ -71,7 +71,16 @@ impl Exchange {
         }
     }
 
-    fn go(&mut self, pending: Pending, granted: &Granted, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn go(
+        &mut self,
+        now: Now,
+        pending: Pending,
+        granted: &Granted,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if let Some(need) = self.needs.first() {
+            self.span.note(now.0, "weir.budget", "weir.budget.held", &need.instance.budget);
+        }
         let Pending { mut flight, mut body, size, again, .. } = pending;
         let Some(policy) = self.policy.clone() else { return Ok(()) };
         let answers = flight.answers;
@@ -139,6 +148,9 @@ impl Exchange {
         effects: &mut Vec<Effect>,
     ) -> Step {
         let left = ratelimit::refused(refusal, now);
+        if let Some(first) = refusal.budgets.first() {
+            self.span.note(now.0, "weir.budget", "weir.budget.refused", &first.instance.budget);
+        }
         let mut out = budget::explain(refusal);
         out.headers.extend(ratelimit::fields(ratelimit::style(api), &left, now));
         let show = self.policy.as_ref().map_or(ShowHeaders::None, |policy| policy.config.headers);

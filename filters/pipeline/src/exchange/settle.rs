@@ -61,7 +61,14 @@ impl Exchange {
             self.span.error = Some("content_blocked".into());
         }
         if !complete && self.span.error.is_none() {
-            self.span.error = Some(if client_left(details) { "client_gone" } else { "upstream_cut" }.into());
+            let why = if client_left(details) {
+                "client_gone"
+            } else if details.ends_with("timeout") {
+                "timeout"
+            } else {
+                "upstream_cut"
+            };
+            self.span.error = Some(why.into());
         }
         match usage {
             Some(usage) => {
@@ -123,6 +130,13 @@ impl Exchange {
             return None;
         }
         let said = facts.output.saturating_add(MARGIN.saturating_mul(flight.answers));
+        if flight.ahead.as_ref().is_some_and(|ahead| ahead.over) {
+            // Cut short here, by more than was reserved if need be.
+            let cost = Bound { output: said, ..self.bound };
+            return Some(Settlement {
+                used: self.needs.iter().map(|need| cost.of(need.instance.unit())).collect(),
+            });
+        }
         let cost = Bound { output: said.min(self.bound.output), ..self.bound };
         let used = self.needs.iter().map(|need| cost.of(need.instance.unit()).min(need.full)).collect();
         Some(Settlement { used })
