@@ -54,6 +54,8 @@ pub struct Compiled {
     pub otlp: Option<(String, u16)>,
     /// What the ledger keeps: one for each unit of each budget.
     pub budgets: Vec<BudgetDef>,
+    /// Where the ledger keeps them.
+    pub ledger: LedgerStore,
     /// Whole exchange, in milliseconds; 0 is no limit.
     pub request_timeout_ms: u64,
     /// Largest request body in bytes.
@@ -86,6 +88,15 @@ pub struct Signing {
     pub region: String,
     /// AWS service name.
     pub service: String,
+}
+
+/// Where the ledger keeps budgets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerStore {
+    /// Addresses of a Redis or Valkey primary and its replicas; empty is a log on the control plane's disk.
+    pub redis: Vec<String>,
+    /// Replicas that must have a grant before it is told.
+    pub wait_replicas: u32,
 }
 
 /// What a budget counts.
@@ -164,6 +175,10 @@ pub(crate) fn compile_for(
         listen: options.listen.or_else(|| listen(policy.gateway.as_ref()?)),
         otlp: otlp(policy).map(|endpoint| (endpoint.host, endpoint.port)),
         budgets: policy.budgets.iter().flat_map(|budget| budget_defs(budget, policy)).collect(),
+        ledger: policy.ledger.as_ref().map_or_else(LedgerStore::default, |ledger| LedgerStore {
+            redis: ledger.redis.to_vec(),
+            wait_replicas: ledger.wait_replicas.unwrap_or(0),
+        }),
         request_timeout_ms: exchange.request_timeout_ms,
         max_body: exchange.max_body,
         exchange,
@@ -195,7 +210,9 @@ fn upstream(provider: &Provider, options: &CompileOptions<'_>) -> Result<(Cluste
     let kind = filters::kind(provider.kind);
     let authorization = match &provider.auth {
         // Anthropic takes its keys bare, in a header of its own.
-        Some(Auth::Bearer(secret)) if kind == filter::ProviderKind::Anthropic => Some(bearer(secret, options)?),
+        Some(Auth::Bearer(secret)) if kind == filter::ProviderKind::Anthropic => {
+            Some(bearer(secret, options)?)
+        }
         Some(Auth::Bearer(secret)) => Some(format!("Bearer {}", bearer(secret, options)?)),
         _ => None,
     };

@@ -27,8 +27,8 @@ mod validate;
 mod yaml;
 
 pub use compile::{
-    BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER, OTLP_CLUSTER, Signing,
-    Unit, compile,
+    BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER, LedgerStore, OTLP_CLUSTER,
+    Signing, Unit, compile,
 };
 pub use diff::{Change, diff};
 pub use document::{Document, parse, read};

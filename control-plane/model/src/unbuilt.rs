@@ -65,7 +65,6 @@ pub const UNBUILT: &[Missing] = &[
     line("identity.from[].mtls", Where::Any, "identity by mesh peer"),
     line("identity.from[].jwt", Where::Any, "identity by token"),
     line("tenants[].workloads", Where::Any, "identity by mesh peer"),
-    line("budgets[].reserve", Where::Not("full"), "progressive reservations"),
     line("redaction[].do", Where::Is("hash"), "redaction by digest"),
     line("redaction[].in[]", Where::Unless("response", "do", &["mask", "block"]), "redaction of answers"),
     line("redaction[].on_failure", Where::Not("deny"), "redaction that may fail"),

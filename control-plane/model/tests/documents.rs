@@ -35,7 +35,6 @@ const HELD: &[&str] = &[
     "identity.from[3].mtls",
     "identity.from[4].jwt",
     "tenants[0].workloads",
-    "budgets[0].alert_at",
     "guardrails",
     "prompts",
     "context",

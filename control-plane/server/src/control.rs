@@ -109,7 +109,10 @@ impl Control {
             }
             None => return Err(Failure::new("the policy file was not read")),
         };
-        let ledger = Ledger::open(data)?;
+        let ledger = Ledger::open(data, &loaded.compiled.ledger)?;
+        if let Some(why) = ledger.lacks().await {
+            tracing::warn!("hard budgets are hard but for the last moments before a loss of Redis: {why}");
+        }
         let control = Arc::new(Self {
             fleet: Fleet::new(Arc::default()),
             ledger,
@@ -218,7 +221,9 @@ impl Watcher {
             .filter_map(|target| target.tokenizer.as_ref())
             .find(|name| *name != "learned" && !tokenizers.contains(name));
         if let Some(name) = lost {
-            let why = format!("the new module has no tokenizer `{name}`, which the policy in use names: the last one stays");
+            let why = format!(
+                "the new module has no tokenizer `{name}`, which the policy in use names: the last one stays"
+            );
             tracing::error!("{why}");
             self.control.state().problems = vec![why];
             self.waiting = Some(module);
@@ -267,7 +272,10 @@ impl Watcher {
         let published =
             Published { single: build(input(Form::Single))?, lists: build(lists)?, slots: build(slots)? };
         let version = published.slots.version.clone();
-        self.control.ledger.set_budgets(&next.compiled.budgets).await?;
+        if next.compiled.ledger != *self.control.ledger.store() {
+            return Err("`ledger` names another store: that takes a restart of the control plane".into());
+        }
+        self.control.ledger.set_budgets(&next.compiled.budgets, next.compiled.request_timeout_ms).await?;
         let known = self.control.ledger.budgets();
         let known: Vec<_> = known.iter().map(|of| (of.name.clone(), of.definition.clone())).collect();
         self.control.spend.keep(&known);

@@ -8,23 +8,46 @@ use tonic::service::Routes;
 use weir_lease::Unit;
 use weir_lease::message::DrainRequest;
 use weir_ledger::{
-    Alert, Audit, BudgetDef, Embedded, Engine as _, Error, Holder, Override, Released, Scope, Spend,
-    WindowKind,
+    Alert, Audit, BudgetDef, Desk, Engine as _, Error, Guarantee, Holder, Override, RedisOptions, Released,
+    Scope, Spend, WindowKind,
 };
+use weir_model::LedgerStore;
 
 use crate::Failure;
 
 /// Where budgets are kept.
 pub struct Ledger {
-    engine: Arc<Embedded>,
+    engine: Arc<Desk>,
+    store: LedgerStore,
     budgets: Mutex<Arc<Vec<BudgetDef>>>,
 }
 
 impl Ledger {
-    /// Opens or creates the ledger below `data`.
-    pub fn open(data: &Path) -> Result<Self, Failure> {
-        let engine = Embedded::open(&data.join("ledger")).map_err(|why| Failure::new(why.to_string()))?;
-        Ok(Self { engine: Arc::new(engine), budgets: Mutex::default() })
+    /// Opens or creates the ledger: below `data`, or on Redis.
+    pub fn open(data: &Path, store: &LedgerStore) -> Result<Self, Failure> {
+        let engine = match store.redis.is_empty() {
+            true => Desk::open(&data.join("ledger")).map_err(|why| Failure::new(why.to_string()))?,
+            false => redis(data, store)?,
+        };
+        Ok(Self { engine: Arc::new(engine), store: store.clone(), budgets: Mutex::default() })
+    }
+
+    /// Where it keeps budgets, as it was opened: moving them takes a restart.
+    pub fn store(&self) -> &LedgerStore {
+        &self.store
+    }
+
+    /// What the store promises, when that is less than a hard budget asks.
+    pub async fn lacks(&self) -> Option<String> {
+        match self.engine.guarantee().await {
+            Ok(Guarantee::HardExceptLostTail(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Says that a store which was emptied is to start from nothing.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        self.engine.confirm().await
     }
 
     /// Adds the gRPC service for gateways.
@@ -106,6 +129,24 @@ impl Ledger {
     fn told(&self) -> MutexGuard<'_, Arc<Vec<BudgetDef>>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ledger on Redis. The id that it gives is noted below `data`, so that a store which was emptied is known to have
+/// been another.
+fn redis(data: &Path, store: &LedgerStore) -> Result<Desk, Failure> {
+    let note = data.join("ledger-redis.id");
+    let known = std::fs::read_to_string(&note).ok().filter(|id| !id.is_empty());
+    let options = RedisOptions {
+        addresses: store.redis.clone(),
+        wait_replicas: store.wait_replicas,
+        known,
+        ..RedisOptions::default()
+    };
+    let (desk, id) = Desk::redis(options).map_err(|why| Failure::new(why.to_string()))?;
+    std::fs::create_dir_all(data)
+        .and_then(|()| std::fs::write(&note, id))
+        .map_err(|why| Failure::new(format!("{}: {why}", note.display())))?;
+    Ok(desk)
 }
 
 fn definition(of: &weir_model::BudgetDef, max_life: u64) -> Result<BudgetDef, Error> {

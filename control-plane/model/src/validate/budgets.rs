@@ -44,6 +44,19 @@ pub fn check(check: &mut Check<'_>) {
         check.error("ledger", "both `engine: embedded` and `redis`").hint =
             Some("keep one of them".to_owned());
     }
+    if let Some(ledger) = &policy.ledger {
+        if ledger.wait_replicas.is_some() && ledger.redis.is_empty() {
+            check.error("ledger.wait_replicas", "replicas of what? there is no `redis`");
+        }
+        for (index, address) in ledger.redis.iter().enumerate() {
+            let rest = address.strip_prefix("redis://").unwrap_or(address);
+            let host = rest.rsplit('@').next().unwrap_or_default().split('/').next().unwrap_or_default();
+            if address.starts_with("rediss:") || host.is_empty() || host.contains("://") {
+                check.error(format!("ledger.redis[{index}]"), "not an address that can be used").hint =
+                    Some("host:port, or redis://user:password@host:port".to_owned());
+            }
+        }
+    }
 }
 
 fn each(check: &mut Check<'_>, path: &str, budget: &Budget) {
