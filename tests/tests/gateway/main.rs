@@ -14,3 +14,4 @@ mod policy;
 mod redaction;
 mod sdk;
 mod setup;
+mod spend;

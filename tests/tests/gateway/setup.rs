@@ -48,6 +48,10 @@ pub struct Gateway {
     xds: u16,
     api: u16,
     http: reqwest::Client,
+    /// What Envoy is started with again.
+    release: String,
+    concurrency: u32,
+    aws: [String; 2],
     _dead: Socket,
 }
 
@@ -83,11 +87,8 @@ impl Gateway {
         let mut control = control(name, &folder, xds, api);
         let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
         serves(&mut control, api, &http).await;
-        let mut bootstrap = EnvoyConfig::read("envoy/gateway/bootstrap.yaml");
-        bootstrap.port(18000, xds);
-        let envoy = Envoy::builder(bootstrap).name(name).version(&plan.version).concurrency(plan.concurrency);
-        let envoy = envoy.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", &access);
-        let envoy = envoy.env("AWS_SECRET_ACCESS_KEY", &secret).start().await;
+        let aws = [access, secret];
+        let envoy = envoy(name, xds, &plan.version, plan.concurrency, &aws).await;
         let gateway = Self {
             envoy,
             control: Some(control),
@@ -100,10 +101,31 @@ impl Gateway {
             xds,
             api,
             http,
+            release: plan.version,
+            concurrency: plan.concurrency,
+            aws,
             _dead: dead_socket,
         };
         gateway.in_force().await;
         gateway
+    }
+
+    /// Where the control plane's API listens.
+    pub fn api_port(&self) -> u16 {
+        self.api
+    }
+
+    /// Ends Envoy with SIGKILL.
+    pub async fn kill_envoy(&mut self) {
+        self.envoy.process().signal("KILL");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// Ends Envoy and starts another one with the same identity.
+    pub async fn restart_envoy(&mut self) {
+        self.kill_envoy().await;
+        self.envoy = envoy(&self.name, self.xds, &self.release, self.concurrency, &self.aws).await;
+        self.in_force().await;
     }
 
     /// Waits until the gateway has acknowledged all that the control plane tells.
@@ -171,6 +193,15 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// An Envoy that knows only where its control plane is, with AWS credentials.
+async fn envoy(name: &str, xds: u16, release: &str, concurrency: u32, aws: &[String; 2]) -> Envoy {
+    let mut bootstrap = EnvoyConfig::read("envoy/gateway/bootstrap.yaml");
+    bootstrap.port(18000, xds);
+    let envoy = Envoy::builder(bootstrap).name(name).version(release).concurrency(concurrency);
+    let envoy = envoy.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", &aws[0]);
+    envoy.env("AWS_SECRET_ACCESS_KEY", &aws[1]).start().await
 }
 
 fn write_policy(folder: &Path, policy: &Value) {
