@@ -115,11 +115,8 @@ impl Crowd {
     /// Starts the clients. With `leaving` every second one leaves its streams in the middle.
     pub fn start(stage: &Stage, clients: usize, limit: u64, leaving: bool) -> Self {
         let met = Arc::new(Met::default());
-        let judge = Arc::new(Judge {
-            limit: limit.into(),
-            reservation: (CEILING + 100).into(),
-            begun: Instant::now(),
-        });
+        let judge =
+            Arc::new(Judge { limit: limit.into(), reservation: CEILING.into(), begun: Instant::now() });
         let mut running = JoinSet::new();
         for number in 0..clients {
             let one = One {

@@ -80,10 +80,12 @@ impl Row {
         let asked = Met::get(&met.asked);
         let mut head = self.head.clone();
         let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
-        let by_book = match self.variant {
+        // What a dead gateway holds is free in nobody's book, and in the ledger's until the gateway counts as lost.
+        let share = |count: u64| match self.variant {
             Variant::EnvoyKilled => "–".to_owned(),
-            _ => percent(self.free_by_book, asked),
+            _ => percent(count, asked),
         };
+        let (by_word, by_book) = (share(Met::get(&met.free_by_word)), share(self.free_by_book));
         vec![
             self.title.clone(),
             self.overspent.to_string(),
@@ -95,7 +97,7 @@ impl Row {
             admitted.to_string(),
             met.refused().to_string(),
             Met::get(&met.unavailable).to_string(),
-            percent(Met::get(&met.free_by_word), asked),
+            by_word,
             by_book,
             format!("{} / {}", ms(percentile(&mut head, 0.5)), ms(percentile(&mut head, 0.99))),
             format!("{:.2}", self.ops[0] as f64 / admitted.max(1) as f64),

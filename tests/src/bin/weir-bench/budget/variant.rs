@@ -11,7 +11,7 @@ use weir_tests::sim::Bill;
 use super::Options;
 use super::crowd::{Crowd, Met};
 use super::report::Row;
-use super::stage::{CEILING, Engine, Plan, Stage};
+use super::stage::{Engine, Plan, Stage};
 
 /// How often the driver looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -145,7 +145,6 @@ impl Run<'_> {
                 base = total;
             }
             let billed = self.crowd.look(&self.stage, base);
-            self.note_reservation();
             let open = self.stage.book().1;
             if billed != billed_before || open > 0 {
                 (billed_before, still_since) = (billed, Instant::now());
@@ -155,6 +154,7 @@ impl Run<'_> {
                 if let Some(said) = self.stage.api("/api/ledger").await {
                     self.ops.note(&said);
                 }
+                self.note_reservation().await;
             }
             if !trouble && billed * 100 >= self.options.limit * HALF_WAY {
                 trouble = true;
@@ -175,11 +175,13 @@ impl Run<'_> {
         }
     }
 
-    /// What a request reserves follows from what the provider counts.
-    fn note_reservation(&self) {
-        if let Some(last) = self.stage.provider.book().last() {
-            let reservation = u64::from(last.prompt_tokens) + CEILING + 8;
-            self.crowd.judge.reservation.store(reservation, Ordering::Relaxed);
+    /// What a request reserves, as the ledger hears it: a roomy budget bounds prompts by their bytes, a tight one has
+    /// them counted, so the most of late is taken.
+    async fn note_reservation(&self) {
+        let Some(said) = self.stage.counter().await else { return };
+        let (held, running) = (said["held"].as_u64().unwrap_or(0), said["running"].as_u64().unwrap_or(0));
+        if running > 0 {
+            self.crowd.judge.reservation.fetch_max(held.div_ceil(running), Ordering::Relaxed);
         }
     }
 
