@@ -74,12 +74,14 @@ pub struct Treatment {
     pub hide_usage: bool,
     /// Counts the output.
     pub vocabulary: Option<Vocabulary>,
+    /// It may be ended early, so that only whole events go on.
+    pub ends_early: bool,
 }
 
 impl Treatment {
     /// Whether any byte may change.
     pub fn changes(&self) -> bool {
-        self.vault.is_some() || self.set.is_some() || self.hide_usage
+        self.vault.is_some() || self.set.is_some() || self.hide_usage || self.ends_early
     }
 
     fn texts(&self) -> bool {
@@ -119,6 +121,22 @@ impl Answer {
             Self::Local(body) => Ok(Some(if end { std::mem::take(body) } else { Vec::new() })),
             Self::Whole(whole) => whole.push(chunk, end),
             Self::Stream(stream) => stream.push(chunk, end),
+        }
+    }
+
+    /// Output tokens so far, by the vocabulary or by their bytes; 0 of what is no stream.
+    pub fn output(&self) -> u64 {
+        match self {
+            Self::Stream(stream) => stream.output(),
+            _ => 0,
+        }
+    }
+
+    /// Ends a stream as a model does that ran into its ceiling. Nothing of what may still come is told.
+    pub fn end_early(&mut self, usage: Option<Usage>) -> Vec<u8> {
+        match self {
+            Self::Stream(stream) => stream.end_early(usage),
+            _ => Vec::new(),
         }
     }
 

@@ -130,6 +130,8 @@ pub struct Lowering {
     pub never: bool,
     /// Tokens of each answer that the model thinks, as the client set it; a ceiling below it is refused by the provider.
     pub thinking: u64,
+    /// Output tokens that are reserved at first where the budget is reserved ahead of the stream.
+    pub first: Option<u64>,
 }
 
 impl Lowering {
@@ -209,7 +211,9 @@ pub fn needs(
             if limit.is_some() {
                 let instance = Instance::new(&budget.name, unit, &subject, &budget.definition);
                 let mut need = Need::whole(instance, bound.of(unit), lost);
-                if let Some(min) = budget.min_output.filter(|_| !lowering.never) {
+                if let Some(first) = lowering.first.filter(|_| budget.progressive) {
+                    need = Need::whole(need.instance, Bound { output: first, ..*bound }.of(unit), lost);
+                } else if let Some(min) = budget.min_output.filter(|_| !lowering.never) {
                     let transient = lowering.down_to(bound, min.max(TRANSIENT_FLOOR));
                     need.floor = transient.of(unit);
                     need.min = lowering.down_to(bound, min).of(unit);

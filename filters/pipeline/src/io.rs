@@ -64,6 +64,8 @@ pub enum Input<'a> {
     },
     /// The answer to [`Effect::Reserve`].
     Reserved(Result<weir_lease::Granted, weir_lease::Refusal>),
+    /// The answer to [`Effect::TopUp`].
+    ToppedUp(Result<(), weir_lease::Refusal>),
     /// The answer to [`Effect::Try`] where too little is at hand.
     Short,
     /// Response headers are complete.
@@ -131,6 +133,8 @@ pub enum Effect {
     Reserve(Vec<weir_lease::Need>),
     /// As `Reserve`, but only if the lease at hand has plenty; else answered by [`Input::Short`].
     Try(Vec<weir_lease::Need>),
+    /// Reserve these amounts too, while the stream goes on; answered by [`Input::ToppedUp`], which may follow at once.
+    TopUp(Vec<weir_lease::Need>),
     /// Learn from what a provider reported.
     Learn(crate::learned::Sample),
     /// Give back what was reserved and book what was used.

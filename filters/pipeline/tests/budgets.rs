@@ -441,3 +441,121 @@ fn an_input_over_the_limit_is_told_by_its_count() {
         assert_eq!(sent(&out)["max_tokens"], sent_as);
     }
 }
+
+/// A stream of this many tokens, one in each event, with its end.
+fn long_stream(tokens: usize) -> Answer {
+    let event = |delta: Value, finish: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        format!("data: {}\n\n", json!({"id": "c", "model": "smart", "choices": [choice]}))
+    };
+    let mut body: String = (0..tokens).map(|_| event(json!({"content": " word"}), json!(null))).collect();
+    body.push_str(&event(json!({}), json!("stop")));
+    let usage = json!({"prompt_tokens": 12, "completion_tokens": tokens, "total_tokens": tokens + 12});
+    body.push_str(&format!(
+        "data: {}\n\n",
+        json!({"id": "c", "model": "smart", "choices": [], "usage": usage})
+    ));
+    body.push_str("data: [DONE]\n\n");
+    Answer {
+        status: 200,
+        headers: vec![("content-type".into(), "text/event-stream".into())],
+        body: body.into_bytes(),
+    }
+}
+
+/// Reserves ahead at a provider that stops; its answer comes in pieces of `size` bytes.
+fn progressive(size: usize, ledger: Vec<Result<Granted, Refusal>>, include: bool) -> (Outcome, u64) {
+    let budgets = json!([
+        {"name": "day", "tokens": 10_000, "usd_nano": 1_000_000_000, "progressive": true},
+        {"name": "calls", "requests": 100, "progressive": true},
+        {"name": "full", "tokens": 90_000}
+    ]);
+    let gateway = gateway(budgets, |config| config["providers"][0]["stops"] = json!(true));
+    gateway.ledger.borrow_mut().extend(ledger);
+    let body = chat(|body| {
+        (body["stream"], body["max_tokens"]) = (json!(true), json!(4_000));
+        if include {
+            body["stream_options"] = json!({"include_usage": true});
+        }
+    });
+    let headers = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":scheme", "http"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer key"),
+    ];
+    let out = gateway.run(&headers, &body, &[long_stream(1_500)], Cuts::Whole, Cuts::Every(size));
+    assert_eq!(sent(&out)["max_tokens"], 4_000, "the ceiling is the client's");
+    let input = out.asked[0][0].full - 512;
+    assert_eq!(out.asked[0][1].full, input * 1_000 + 512 * 4_000);
+    assert_eq!((out.asked[0][2].full, out.asked[0][3].full), (1, input + 4_000));
+    (out, input)
+}
+
+fn words(body: &[u8]) -> u64 {
+    String::from_utf8_lossy(body).matches(" word").count() as u64
+}
+
+#[test]
+fn a_stream_that_is_reserved_ahead_passes_whole_while_there_is_more() {
+    for size in [97, 1_000, 40_000] {
+        let (out, _) = progressive(size, vec![], true);
+        assert_eq!((out.body == long_stream(1_500).body, out.cut), (true, false));
+        assert_eq!(out.settled, [[1_512, 12 * 1_000 + 1_500 * 4_000, 1, 1_512]], "usage settles");
+        let mut reserved = 512;
+        for needs in &out.topped {
+            let more = needs[0].full;
+            assert_eq!((needs[1].full, needs[2].full, needs[3].full), (more * 4_000, 0, 0));
+            reserved += more;
+        }
+        assert!(reserved >= 1_500 && reserved <= 4_000, "{reserved}");
+    }
+}
+
+#[test]
+fn a_stream_ends_early_whenever_no_more_is_to_be_had() {
+    let read = |event: &str| serde_json::from_str::<Value>(event.strip_prefix("data: ").unwrap()).unwrap();
+    let mut cuts = 0;
+    for size in (60..400).step_by(7).chain([3_000, 40_000]) {
+        for (given, include) in [(0, false), (0, true), (1, false), (2, true)] {
+            let mut ledger = vec![Ok(Granted::default()); 1 + given];
+            ledger.push(Err(short("day", Code::Exhausted)));
+            let (out, input) = progressive(size, ledger, include);
+            if !out.cut {
+                // A piece of the answer may bring more than what was reserved, its end included.
+                assert!(size > 2_000, "{size}");
+                continue;
+            }
+            cuts += 1;
+            let text = String::from_utf8(out.body).unwrap();
+            let said = words(text.as_bytes());
+            let events: Vec<&str> = text.split("\n\n").filter(|event| !event.is_empty()).collect();
+            let (last, rest) = events.split_last().unwrap();
+            assert_eq!(*last, "data: [DONE]");
+            let rest: Vec<Value> = rest.iter().map(|event| read(event)).collect();
+            let ends = rest.iter().map(|event| &event["choices"][0]["finish_reason"]);
+            assert_eq!(ends.filter(|end| !end.is_null()).collect::<Vec<_>>(), [&json!("length")]);
+            let usage = &rest.last().unwrap()["usage"];
+            assert_eq!(usage["completion_tokens"].as_u64(), include.then_some(said));
+            let more: u64 = out.topped.iter().take(given).map(|needs| needs[0].full).sum();
+            // The last piece may bring more at once than what is left.
+            let most = 512 + more + size as u64 / 110 + 1;
+            assert!(said <= most, "size {size}: {said} of {most}");
+            let output = said + 256;
+            let cost = [input + output, input * 1_000 + output * 4_000, 1, input + output];
+            assert_eq!(out.settled, [cost], "what was said and the margin");
+            let span = out.span.unwrap();
+            assert_eq!((span.error.as_deref(), span.counted), (Some("budget_exhausted"), Counted::Estimated));
+        }
+    }
+    assert!(cuts > 150, "{cuts}");
+}
+
+#[test]
+fn only_providers_that_stop_are_reserved_ahead() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "progressive": true}]), |_| {});
+    let body = chat(|body| body["stream"] = json!(true));
+    let full = run(&gateway, &[], &body, &[cut_stream()]).asked[0][0].full;
+    assert!(full > 1_000, "all of it is reserved where a cut answer is billed whole: {full}");
+}

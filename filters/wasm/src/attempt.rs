@@ -175,6 +175,9 @@ impl AttemptStream {
         }
         let Some(machine) = &self.machine else { return };
         let why = if self.whole { "" } else { reset(host::property("response\0flags")) };
+        for k in ["response\0flags", "response\0code_details", "upstream\0transport_failure_reason", "response\0code", "connection\0termination_details", "request\0duration"] {
+            host::log(host::Level::Error, &format!("DBG {k:?} {:?}", host::property(k).map(|b| String::from_utf8_lossy(&b).into_owned())));
+        }
         let address = host::property("upstream\0address").and_then(|a| String::from_utf8(a).ok());
         if let Some(one) = machine.record(now, self.whole, why, address.unwrap_or_default()) {
             shared.telemetry.attempt(&one);

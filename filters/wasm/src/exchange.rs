@@ -48,7 +48,12 @@ impl ExchangeStream {
                 }
                 Some(Asked::Short) => step = self.machine.handle(now, Input::Short, &mut self.effects),
                 Some(Asked::Later) => return Step::Pause,
-                None => break,
+                None => match outcome.topped {
+                    Some(Asked::Now(answer)) => {
+                        self.machine.handle(now, Input::ToppedUp(answer.map(drop)), &mut self.effects);
+                    }
+                    _ => break,
+                },
             }
         }
         if self.replied { Step::Pause } else { step }
@@ -91,6 +96,12 @@ impl ExchangeStream {
         if step == Step::Continue && !self.replied {
             let _ = host::resume(Direction::Request);
         }
+    }
+
+    /// The ledger has answered what the stream asked for on its way.
+    pub fn topped(&mut self, now: Now, decided: Decided, shared: &mut Shared) {
+        let answer = self.holds.add(decided);
+        self.feed(now, Input::ToppedUp(answer), shared);
     }
 
     /// Response headers have come: the provider's, Envoy's own, or those of our own reply.
@@ -145,7 +156,7 @@ impl ExchangeStream {
         };
         self.feed(now, Input::Done { report: report.as_deref(), details: &details }, shared);
         // Whatever the machine did not settle is not known to have been spent by nobody.
-        shared.lease.settle_rest(now, &mut self.holds);
+        shared.lease.settle_rest(now, self.context, &mut self.holds);
     }
 }
 

@@ -12,6 +12,8 @@ use weir_pipeline::span::{Counted, Span};
 use crate::host;
 
 const UNAVAILABLE: u32 = 14;
+/// In a waiter's number: the stream goes on meanwhile.
+pub const TOP_UP: u64 = 1 << 32;
 
 /// The lease client of a VM.
 pub struct Lease {
@@ -36,6 +38,10 @@ pub struct Holds {
     waiting: Option<u64>,
     /// What was charged so far, encoded.
     charges: Vec<u8>,
+    /// What was reserved on the way, for the same needs.
+    more: Vec<Hold>,
+    /// The stream waits for more.
+    topping: bool,
 }
 
 /// An answer to a reservation.
@@ -59,6 +65,13 @@ impl Holds {
         let granted = Granted { amounts: hold.amounts().collect(), levels: hold.levels(&mut HostData) };
         self.held = Some(hold);
         Ok(granted)
+    }
+
+    /// Takes what the ledger granted on the way.
+    pub fn add(&mut self, decided: Decided) -> Result<(), Refusal> {
+        self.topping = false;
+        self.more.push(decided?);
+        Ok(())
     }
 }
 
@@ -125,6 +138,22 @@ impl Lease {
         asked
     }
 
+    /// Reserves more for a stream that goes on meanwhile.
+    pub fn top_up(&mut self, now: Now, context: u32, needs: Vec<Need>, holds: &mut Holds) -> Asked {
+        let outcome = self.client().reserve(now.0, &mut HostData, u64::from(context) | TOP_UP, needs);
+        let asked = match outcome {
+            Reserve::Held(hold) => Asked::Now(holds.add(Ok(hold)).map(|()| Granted::default())),
+            Reserve::Refused(refusal) => Asked::Now(Err(refusal)),
+            Reserve::Wait => {
+                holds.topping = true;
+                Asked::Later
+            }
+        };
+        self.dispatch(now);
+        let _ = host::act_on(context);
+        asked
+    }
+
     /// Reserves if the lease at hand has plenty.
     pub fn attempt(&mut self, now: Now, context: u32, needs: &[Need], holds: &mut Holds) -> Asked {
         if self.client().roomy(now.0, &mut HostData, needs) {
@@ -136,10 +165,20 @@ impl Lease {
 
     /// Books what was used and gives back the rest.
     pub fn settle(&mut self, now: Now, holds: &mut Holds, settlement: &Settlement) {
-        if let Some(hold) = holds.held.take() {
-            holds.charges.append(&mut hold.charges(&settlement.used));
-            self.client().settle(now.0, &mut HostData, hold, &settlement.used);
+        let Some(hold) = holds.held.take() else { return };
+        let mut used = settlement.used.clone();
+        for more in std::mem::take(&mut holds.more) {
+            // As much of it as was reserved there; the first reservation takes the rest.
+            let mut part: Vec<u64> = more.amounts().collect();
+            for (part, used) in part.iter_mut().zip(&mut used) {
+                *part = (*part).min(*used);
+                *used -= *part;
+            }
+            holds.charges.append(&mut more.charges(&part));
+            self.client().settle(now.0, &mut HostData, more, &part);
         }
+        holds.charges.append(&mut hold.charges(&used));
+        self.client().settle(now.0, &mut HostData, hold, &used);
     }
 
     /// Tells the control plane what an exchange used, and who it was. Where nothing is reserved nobody asks.
@@ -178,11 +217,14 @@ impl Lease {
     }
 
     /// The stream is over: a wait is given up, and a hold that nobody settled is presumed spent in full.
-    pub fn settle_rest(&mut self, now: Now, holds: &mut Holds) {
+    pub fn settle_rest(&mut self, now: Now, context: u32, holds: &mut Holds) {
         if let Some(waiter) = holds.waiting.take() {
             self.client().cancel(now.0, &mut HostData, waiter);
         }
-        if let Some(hold) = holds.held.take() {
+        if std::mem::take(&mut holds.topping) {
+            self.client().cancel(now.0, &mut HostData, u64::from(context) | TOP_UP);
+        }
+        for hold in std::mem::take(&mut holds.more).into_iter().chain(holds.held.take()) {
             self.client().settle(now.0, &mut HostData, hold, &[]);
         }
     }

@@ -97,12 +97,25 @@ impl Stream {
             model: e.model.clone(),
             finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
             usage: e.usage,
-            output: e.texts.iter().filter_map(|(_, t)| t.counter.as_ref()).map(Counter::total).sum::<u64>()
-                + e.bytes,
+            output: self.output(),
             counted: e.texts.len() < MAX_TEXTS,
             bytes: e.treatment.vocabulary.is_none(),
             blocked: e.blocked.map(|kind| kind.name()),
         }
+    }
+
+    pub(super) fn output(&self) -> u64 {
+        let counters = self.events.texts.iter().filter_map(|(_, text)| text.counter.as_ref());
+        counters.map(Counter::total).sum::<u64>() + self.events.bytes
+    }
+
+    pub(super) fn end_early(&mut self, usage: Option<Usage>) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.cut && !self.events.done {
+            self.events.tell_end(usage, &mut out);
+            self.cut = true;
+        }
+        out
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
@@ -182,6 +195,29 @@ impl Events {
         let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
         let mut encoder = StreamEncoder::new(&context, false);
         encoder.event(&Event::Finish { choice: 0, finish: Finish::ContentFilter }, out);
+        encoder.event(&Event::Done, out);
+    }
+
+    /// Ends an answer as one that ran into its ceiling.
+    fn tell_end(&mut self, usage: Option<Usage>, out: &mut Vec<u8>) {
+        self.flush_all(out);
+        self.tell_blocked(out);
+        if self.told {
+            return;
+        }
+        self.told = true;
+        let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
+        let mut encoder = StreamEncoder::new(&context, usage.is_some());
+        let mut told = None;
+        for ((choice, _), _) in &self.texts {
+            if told != Some(*choice) && !self.finish.iter().any(|(of, _)| of == choice) {
+                encoder.event(&Event::Finish { choice: *choice, finish: Finish::Length }, out);
+            }
+            told = Some(*choice);
+        }
+        if let Some(usage) = usage {
+            encoder.event(&Event::Usage(usage), out);
+        }
         encoder.event(&Event::Done, out);
     }
 

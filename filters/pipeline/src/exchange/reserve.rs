@@ -11,7 +11,7 @@ use crate::ratelimit;
 use crate::refusal::Refusal;
 use weir_config::filter::{Budget, ProviderKind, ShowHeaders, Target};
 use weir_lease::Need;
-use weir_wire::json::Doc;
+use weir_wire::json::{Doc, Value};
 
 /// A request that waits for the ledger.
 pub(super) struct Pending {
@@ -202,6 +202,11 @@ pub(super) fn unboundable(
         return Some(request.unseen());
     }
     let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
+    if targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Anthropic))
+        && let Some(field) = anthropics_own(doc, money)
+    {
+        return Some(field);
+    }
     if !money || !targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Openai)) {
         return None;
     }
@@ -210,6 +215,19 @@ pub(super) fn unboundable(
     let tier = root.get("service_tier").is_some_and(|tier| tier.is_str("priority") || tier.is_str("scale"));
     let field = |name: &'static str| root.get(name).filter(|value| !value.is_null()).map(|_| name);
     field("web_search_options").or_else(|| field("audio")).or(tier.then_some("service_tier"))
+}
+
+/// What Anthropic bills beyond the prompt that is seen here: tools that it runs itself bring texts of any length, and
+/// some settings have prices of their own.
+fn anthropics_own(doc: &Doc<'_>, money: bool) -> Option<&'static str> {
+    let root = doc.root();
+    let own = |tool: Value<'_, '_>| tool.get("type").is_some_and(|it| !it.is_null() && !it.is_str("custom"));
+    let field = |name: &'static str| root.get(name).filter(|value| !value.is_null()).map(|_| name);
+    // In a chat request `tools` are functions, which are the client's.
+    let mut tools = root.get("tools").into_iter().flat_map(Value::items);
+    let tools = tools.any(|tool| own(tool) && tool.get("function").is_none());
+    let dear = || if money { field("speed").or_else(|| field("inference_geo")) } else { None };
+    if tools { Some("tools") } else { field("mcp_servers").or_else(|| field("container")).or_else(dear) }
 }
 
 /// The request may be changed by the ledger's answer.

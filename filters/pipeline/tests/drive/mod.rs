@@ -38,6 +38,10 @@ pub struct Outcome {
     /// What the provider's word taught.
     pub learned: Vec<Sample>,
     pub settled: Vec<Vec<u64>>,
+    /// What was asked for while the answer came.
+    pub topped: Vec<Vec<Need>>,
+    /// The provider was cut off.
+    pub cut: bool,
 }
 
 /// How bodies are cut.
@@ -103,6 +107,9 @@ struct Side {
     tried: Vec<Vec<Need>>,
     short: bool,
     learned: Vec<Sample>,
+    topping: Option<Vec<Need>>,
+    topped: Vec<Vec<Need>>,
+    cut: bool,
 }
 
 impl Side {
@@ -135,7 +142,8 @@ impl Side {
                 Effect::Settle(s) => self.settled.push(s.used),
                 Effect::Emit(s) => self.span = Some(*s),
                 Effect::Learn(sample) => self.learned.push(sample),
-                Effect::Cut => {}
+                Effect::TopUp(needs) => self.topping = Some(needs),
+                Effect::Cut => self.cut = true,
             }
         }
         asked
@@ -211,6 +219,8 @@ impl Gateway {
         out.span = side.span;
         out.reserved = side.reserved;
         out.asked = side.asked;
+        out.topped = side.topped;
+        out.cut = side.cut;
         out.tried = side.tried;
         out.learned = side.learned;
         out.settled = side.settled;
@@ -341,11 +351,23 @@ impl Gateway {
             &mut effects,
         );
         side.run(&mut effects);
+        // Some fifty tokens a second.
+        let mut now = NOW;
         for (piece, end) in released {
+            now.0 += piece.len() as u64 * 200_000;
             side.piece = None;
-            exchange.handle(NOW, Input::ResponseBody { chunk: &piece, end }, &mut effects);
+            exchange.handle(now, Input::ResponseBody { chunk: &piece, end }, &mut effects);
             side.run(&mut effects);
             out.body.extend_from_slice(side.piece.as_ref().unwrap_or(&piece));
+            while let Some(needs) = side.topping.take() {
+                side.topped.push(needs);
+                let answer = self.ledger.borrow_mut().pop_front().unwrap_or(Ok(Granted::default()));
+                exchange.handle(now, Input::ToppedUp(answer.map(drop)), &mut effects);
+                side.run(&mut effects);
+            }
+            if side.cut {
+                break;
+            }
         }
         out.status = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
         out.headers = side.response.iter().cloned().collect();
