@@ -468,3 +468,36 @@ fn a_conversation_is_carried_to_vllm_and_its_stream_back_at_every_cut() {
     assert_eq!(events(&broken.body).last().unwrap()["type"], "error");
     assert_eq!(error(&run("data: {\"error\":{\"message\":\"no\",\"code\":400}}\n\n", 3)).0, 400);
 }
+
+#[test]
+fn what_nothing_bounds_is_refused_under_a_hard_budget() {
+    let gateway = gateway(|config| {
+        config["budgets"] = json!([{"name": "b", "usd_nano": 1_000_000_000, "window": "day", "definition": "0123456789abcdef"}]);
+        config["ledger"] = json!({"cluster": "weir-ledger"});
+    });
+    let tools = |kind: &str| {
+        format!(r#""tools":[{{"type":"{kind}","name":"t","input_schema":{{"type":"object"}}}}]"#)
+    };
+    for (more, refused) in [
+        (tools("web_search_20250305"), Some("tools")),
+        (tools("custom"), None),
+        (r#""mcp_servers":[{"type":"url","url":"https://e"}]"#.to_owned(), Some("mcp_servers")),
+        (r#""speed":"fast""#.to_owned(), Some("speed")),
+        (r#""speed":null"#.to_owned(), None),
+    ] {
+        let ask = ASK.replace("\"max_tokens\"", &format!("{more},\"max_tokens\""));
+        let json = answer(200, "application/json", "{}");
+        let out = gateway.run(&headers("/v1/messages"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
+        match refused {
+            Some(field) => {
+                assert_eq!(
+                    error(&out),
+                    (400, "invalid_request_error".into(), "unboundable".into()),
+                    "{more}"
+                );
+                assert!(String::from_utf8_lossy(&out.body).contains(field));
+            }
+            None => assert_eq!(out.status, 200, "{more}: {}", String::from_utf8_lossy(&out.body)),
+        }
+    }
+}
