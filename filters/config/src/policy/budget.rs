@@ -47,8 +47,8 @@ pub struct Budget {
     /// Left out: `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_lost: Option<LedgerLost>,
-    /// Requests whose cost nothing bounds (content that only the provider sees, where the target's `context` is not
-    /// known either). Left out: `deny`.
+    /// Requests whose cost nothing here bounds: tools that the provider runs itself, settings with prices of their own.
+    /// Left out: `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbounded: Option<Unbounded>,
     /// How much is set aside for a streamed answer. Left out: `full`.
