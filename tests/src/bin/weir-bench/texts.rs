@@ -47,7 +47,7 @@ impl Texts {
     }
 
     /// A text of about `bytes` bytes; another one for every number.
-    fn text(&self, bytes: usize, rng: &mut Rng) -> String {
+    pub fn text(&self, bytes: usize, rng: &mut Rng) -> String {
         let mut text = String::with_capacity(bytes + 256);
         while text.len() < bytes {
             if !self.sentences.is_empty() && rng.below(4) > 0 {
