@@ -15,3 +15,4 @@ mod redaction;
 mod sdk;
 mod setup;
 mod spend;
+mod tokenizer;
