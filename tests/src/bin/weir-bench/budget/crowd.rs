@@ -1,5 +1,6 @@
 //! The clients: each asks, reads or leaves, and asks again at once; refused ones come back sooner than they were told.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,7 +41,11 @@ pub struct Met {
     room: Mutex<Vec<(u32, u64)>>,
     /// Microseconds from the request to the answer's head, for those that were answered.
     pub head_us: Mutex<Vec<u32>>,
-    /// The first of each kind of unexpected answer.
+    /// Refused while the ledger pauses grants, after it may have forgotten some: neither true nor false.
+    pub quarantine: AtomicU64,
+    /// Refusals by status and code.
+    pub codes: Mutex<BTreeMap<String, u64>>,
+    /// The first unexpected answers.
     pub odd: Mutex<Vec<String>>,
     pub stop: AtomicBool,
 }
@@ -196,7 +201,14 @@ impl One {
         let again = response.headers().get("x-should-retry").is_none_or(|value| value != "false");
         if status != 200 {
             let text = response.text().await.unwrap_or_default();
+            let code = text.split_once("\"code\":\"").and_then(|(_, rest)| rest.split('"').next());
+            if let Ok(mut codes) = self.met.codes.lock() {
+                *codes.entry(format!("{status} {}", code.unwrap_or_default())).or_default() += 1;
+            }
             match status {
+                429 | 503 if code == Some("budget_quarantine") => {
+                    add(&self.met.quarantine);
+                }
                 429 => {
                     add(if again { &self.met.transient } else { &self.met.terminal });
                     self.judge(&text);

@@ -42,10 +42,13 @@ fn percent(of: u64, all: u64) -> String {
 }
 
 impl Row {
-    fn utilisation(&self) -> u64 {
+    fn utilisation(&self) -> String {
         match self.variant {
-            Variant::EnvoyKilled => self.settled + self.stranded,
-            _ => self.used,
+            Variant::EnvoyKilled => percent(self.settled + self.stranded, self.limit),
+            // What a client left is charged by its bound: the budget is used, though not all of it is billed.
+            Variant::AbortsStop | Variant::AbortsBilled => percent(self.settled, self.limit),
+            Variant::Lowered => percent(self.used, self.bound),
+            _ => percent(self.used, self.limit),
         }
     }
 
@@ -80,16 +83,19 @@ impl Row {
         let asked = Met::get(&met.asked);
         let mut head = self.head.clone();
         let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
-        // What a dead gateway holds is free in nobody's book, and in the ledger's until the gateway counts as lost.
-        let share = |count: u64| match self.variant {
-            Variant::EnvoyKilled => "–".to_owned(),
-            _ => percent(count, asked),
+        // What a dead gateway holds is free in nobody's book, and in the ledger's until the gateway counts as lost;
+        // what was charged above the bill is in no provider's book.
+        let (by_word, by_book) =
+            (percent(Met::get(&met.free_by_word), asked), percent(self.free_by_book, asked));
+        let (by_word, by_book) = match self.variant {
+            Variant::EnvoyKilled => ("–".to_owned(), "–".to_owned()),
+            Variant::AbortsStop | Variant::AbortsBilled => (by_word, "–".to_owned()),
+            _ => (by_word, by_book),
         };
-        let (by_word, by_book) = (share(Met::get(&met.free_by_word)), share(self.free_by_book));
         vec![
             self.title.clone(),
             self.overspent.to_string(),
-            percent(self.utilisation(), self.limit),
+            self.utilisation(),
             self.billed.to_string(),
             (self.settled + self.stranded).saturating_sub(self.billed).to_string(),
             self.stranded.to_string(),
@@ -97,6 +103,7 @@ impl Row {
             admitted.to_string(),
             met.refused().to_string(),
             Met::get(&met.unavailable).to_string(),
+            Met::get(&met.quarantine).to_string(),
             by_word,
             by_book,
             format!("{} / {}", ms(percentile(&mut head, 0.5)), ms(percentile(&mut head, 0.99))),
@@ -112,14 +119,15 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
     let head = [
         "variant",
         "overspent",
-        "used (killed: settled + stranded)",
+        "used (killed: settled + stranded; aborts: settled; lowered: of what was committed)",
         "billed",
         "charged above billed",
         "stranded",
         "asked",
         "admitted",
         "refused",
-        "503",
+        "ledger away (503)",
+        "ledger recovering",
         "refused while free, by its own words",
         "the same, by the provider's book",
         "to the head p50 / p99, ms",
@@ -150,6 +158,9 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
                 "\n{}: lowered to {}; {} were committed at that moment, and no more was ever billed",
                 row.title, row.limit, row.bound
             );
+        }
+        if let Ok(codes) = row.met.codes.lock() {
+            let _ = writeln!(out, "\n{}: {codes:?}", row.title);
         }
         if let Ok(odd) = row.met.odd.lock()
             && !odd.is_empty()
