@@ -210,6 +210,18 @@ pub async fn ledger(State(control): State<Arc<Control>>) -> Answer {
     control.ledger.counters().await.map(Json).map_err(|why| Problem::ledger(&why))
 }
 
+/// `POST /api/ledger/confirm-empty`: a Redis that was emptied may start from nothing.
+pub async fn confirm_empty(
+    State(control): State<Arc<Control>>,
+    Extension(Caller(by)): Extension<Caller>,
+) -> Answer {
+    let done = control.ledger.confirm().await;
+    let what = "the ledger's empty store is meant to be empty";
+    control.audit.write(&by, what, done.as_ref().err().map(Error::to_string));
+    done.map_err(|why| Problem::ledger(&why))?;
+    Ok(Json(json!({"confirmed": true})))
+}
+
 /// `GET /api/alerts`.
 pub async fn alerts(State(control): State<Arc<Control>>) -> Answer {
     let alerts = control.ledger.alerts().await.map_err(|why| Problem::ledger(&why))?;

@@ -35,6 +35,7 @@ pub fn router(control: Arc<Control>, guard: Guard) -> Router {
         .route("/api/alerts", get(budgets::alerts))
         .route("/api/audit", get(budgets::audit))
         .route("/api/ledger", get(budgets::ledger))
+        .route("/api/ledger/confirm-empty", post(budgets::confirm_empty))
         .route("/api/sessions", get(drain::sessions))
         .route("/api/drain", post(drain::drain))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path; the paths are in the README"))

@@ -24,6 +24,8 @@ enum Verb {
     /// Give free what gateways that were not heard of have. Should one of them live, what it still spends comes on top
     /// of the limit.
     ReleaseStranded(Release),
+    /// A Redis that was emptied keeps hard budgets closed, for nobody knows what was spent; this opens them, from nothing.
+    ConfirmEmpty(Plain),
     /// Who did what.
     Audit(Plain),
 }
@@ -78,6 +80,12 @@ impl Budget {
     pub fn run(self) -> Result<(), Failure> {
         match self.verb {
             Verb::List(plain) => plain.show("/api/budgets", list),
+            Verb::ConfirmEmpty(plain) => {
+                let client = plain.at.client()?;
+                let told = block_on(client.post("/api/ledger/confirm-empty", &json!({})))?;
+                plain.print(&told, |_| "budgets are open again and count from nothing\n".into());
+                Ok(())
+            }
             Verb::Audit(plain) => plain.show("/api/audit", audit),
             Verb::Override(verb) => verb.run(),
             Verb::ReleaseStranded(verb) => verb.run(),
