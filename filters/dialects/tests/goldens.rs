@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use weir_dialects::hub::Loss;
-use weir_dialects::{bedrock, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_wire::json::{Limits, parse};
 use weir_wire::{eventstream, sse};
 
@@ -183,5 +183,93 @@ fn converse_streams_become_chat_streams() {
             assert!(lines.finish().is_empty());
         }
         out
+    });
+}
+
+#[test]
+fn chat_requests_become_messages_requests() {
+    check("chat_to_messages", "json", |input| {
+        let doc = parse(input.as_bytes(), &Limits::default()).unwrap();
+        let encoded = openai_chat::decode(&doc).and_then(|(chat, lost)| {
+            let encoded = anthropic::encode(&chat, "claude-opus-4-6")?;
+            Ok((encoded, lost))
+        });
+        match encoded {
+            Err(invalid) => format!("400 {} {}: {}\n", invalid.code, invalid.param, invalid.message),
+            Ok((encoded, lost)) => {
+                let mut out = format!("POST {}\n", encoded.path);
+                losses(&mut out, &lost);
+                losses(&mut out, &encoded.losses);
+                // Every golden body is also a Messages request to the hub.
+                let doc = parse(&encoded.body, &Limits::default()).unwrap();
+                anthropic::decode(&doc).unwrap();
+                writeln!(out, "{}", pretty(&encoded.body)).unwrap();
+                out
+            }
+        }
+    });
+}
+
+#[test]
+fn messages_requests_become_chat_and_converse_requests() {
+    check("messages_to_others", "json", |input| {
+        let doc = parse(input.as_bytes(), &Limits::default()).unwrap();
+        match anthropic::decode(&doc) {
+            Err(invalid) => format!("400 {} {}: {}\n", invalid.code, invalid.param, invalid.message),
+            Ok((chat, lost)) => {
+                let mut out = String::new();
+                losses(&mut out, &lost);
+                for extended in [true, false] {
+                    let (body, lost) = openai_chat::encode(&chat, extended);
+                    writeln!(out, "{}", if extended { "chat, extended" } else { "chat, strict" }).unwrap();
+                    losses(&mut out, &lost);
+                    writeln!(out, "{}", pretty(&body)).unwrap();
+                }
+                match bedrock::encode(&chat, "us.anthropic.claude-opus-4-6-v1") {
+                    Err(invalid) => {
+                        writeln!(
+                            out,
+                            "converse: 400 {} {}: {}",
+                            invalid.code, invalid.param, invalid.message
+                        )
+                        .unwrap();
+                    }
+                    Ok(encoded) => {
+                        writeln!(out, "converse").unwrap();
+                        losses(&mut out, &encoded.losses);
+                        writeln!(out, "{}", pretty(&encoded.body)).unwrap();
+                    }
+                }
+                out
+            }
+        }
+    });
+}
+
+#[test]
+fn messages_streams_become_chat_streams() {
+    check("messages_stream_to_chat", "sse", |input| {
+        let mut decoder = anthropic::StreamDecoder::new(renames());
+        let mut events = Vec::new();
+        decoder.push(input.as_bytes(), &mut events);
+        decoder.finish(&mut events);
+        let mut encoder = openai_chat::StreamEncoder::new(&context(), true);
+        let mut stream = Vec::new();
+        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        String::from_utf8(stream).unwrap()
+    });
+}
+
+#[test]
+fn chat_streams_become_messages_streams() {
+    check("chat_stream_to_messages", "sse", |input| {
+        let mut decoder = openai_chat::StreamDecoder::default();
+        let mut events = Vec::new();
+        decoder.push(input.as_bytes(), &mut events);
+        decoder.finish(&mut events);
+        let mut encoder = anthropic::StreamEncoder::new(&context());
+        let mut stream = Vec::new();
+        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        String::from_utf8(stream).unwrap()
     });
 }

@@ -77,6 +77,11 @@ pub(super) fn decode_as(doc: &Doc<'_>, counting: bool) -> Result<(Chat, Vec<Loss
             _ => decoder.lose(&key, "a setting of Anthropic's own"),
         }
     }
+    if chat.tools.is_empty() {
+        // Nothing to choose among; OpenAI refuses a choice without tools.
+        chat.tool_choice = None;
+        chat.parallel_tool_calls = None;
+    }
     // The breakpoint that the API sets by itself moves along with the conversation's end.
     if let Some(ttl) = fields::cache_control(root)
         && let Some(last) = chat.messages.last_mut()
@@ -187,6 +192,10 @@ impl Decoder {
         let name = fields::member(block, "title");
         if block.get("context").is_some_and(|context| !context.is_null()) {
             self.lose(&path, "the context of a document");
+        }
+        let cited = block.get("citations").and_then(|it| it.get("enabled")).and_then(Value::as_bool);
+        if cited == Some(true) {
+            self.lose(&path, "citations: this model's provider gives none");
         }
         let media_type = text("media_type").unwrap_or_default().to_ascii_lowercase();
         match (text("type").unwrap_or_default().as_str(), image) {
