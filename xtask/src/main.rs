@@ -6,6 +6,7 @@ mod cli;
 mod lint;
 mod paths;
 mod process;
+mod redaction;
 mod running;
 mod setup;
 mod tally;

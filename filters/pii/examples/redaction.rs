@@ -277,8 +277,16 @@ fn collect(value: &Value, out: &mut Vec<String>) {
 /// Source files of the crates that this one is built from, in pieces of 4 KB.
 fn sources() -> Vec<(String, String)> {
     let mut out = Vec::new();
-    let Ok(listed) =
-        std::process::Command::new("cargo").args(["metadata", "--format-version", "1", "--offline"]).output()
+    let Ok(listed) = std::process::Command::new("cargo")
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .output()
     else {
         return out;
     };

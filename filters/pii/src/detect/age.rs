@@ -10,7 +10,7 @@ pub(super) const DETECTOR: Detector = Detector {
     id: "age",
     mask: "[AGE]",
     longest: LONGEST,
-    context: &["age:", "age\":", "age =", "age=", "aged ", "patient age", "age at", "current age"],
+    context: &["age:", "age\":", "aged ", "patient age", "age at", "current age"],
     scan: Scan::Rows(&[
         Row::new(0x2, "d2", 0).near(Near::Before(14)),
         Row::new(0x3, "d3", 0).check(|text| part(text, 0, 3) < 125).near(Near::Before(14)),
@@ -27,7 +27,7 @@ mod tests {
             "age",
             &[
                 "Age: <34>, aged <71>.",
-                "{\"age\": <34>}",
+                "{\"age\": <34>}, Age = 10",
                 "he is 12 years old, page: 34, aged 999, age of 34",
             ],
         );

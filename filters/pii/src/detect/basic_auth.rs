@@ -2,7 +2,8 @@
 //! with a token of letters and digits (RFC 6750).
 
 use super::context::Context;
-use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
+use super::pass::{ANY, Ask, Word};
+
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
 
@@ -16,7 +17,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[BASIC_AUTH]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Space, at }),
+    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"cCrR", at }),
 };
 
 /// Asked at every word, it looks at the one before.

@@ -105,33 +105,43 @@ impl<'v> Context<'v> {
         Said::No
     }
 
+    /// Whether no words at all stand near a value that begins at `start` and ends before `end`, and none can
+    /// come.
+    pub(crate) fn silent(&mut self, start: usize, end: usize) -> bool {
+        self.search(start.saturating_sub(BEFORE), end + AFTER);
+        let from = self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start);
+        let none = self.seen.get(from).is_none_or(|(word, _, _)| *word as usize >= end + AFTER);
+        none && (self.last || end + AFTER + 1 < self.view.bytes().len())
+    }
+
     /// Searches from where the search ended, or from `from`, to `to`.
     fn search(&mut self, from: usize, to: usize) {
         let bytes = self.view.bytes();
-        let mut at = self.searched.max(from);
-        while at < to.min(bytes.len()) {
-            let byte = self.view.at(at);
-            if byte.is_ascii_alphabetic()
-                && !self.view.before(at).is_ascii_alphabetic()
-                && let Some(Some(first)) = self.vocabulary.starts.get(usize::from(byte & 31))
-            {
-                let words = self.vocabulary.words.get(usize::from(*first)..).unwrap_or_default();
-                let second = self.view.at(at + 1).to_ascii_lowercase();
-                for (word, detector) in words {
-                    if word.first() != Some(&byte.to_ascii_lowercase()) {
-                        break;
-                    }
-                    if word.get(1) != Some(&second) {
-                        continue;
-                    }
-                    let here = bytes.get(at..at + word.len());
-                    if here.is_some_and(|here| here.eq_ignore_ascii_case(word)) {
-                        self.seen.push((at as u32, (at + word.len()) as u32, *detector));
-                    }
+        let to = to.min(bytes.len());
+        let at = self.searched.max(from);
+        let mut inside = self.view.before(at).is_ascii_alphabetic();
+        for (index, byte) in bytes.get(at..to).unwrap_or_default().iter().enumerate() {
+            let follows = std::mem::replace(&mut inside, byte.is_ascii_alphabetic());
+            if follows || !inside {
+                continue;
+            }
+            let Some(Some(first)) = self.vocabulary.starts.get(usize::from(byte & 31)) else { continue };
+            let at = at + index;
+            let words = self.vocabulary.words.get(usize::from(*first)..).unwrap_or_default();
+            let second = self.view.at(at + 1).to_ascii_lowercase();
+            for (word, detector) in words {
+                if word.first() != Some(&byte.to_ascii_lowercase()) {
+                    break;
+                }
+                if word.get(1) != Some(&second) {
+                    continue;
+                }
+                let here = bytes.get(at..at + word.len());
+                if here.is_some_and(|here| here.eq_ignore_ascii_case(word)) {
+                    self.seen.push((at as u32, (at + word.len()) as u32, *detector));
                 }
             }
-            at += 1;
         }
-        self.searched = self.searched.max(at);
+        self.searched = self.searched.max(to);
     }
 }

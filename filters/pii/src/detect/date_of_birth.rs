@@ -2,7 +2,8 @@
 
 use super::check::day_of_month;
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
+use super::pass::{ANY, Ask, DIGIT, Word, initials};
+
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a date.
@@ -27,7 +28,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "naissance",
         "nato il",
     ],
-    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: 9, behind: Behind::Anything, at }),
+    scan: Scan::Word(Ask { kinds: ANY, longest: 9, initials: initials(b"jfmasond"), spaced: b"", at }),
 };
 
 /// First letters of months in English.

@@ -4,7 +4,8 @@
 
 use super::check::modulo;
 use super::context::Context;
-use super::pass::{Ask, Behind, CAPITAL, SMALL, Word};
+use super::pass::{Ask, WITH_DIGIT, Word};
+
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number: the longest with a separator between all groups of four, in wide characters, and some
@@ -18,7 +19,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IBAN]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { any: SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Anything, at }),
+    scan: Scan::Word(Ask { kinds: WITH_DIGIT, longest: usize::MAX, initials: u32::MAX, spaced: b"", at }),
 };
 
 /// Countries of the SWIFT registry, each with the characters of its numbers.

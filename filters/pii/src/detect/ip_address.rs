@@ -4,7 +4,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::context::Context;
-use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
+use super::pass::{ANY, Ask, Word, initials};
+
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -20,7 +21,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IP_ADDRESS]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: 4, behind: Behind::Anything, at }),
+    scan: Scan::Word(Ask { kinds: ANY, longest: 4, initials: initials(b"abcdef"), spaced: b"", at }),
 };
 
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {

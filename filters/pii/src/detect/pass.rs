@@ -21,25 +21,36 @@ pub(crate) struct Word {
     pub(crate) kind: u8,
 }
 
-/// A detector that is asked at words, and at which.
+/// A detector that is asked at words, and at which: nearly all words of a prose are told apart here, without a
+/// call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask {
-    /// Bits of what a word has to have one of.
-    pub(super) any: u8,
+    /// Bits of the sums that a word may have, one for each.
+    pub(super) kinds: u8,
     /// Characters of the longest word.
     pub(super) longest: usize,
-    /// What stands before.
-    pub(super) behind: Behind,
+    /// First letters of words without a digit, by their last five bits.
+    pub(super) initials: u32,
+    /// What has to stand before a space that stands before the word; empty where anything may.
+    pub(super) spaced: &'static [u8],
     /// The question; told the detector's own number, for the words around.
     pub(super) at: fn(&mut Context<'_>, Word, u8) -> Verdict,
 }
 
-/// What may stand before a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behind {
-    Anything,
-    Space,
-    NoSpace,
+/// Words of any kind.
+pub(super) const ANY: u8 = 0xfe;
+/// Words with a digit in them.
+pub(super) const WITH_DIGIT: u8 = 0b1010_1010;
+
+/// First letters as bits.
+pub(super) const fn initials(letters: &[u8]) -> u32 {
+    let mut bits = 0;
+    let mut rest = letters;
+    while let [letter, after @ ..] = rest {
+        bits |= 1 << (*letter & 31);
+        rest = after;
+    }
+    bits
 }
 
 /// What is looked for at words.
@@ -88,18 +99,20 @@ impl Pass {
             }
             let word = Word { start, end: bytes.len() - rest.as_slice().len(), kind };
             let (length, before) = (word.end - start, view.before(start));
+            let (first, far) = (view.at(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
             if (word.end == bytes.len() && !last) || self.rows.may_start(length, kind, view.at(word.end)) {
                 if !self.rows.at(&mut context, start, word.end, found) {
                     hold = hold.min(start);
                 }
             }
             for (ask, detector) in &self.asked {
-                let fits = match ask.behind {
-                    Behind::Anything => true,
-                    Behind::Space => before == b' ',
-                    Behind::NoSpace => before != b' ',
-                };
-                if !fits || kind & ask.any == 0 || length > ask.longest {
+                let ends = word.end == bytes.len() && !last;
+                if !ends
+                    && (ask.kinds & 1 << kind == 0
+                        || length > ask.longest
+                        || kind & DIGIT == 0 && ask.initials & 1 << (first & 31) == 0)
+                    || before == b' ' && !ask.spaced.is_empty() && !ask.spaced.contains(&far)
+                {
                     continue;
                 }
                 match (ask.at)(&mut context, word, *detector) {

@@ -3,7 +3,8 @@
 //! something else (`${…}`, `os.environ`, a call).
 
 use super::context::Context;
-use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
+use super::pass::{ANY, Ask, Word};
+
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
 use crate::view::View;
@@ -20,7 +21,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[PASSWORD]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: usize::MAX, behind: Behind::Anything, at }),
+    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"=:> ", at }),
 };
 
 /// Ends of names.

@@ -4,7 +4,8 @@
 //! numbers are told by their groups. An extension belongs to the number.
 
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, Behind, DIGIT, Word};
+use super::pass::{Ask, WITH_DIGIT, Word};
+
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -53,7 +54,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "ring me",
         "cep no",
     ],
-    scan: Scan::Word(Ask { any: DIGIT, longest: usize::MAX, behind: Behind::Anything, at }),
+    scan: Scan::Word(Ask { kinds: WITH_DIGIT, longest: usize::MAX, initials: u32::MAX, spaced: b"", at }),
 };
 
 /// How sure a form is.
@@ -77,6 +78,7 @@ struct Number {
     area: bool,
     /// Every separator is a space; a hyphen; a dot.
     spaces: bool,
+    dashes: bool,
     dots: bool,
 }
 
@@ -85,7 +87,7 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     if !view.at(word.start).is_ascii_digit() {
         return Verdict::No;
     }
-    let mut number = Number { spaces: true, dots: true, ..Number::default() };
+    let mut number = Number { spaces: true, dashes: true, dots: true, ..Number::default() };
     let mut start = word.start;
     for _ in 0..2 {
         match view.before(start) {
@@ -161,6 +163,7 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         }
         let between = view.bytes().get(end..next).unwrap_or_default();
         number.spaces &= between == b" ";
+        number.dashes &= between == b"-";
         number.dots &= between == b".";
         at = next;
     }
@@ -236,6 +239,7 @@ impl Number {
         let american = match self.groups {
             0x334 => Some(0),
             0x1334 if first == b'1' => Some(1),
+            0x2334 if self.dashes => Some(2),
             _ => None,
         };
         if let Some(from) = american {
@@ -245,10 +249,10 @@ impl Number {
         }
         let second = self.groups >> 4 & 15;
         // Dates, times behind them, social security numbers, versions and addresses of hosts.
-        if matches!(
-            self.groups,
-            0x422 | 0x224 | 0x124 | 0x214 | 0x114 | 0x412 | 0x421 | 0x324 | 0x4222 | 0x2242
-        ) || matches!(self.groups, 0x42222 | 0x422222 | 0x4422 | 0x4444 | 0x465)
+        let year = matches!(first, b'1' | b'2')
+            && matches!(self.groups, 0x422 | 0x412 | 0x421 | 0x4222 | 0x42222 | 0x42_2222 | 0x4422);
+        if year
+            || matches!(self.groups, 0x224 | 0x124 | 0x214 | 0x114 | 0x324 | 0x2242 | 0x4444 | 0x465)
             || (self.dots && !single && self.groups < 0x10000 && self.groups & 0xccc0 == 0)
         {
             return Form::None;
@@ -307,7 +311,7 @@ mod tests {
                 "<001-420-335-7509x38548>",
                 "<(96) 627-277> <(07) 5331 0577>",
                 "<02.27.96.63.08> <079 7602 9803> <0910-5877671>-Office",
-                "<090-1234-5678>, <09-7625400>",
+                "<090-1234-5678>, <09-7625400>, <0477 11 28 98>, <91-415-555-0132>",
                 "room 12 <415-555-0132>",
                 "电话<+86 138 1234 5678>。",
                 "<\u{ff0b}1 415 555 0132> <+1\u{2011}415\u{2011}555\u{2011}0132> <+1\u{a0}415\u{a0}555\u{a0}0132>",

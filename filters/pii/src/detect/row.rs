@@ -212,8 +212,13 @@ impl Rows {
             rows = rows.get(from..).unwrap_or_default();
             let to = rows.partition_point(|row| row.groups >> shift == groups >> shift);
             rows = rows.get(..to).unwrap_or_default();
+            // Most numbers stand beside no word that any row asks for.
+            let mut silent = None;
             for placed in rows.iter().take_while(|row| row.groups == groups) {
-                if between & !placed.row.separators != 0 {
+                let row = placed.row;
+                if between & !row.separators != 0
+                    || row.near != Near::Free && *silent.get_or_insert_with(|| context.silent(start, end))
+                {
                     continue;
                 }
                 match placed.verdict(context, so_far, start, end, between) {

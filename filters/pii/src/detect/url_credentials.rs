@@ -2,7 +2,8 @@
 //! stands between the scheme and the `@` is the value.
 
 use super::context::Context;
-use super::pass::{Ask, Behind, CAPITAL, DIGIT, SMALL, Word};
+use super::pass::{ANY, Ask, Word};
+
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a value.
@@ -15,7 +16,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[URL_CREDENTIALS]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { any: DIGIT | SMALL | CAPITAL, longest: usize::MAX, behind: Behind::NoSpace, at }),
+    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"/", at }),
 };
 
 /// Asked at every word, it looks whether that is the first of an address's authority.
