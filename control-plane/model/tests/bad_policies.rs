@@ -349,16 +349,46 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
         ),
         (
             "budgets: []",
+            "budgets: [{name: b, limit: {requests: 1}, window: day, mode: soft, exceeded: {use: fast}, reserve: full}]",
+            &[
+                "does nothing in a soft budget, which refuses nobody @ {use",
+                "does nothing in a soft budget, which refuses nobody @ full",
+            ],
+        ),
+        (
+            "budgets: []",
+            "budgets: [{name: b, limit: {tokens: 100M}, window: day, when_short: {min_output: 9}, reserve: progressive}]",
+            &[
+                "an answer that is reserved ahead ends where the budget does: its ceiling is not lowered @ {min_output; keep `when_short` or `reserve: progressive`",
+                "all is reserved where `pool` may answer: it bills an answer that is cut off whole @ progressive; say `on_abort: stops` of the provider, if it does",
+            ],
+        ),
+        (
+            "budgets: []",
+            "budgets: [{name: b, limit: {tokens: 300k}, window: {rolling: 30m}}]",
+            &[
+                "8 requests at once hold up to 2.6 % of budget `b` for 1000 output tokens each: others are refused while it is mostly unspent @ 300k; set `limits: {max_output_tokens}` of the tenants, take a longer window, or `reserve: progressive`",
+            ],
+        ),
+        (
+            "budgets: []",
+            "budgets: [{name: b, limit: {tokens: 100k}, window: minute, reserve: progressive}]",
+            &[
+                "all is reserved where `pool` may answer: it bills an answer that is cut off whole @ progressive; say `on_abort: stops` of the provider, if it does",
+            ],
+        ),
+        (
+            "budgets: []",
             "budgets: [{name: b, limit: {tokens: 100k}, window: minute}]",
             &[
-                "8 requests at once hold up to 8.0 % of budget `b` for 1000 output tokens each: others are refused while it is mostly unspent @ 100k; set `limits: {max_output_tokens}` of the tenants, or take a longer window",
+                "8 requests at once hold up to 8.0 % of budget `b` for 1000 output tokens each: others are refused while it is mostly unspent @ 100k; set `limits: {max_output_tokens}` of the tenants, take a longer window, or `reserve: progressive`",
             ],
         ),
         (
             ", limits: {max_output_tokens: 1k}}\nbudgets: []",
             "}\nbudgets: [{name: b, limit: {tokens: 1M}, window: day}]",
             &[
-                "8 requests at once hold up to 3.2 % of budget `b` for 4096 output tokens each: others are refused while it is mostly unspent @ 1M; set `limits: {max_output_tokens}` of the tenants, or take a longer window",
+                "8 requests at once hold up to 3.2 % of budget `b` for 4096 output tokens each: others are refused while it is mostly unspent @ 1M; set `limits: {max_output_tokens}` of the tenants, take a longer window, or `reserve: progressive`",
             ],
         ),
         // guards

@@ -1,6 +1,8 @@
 //! Budgets: limits that can be counted and kept.
 
-use weir_config::policy::{Budget, BudgetMode, Model, UsdPerMillion, Window, WindowKeyword};
+use weir_config::policy::{
+    Budget, BudgetMode, Model, OnAbort, Reserve, UsdPerMillion, Window, WindowKeyword,
+};
 
 use super::{AUTO, Check, ModelNames};
 
@@ -35,6 +37,7 @@ pub fn check(check: &mut Check<'_>) {
         if budget.limit.usd.is_some() && budget.mode.unwrap_or_default() == BudgetMode::Hard {
             prices(check, budget);
         }
+        manner(check, &path, budget);
         ceilings(check, &path, budget);
     }
     if let Some(ledger) = &policy.ledger
@@ -99,6 +102,60 @@ fn limits(check: &mut Check<'_>, path: &str, budget: &Budget) {
     }
 }
 
+/// How it refuses: what contradicts itself, and what would do nothing.
+fn manner(check: &mut Check<'_>, path: &str, budget: &Budget) {
+    let policy = check.policy;
+    let Some(budget) = policy.budgets.iter().find(|known| known.name == budget.name) else { return };
+    let ahead = budget.reserve == Some(Reserve::Progressive);
+    if budget.mode == Some(BudgetMode::Soft) {
+        let idle = [
+            ("exceeded", budget.exceeded.is_some()),
+            ("when_short", budget.when_short.is_some()),
+            ("ledger_lost", budget.ledger_lost.is_some()),
+            ("unbounded", budget.unbounded.is_some()),
+            ("reserve", budget.reserve.is_some()),
+        ];
+        for (field, _) in idle.into_iter().filter(|(_, given)| *given) {
+            check.warn(format!("{path}.{field}"), "does nothing in a soft budget, which refuses nobody");
+        }
+        return;
+    }
+    if ahead && budget.when_short.is_some() {
+        check
+            .error(
+                format!("{path}.when_short"),
+                "an answer that is reserved ahead ends where the budget does: its ceiling is not lowered",
+            )
+            .hint = Some("keep `when_short` or `reserve: progressive`".to_owned());
+    }
+    if let Some(exceeded) = &budget.exceeded {
+        let mut tenants = policy
+            .tenants
+            .iter()
+            .filter(|tenant| budget.when.tenant.is_empty() || budget.when.tenant.contains(&tenant.name));
+        if !tenants.any(|tenant| tenant.models.contains(&exceeded.to)) {
+            let message = format!("no tenant of budget `{}` may use `{}`", budget.name, exceeded.to);
+            check.warn(format!("{path}.exceeded.use"), message).hint =
+                Some("add it to their `models`, or they are refused".to_owned());
+        }
+    }
+    if ahead {
+        let of: Vec<&Model> = models(check, budget).map(|(_, model)| model).collect();
+        let mut bills = policy.providers.iter().filter(|provider| {
+            provider.on_abort != Some(OnAbort::Stops)
+                && of.iter().flat_map(|model| &model.targets).any(|target| target.provider == provider.name)
+        });
+        if let Some(provider) = bills.next() {
+            let message = format!(
+                "all is reserved where `{}` may answer: it bills an answer that is cut off whole",
+                provider.name
+            );
+            check.warn(format!("{path}.reserve"), message).hint =
+                Some("say `on_abort: stops` of the provider, if it does".to_owned());
+        }
+    }
+}
+
 /// The models that a budget's requests may end at.
 fn models<'p>(check: &Check<'p>, budget: &'p Budget) -> impl Iterator<Item = (usize, &'p Model)> {
     let policy = check.policy;
@@ -136,12 +193,18 @@ fn prices(check: &mut Check<'_>, budget: &Budget) {
 fn ceilings(check: &mut Check<'_>, path: &str, budget: &Budget) {
     let policy = check.policy;
     let Some(budget) = policy.budgets.iter().find(|known| known.name == budget.name) else { return };
+    if budget.mode == Some(BudgetMode::Soft) || budget.reserve == Some(Reserve::Progressive) {
+        return;
+    }
     let mut tenants = policy
         .tenants
         .iter()
         .filter(|tenant| budget.when.tenant.is_empty() || budget.when.tenant.contains(&tenant.name));
     // A long window has time to recover what was held too much, so only unasked ceilings matter there.
-    let short = budget.window == Window::Calendar(WindowKeyword::Minute);
+    let short = match budget.window {
+        Window::Calendar(keyword) => keyword == WindowKeyword::Minute,
+        Window::Rolling(length) => length.ms < 3_600_000,
+    };
     let asked = |limits: Option<weir_config::policy::Limits>| {
         limits.and_then(|limits| limits.max_output_tokens).map(|count| count.0)
     };
@@ -173,6 +236,6 @@ fn ceilings(check: &mut Check<'_>, path: &str, budget: &Budget) {
             budget.name
         );
         check.warn(format!("{path}.limit.{field}"), message).hint =
-            Some("set `limits: {max_output_tokens}` of the tenants, or take a longer window".to_owned());
+            Some("set `limits: {max_output_tokens}` of the tenants, take a longer window, or `reserve: progressive`".to_owned());
     }
 }
