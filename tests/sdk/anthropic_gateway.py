@@ -191,6 +191,10 @@ for model in models:
         step(model)
         print("ok", model, step.__name__, flush=True)
 
+listed = client.models.list()
+assert {model.partition("+")[0] for model in models} <= {one.id for one in listed.data}, listed
+print("ok models")
+
 try:
     client.messages.create(**ask("no-such-model", "x"))
 except anthropic.NotFoundError as error:

@@ -239,6 +239,9 @@ impl Exchange {
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
         self.api = Api::of_path(path);
+        if headers.bytes("anthropic-version").is_some() && path.starts_with(Api::Models.path()) {
+            self.api = Api::AnthropicMessages;
+        }
         let api = match paths::classify(method, path) {
             Path::Served(api) => api,
             Path::Unknown if policy.config.unknown_paths == UnknownPaths::Pass => {
@@ -378,10 +381,25 @@ impl Exchange {
                 w.u64(now.seconds());
                 w.key("owned_by");
                 w.str("weir");
+                if self.api.anthropic() {
+                    // The API allows the epoch where nobody knows better.
+                    w.key("type").str("model").key("display_name").str(name);
+                    w.key("created_at").str("1970-01-01T00:00:00Z");
+                }
                 w.end_object();
             }
         }
         w.end_array();
+        if self.api.anthropic() {
+            w.key("has_more").bool(false);
+            for (key, id) in [("first_id", allowed.first()), ("last_id", allowed.last())] {
+                w.key(key);
+                match id {
+                    Some(id) => w.str(id),
+                    None => w.null(),
+                };
+            }
+        }
         w.end_object();
         let mut reply = Reply {
             status: 200,

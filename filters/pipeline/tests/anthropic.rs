@@ -501,3 +501,29 @@ fn what_nothing_bounds_is_refused_under_a_hard_budget() {
         }
     }
 }
+
+#[test]
+fn models_are_listed_in_the_shape_of_whoever_asks() {
+    let gateway = gateway(|_| ());
+    let mut asking = headers("/v1/models?limit=20");
+    asking[0] = (":method", "GET");
+    let run = |headers: &[(&str, &str)]| -> Value {
+        let out = gateway.run(headers, b"", &[], Cuts::Whole, Cuts::Whole);
+        serde_json::from_slice(&out.body).unwrap()
+    };
+    let list = run(&asking);
+    assert_eq!(
+        (&list["has_more"], &list["first_id"], &list["last_id"]),
+        (&json!(false), &json!("claude"), &json!("aws"))
+    );
+    let first = &list["data"][0];
+    assert_eq!(
+        (&first["type"], &first["id"], &first["display_name"]),
+        (&json!("model"), &json!("claude"), &json!("claude"))
+    );
+    asking.retain(|(name, _)| *name != "x-api-key");
+    assert_eq!(run(&asking)["type"], "error");
+    asking.retain(|(name, _)| *name != "anthropic-version");
+    asking.push(("authorization", "Bearer key"));
+    assert!(run(&asking)["data"][0].get("display_name").is_none());
+}
