@@ -168,7 +168,6 @@ impl Attempt {
             (_, Progress::Refused) => status.to_string(),
             (_, Progress::Unreached) => "connect_failed".to_owned(),
             _ if whole => String::new(),
-            _ if why.is_empty() => "cancelled".to_owned(),
             _ => why.to_owned(),
         };
         let leg = self.leg();

@@ -37,6 +37,9 @@ pub struct AttemptStream {
     size: usize,
     /// The answer came to its end.
     whole: bool,
+    begun: Now,
+    /// What Envoy gives the try, in nanoseconds.
+    limit: u64,
 }
 
 impl AttemptStream {
@@ -51,6 +54,8 @@ impl AttemptStream {
             replied: false,
             size: 0,
             whole: false,
+            begun: Now(0),
+            limit: u64::MAX,
         }
     }
 
@@ -88,6 +93,13 @@ impl AttemptStream {
             }
         });
         // All that a try needs of the request is in the plan; its headers are written anew.
+        self.begun = now;
+        if shared.telemetry.exports()
+            && let Some(ms) = host::property("request\0headers\0x-envoy-expected-rq-timeout-ms")
+        {
+            let ms = std::str::from_utf8(&ms).ok().and_then(|ms| ms.parse::<u64>().ok());
+            self.limit = ms.map_or(u64::MAX, |ms| ms.saturating_mul(1_000_000));
+        }
         let entropy = shared.entropy();
         self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy }, shared)
     }
@@ -174,23 +186,28 @@ impl AttemptStream {
             return;
         }
         let Some(machine) = &self.machine else { return };
-        let why = if self.whole { "" } else { reset(host::property("response\0flags")) };
-        for k in ["response\0flags", "response\0code_details", "upstream\0transport_failure_reason", "response\0code", "connection\0termination_details", "request\0duration"] {
-            host::log(host::Level::Error, &format!("DBG {k:?} {:?}", host::property(k).map(|b| String::from_utf8_lossy(&b).into_owned())));
-        }
+        let why = if self.whole { "" } else { self.ended(now) };
         let address = host::property("upstream\0address").and_then(|a| String::from_utf8(a).ok());
         if let Some(one) = machine.record(now, self.whole, why, address.unwrap_or_default()) {
             shared.telemetry.attempt(&one);
         }
     }
-}
 
-/// What Envoy's response flags say of a try that has no whole answer; empty where it is the client who went.
-fn reset(flags: Option<Vec<u8>>) -> &'static str {
-    let flags = flags.and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    match flags {
-        _ if flags & 0x4 != 0 => "timeout",
-        _ if flags & 0x70 != 0 => "upstream_reset",
-        _ => "",
+    /// Why the try has no whole answer: the client went, as Envoy says; or its time was up, which Envoy will only say
+    /// later; else the provider reset it.
+    fn ended(&self, now: Now) -> &'static str {
+        const SOON: u64 = 1_000_000_000;
+        let details = host::property("response\0code_details").unwrap_or_default();
+        let says = |word: &[u8]| details.windows(word.len()).any(|part| part == word);
+        // Envoy's time began a little before the try's.
+        let spent = now.0.saturating_sub(self.begun.0) + SOON / 10;
+        let late = spent.checked_sub(self.limit);
+        if says(b"downstream") || says(b"remote_reset") {
+            "cancelled"
+        } else if late.is_some_and(|late| late < SOON) || says(b"timeout") {
+            "timeout"
+        } else {
+            "upstream_reset"
+        }
     }
 }

@@ -10,6 +10,7 @@ mod sdk;
 mod spans;
 mod spoofing;
 mod streams;
+mod telemetry;
 mod traps;
 
 use serde_json::{Value, json};
