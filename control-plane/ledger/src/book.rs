@@ -221,6 +221,8 @@ pub(crate) struct Book {
     /// When each session was last recalled.
     pub recalled: BTreeMap<u64, u64>,
     pub sums: Option<Sums>,
+    /// When its sessions were last looked through for units to recall.
+    pub scanned: u64,
     /// Thresholds that were told, and the interval: see [`crate::Alert::wid`].
     pub alerted: (u64, Vec<u64>),
 }
@@ -237,6 +239,7 @@ impl Book {
             told: VecDeque::new(),
             recalled: BTreeMap::new(),
             sums: None,
+            scanned: 0,
             alerted: (0, Vec::new()),
         }
     }

@@ -208,6 +208,8 @@ pub(crate) struct Rest {
     pub looked: u64,
     /// When limits last changed, by the wall clock.
     pub limits_at: u64,
+    /// The store was emptied: nothing is granted until an operator confirms that.
+    pub closed: bool,
     /// The latest clock of rolling windows in the log, and the wall time then.
     pub clock_said: (u64, u64),
     /// That clock when the ledger began to serve, and the clock that never jumps then.
@@ -336,13 +338,24 @@ impl Core {
     }
 
     /// What the store says of a vector and of its window's sums, all control planes' together.
-    pub(crate) fn learn(&mut self, (index, wid, key): (u32, u64, Key), g: u64, committed: u64, used: u64) {
+    pub(crate) fn learn(
+        &mut self,
+        now: Time,
+        (index, wid, key): (u32, u64, Key),
+        g: u64,
+        committed: u64,
+        used: u64,
+    ) {
+        let clock = self.rest.clock(now);
         let Some(book) = self.books.get_mut(&index) else { return };
         let Some(period) = book.period_mut(wid) else { return };
         if period.vectors.get(&key).is_some_and(|vector| vector.g != g) {
             period.restore(key, |vector| vector.g = g);
         }
         period.foreign = (0, 0);
+        if let Some(ring) = &mut period.ring {
+            ring.advance(clock);
+        }
         let difference = |all: u64, own: u128| i64::try_from(i128::from(all) - own as i128).unwrap_or(0);
         period.foreign = (difference(committed, period.committed()), difference(used, period.used()));
         book.sums = None;
@@ -392,6 +405,11 @@ impl Core {
         if !mutant::on(Mutant::NoQuarantine) {
             self.rest.quarantine_until = now.mono + self.rest.params.quarantine;
         }
+    }
+
+    /// Whether nothing is granted at all, whatever is asked.
+    pub(crate) fn close_all(&mut self, closed: bool) {
+        self.rest.closed = closed;
     }
 
     /// All that a new log must say to mean the same, without what nobody can ask for any more.
@@ -954,6 +972,11 @@ impl Rest {
     /// The clock by which rolling windows move: a stopwatch, carried on over restarts.
     pub fn clock(&self, now: Time) -> u64 {
         self.clock_base.0 + now.mono.saturating_sub(self.clock_base.1)
+    }
+
+    /// Whether nothing is granted for now.
+    pub fn paused(&self, now: Time) -> bool {
+        self.closed || now.mono < self.quarantine_until
     }
 
     /// Whether a session was heard of within `ms`.

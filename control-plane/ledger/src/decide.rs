@@ -12,6 +12,8 @@ use crate::operate::Released;
 use crate::ring::Ring;
 use crate::window::{Window, WindowKind};
 
+/// A large counter's sessions are looked through for free units at most this often, in milliseconds.
+const SCAN: u64 = 10;
 /// Vectors of a counter above which its sums are cached.
 const SMALL: usize = 32;
 
@@ -91,7 +93,7 @@ impl Rest {
                 });
             }
         }
-        let paused = now.mono < self.quarantine_until;
+        let paused = self.paused(now);
         let draining = self.sessions.get(&key.0).is_some_and(|session| session.draining);
         let Some(ask) = item.ask.filter(|_| !stale) else {
             let idle = item.d == 0 && item.h == 0;
@@ -220,6 +222,7 @@ impl Rest {
     /// theirs has ended and left the window since. Whatever they still report is charged, and they get nothing until
     /// they have nothing.
     pub fn free_dead(&mut self, book: &mut Book, now: Time) {
+        self.roll(book, now);
         let Some(budget) = self.budget(&book.instance) else { return };
         let WindowKind::Rolling(length) = budget.def.window else { return };
         let term = (self.params.session_ttl / 100 * 101 + 10)
@@ -414,7 +417,7 @@ impl Rest {
     /// Near the end of a window a busy session gets its first lease of the next, so that nobody queues at the edge.
     fn grant_ahead(&mut self, book: &mut Book, now: Time, limit: u64, key: Key) -> Option<NextGrant> {
         let end = book.current()?.window.end;
-        if end.saturating_sub(now.wall) > self.params.ahead || now.mono < self.quarantine_until {
+        if end.saturating_sub(now.wall) > self.params.ahead || self.paused(now) {
             return None;
         }
         let window = self.budget(&book.instance)?.calendar.at(end);
@@ -487,7 +490,7 @@ impl Rest {
             return;
         };
         while let Some(parked) = book.parked.front().copied() {
-            if self.available(book, now, limit) < parked.full || now.mono < self.quarantine_until {
+            if self.available(book, now, limit) < parked.full || self.paused(now) {
                 self.recall_for(book, now, limit);
                 return;
             }
@@ -528,6 +531,11 @@ impl Rest {
     }
 
     fn recall(&mut self, book: &mut Book, now: Time, shortage: u128, except: Option<Key>) {
+        let large = book.current().is_some_and(|period| period.vectors.len() > SMALL);
+        if large && shortage < u128::MAX && now.mono.saturating_sub(book.scanned) < SCAN {
+            return;
+        }
+        book.scanned = now.mono;
         let lately = 3 * self.params.sync + 1_000;
         let mut rich: Vec<(u64, Key)> = book
             .current()

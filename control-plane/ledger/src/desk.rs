@@ -169,7 +169,6 @@ fn serve<S: Store>(
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
-        let now = clock.now();
         let mut left = BATCH;
         let mut told: Told = Vec::new();
         while let Some(one) = command.take() {
@@ -179,6 +178,7 @@ fn serve<S: Store>(
                 command = queue.try_recv().ok();
             }
         }
+        let now = clock.now();
         core.tick(now);
         let mut effect = core.take();
         let mut kept = store.keep(core, &mut effect, now);

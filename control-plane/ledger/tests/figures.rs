@@ -1,9 +1,13 @@
-//! Figures by hand: `cargo test --release -p weir-ledger --test figures -- --ignored --nocapture`.
+//! Figures by hand: `cargo xtask bench ledger`, or
+//! `cargo test --release -p weir-ledger --test figures -- --ignored --nocapture --test-threads 1`.
+
+mod kit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kit::Kit;
 use weir_lease::message::{Ask, Item, OpenRequest, SyncRequest};
 use weir_lease::{
     Instance, LedgerLost, Lessee, Method, Mismatch, Need, Reserve, SECOND, Setup, SharedData, Unit,
@@ -111,11 +115,13 @@ async fn a_lease_hit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints a figure"]
 async fn grants_per_second() {
-    for (sessions, grants) in [(1, true), (16, true), (64, true), (256, true), (1_024, true), (256, false)] {
-        let folder =
-            std::env::temp_dir().join(format!("weir-figures-{sessions}-{grants}-{}", std::process::id()));
-        let engine = Arc::new(Desk::open(&folder).unwrap());
-        engine.set_budgets(budget(u64::MAX / 4)).await.unwrap();
+    let shapes = [(1, true), (64, true), (1_024, true), (1_024, false)];
+    for (sessions, grants, redis) in
+        [false, true].into_iter().flat_map(|redis| shapes.map(|(sessions, grants)| (sessions, grants, redis)))
+    {
+        let kit = if redis { Kit::redis() } else { Kit::embedded() };
+        let engine = Arc::new(kit.open());
+        engine.set_budgets(budget((1 << 53) - 1)).await.unwrap();
         let begun = Instant::now();
         let mut tasks = Vec::new();
         for session in 0..sessions {
@@ -156,8 +162,10 @@ async fn grants_per_second() {
             slowest = slowest.max(slow);
         }
         let kind = if grants { "durable grants" } else { "reports" };
-        println!("{sessions} sessions: {:.0} {kind} per second, slowest {slowest:?}", calls as f64 / 3.0);
-        drop(engine);
-        std::fs::remove_dir_all(&folder).unwrap();
+        let store = if redis { "Redis, appendfsync always" } else { "embedded" };
+        println!(
+            "{store}, {sessions} sessions: {:.0} {kind} per second, slowest {slowest:?}",
+            calls as f64 / 3.0
+        );
     }
 }

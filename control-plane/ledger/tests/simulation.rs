@@ -334,3 +334,35 @@ fn shapes() {
         }
     }
 }
+
+/// `cargo xtask bench ledger`: ten thousand gateways that share one budget, which their clients spend ten times over.
+#[test]
+#[ignore = "takes minutes; run by hand for its figures"]
+fn ten_thousand_gateways() {
+    for (name, limit, seconds) in
+        [("10,000 gateways, roomy", 1_000_000_000_000, 15), ("10,000 gateways, tight", 60_000_000, 60)]
+    {
+        let plan = Plan {
+            processes: 10_000,
+            vms: 1,
+            clients: 10_000,
+            seconds,
+            budgets: vec![budget("day", Unit::Tokens, limit, WindowKind::Day, &[])],
+            reserve: (300, 1_400),
+            billed: (20, 100),
+            duration_ms: (100, 1_500),
+            interleave: 0.0,
+            until_spent: limit < 1_000_000_000,
+            ..quiet()
+        };
+        let begun = std::time::Instant::now();
+        let outcome = World::new(7, plan).run();
+        assert!(outcome.breaches.is_empty(), "{name}: {:#?}", outcome.breaches);
+        report(name, &outcome, limit);
+        println!(
+            "    {:.0} ledger operations per simulated second, simulated in {:.0} s",
+            outcome.syncs as f64 / outcome.seconds.max(1) as f64,
+            begun.elapsed().as_secs_f64()
+        );
+    }
+}

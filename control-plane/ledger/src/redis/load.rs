@@ -65,9 +65,7 @@ impl Shared {
         }
         let epoch: u64 = cmd("INCR").arg(self.key("epoch")).query(self.link()?)?;
         core.resume(now, epoch, now.wall);
-        if self.closed {
-            core.quarantine(now);
-        }
+        core.close_all(self.closed);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use redis::{Cmd, Connection, Pipeline, cmd, pipe};
 
 use crate::Error;
 use crate::book::Key;
-use crate::core::{Core, Effect, Params, Status, Time};
+use crate::core::{Core, Effect, Params, Reply, Status, Time};
 use crate::desk::{Clock, Desk, Guarantee, Store};
 use crate::log::Entry;
 
@@ -63,6 +63,7 @@ impl Desk {
             marker: String::new(),
             guarantee: Guarantee::Hard,
             closed: false,
+            untold: false,
             read: 0,
             tended: 0,
         };
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     guarantee: Guarantee,
     /// The store was emptied: nothing is granted until an operator confirms.
     closed: bool,
+    /// Something was granted that no replica is known to have.
+    untold: bool,
     /// Entries of the shared list that have been read or written here.
     read: isize,
     tended: u64,
@@ -210,15 +213,36 @@ impl Shared {
                     sent.push(call);
                 }
             }
-            let answers: Vec<(String, String, String, u8, String)> = line.query(self.link()?)?;
-            for (call, (g, committed, used, healed, amount)) in sent.iter().zip(answers) {
+            let answers: Vec<(String, String, String, u8)> = line.query(self.link()?)?;
+            for (call, (g, committed, used, healed)) in sent.iter().zip(answers) {
                 let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-                granted &= number(&amount) >= call.amount;
+                granted &= number(&g) >= call.g + call.amount;
                 forgot |= healed != 0;
-                core.learn(call.at, number(&g), number(&committed), number(&used));
+                core.learn(now, call.at, number(&g), number(&committed), number(&used));
             }
         }
         Ok((granted, forgot))
+    }
+
+    /// Waits until enough replicas have what was granted. Until they have, no reply leaves that could tell of it: the
+    /// grants stand, and their processes learn of them later.
+    fn wait(&mut self, core: &mut Core, effect: &mut Effect, now: Time) -> Result<(), Error> {
+        let wait = self.options.wait_replicas;
+        let tells = effect.replies.iter().any(|(_, reply)| matches!(reply, Ok(Reply::Sync(_))));
+        if wait == 0 || !self.untold || !tells {
+            return Ok(());
+        }
+        // A write of this connection, for that is what WAIT waits for.
+        let ping = self.key("ping");
+        cmd("INCR").arg(ping).query::<()>(self.link()?)?;
+        let have: u32 = cmd("WAIT").arg(wait).arg(1_000).query(self.link()?)?;
+        self.untold = have < wait;
+        if self.untold {
+            tracing::warn!(have, wait, "replicas lag: grants are not told");
+            refuse(effect, &Status::AWAY);
+            core.quarantine(now);
+        }
+        Ok(())
     }
 
     /// Grants pause, everybody reports again.
@@ -237,11 +261,9 @@ impl Shared {
 
 impl Store for Shared {
     fn keep(&mut self, core: &mut Core, effect: &mut Effect, now: Time) -> Result<(), Error> {
+        self.untold |= effect.durable;
         if effect.entries.is_empty() {
-            return Ok(());
-        }
-        if self.closed {
-            core.quarantine(now);
+            return self.wait(core, effect, now);
         }
         let mut line = pipe();
         let (mut listed, mut merges, mut grants) = (0, Vec::<Call>::new(), Vec::<Call>::new());
@@ -298,27 +320,13 @@ impl Store for Shared {
         // What a process says that it was granted is in its merge; a grant adds to what the store has.
         let (_, forgot) = self.run(core, &merges, now)?;
         let (granted, forgot_too) = self.run(core, &grants, now)?;
-        if effect.durable && self.options.wait_replicas > 0 {
-            let wait = self.options.wait_replicas;
-            let have: u32 = cmd("WAIT").arg(wait).arg(1_000).query(self.link()?)?;
-            if have < wait {
-                // The grants stand, untold: their processes learn of them later.
-                return Err(Error::Redis(format!("{have} of {wait} replicas have the grants")));
-            }
-        }
         if !granted {
-            for (_, reply) in effect
-                .replies
-                .iter_mut()
-                .filter(|(_, reply)| matches!(reply, Ok(crate::core::Reply::Sync(_))))
-            {
-                *reply = Err(Status::BEHIND);
-            }
+            refuse(effect, &Status::BEHIND);
         }
         if forgot || forgot_too {
             self.quarantine(core, now)?;
         }
-        Ok(())
+        self.wait(core, effect, now)
     }
 
     fn tend(&mut self, core: &mut Core, clock: &Clock) -> Result<(), Error> {
@@ -367,6 +375,7 @@ impl Store for Shared {
                 "the ledger's store was emptied: hard budgets stay closed until an operator confirms"
             );
             self.closed = true;
+            core.close_all(true);
         }
         if self.server != before || emptied {
             self.remind(core, clock)?;
@@ -380,6 +389,7 @@ impl Store for Shared {
         if self.closed {
             cmd("SET").arg(self.key("marker")).arg(&self.marker).query::<()>(self.link()?)?;
             self.closed = false;
+            core.close_all(false);
             self.quarantine(core, clock.now())?;
         }
         Ok(())
@@ -387,6 +397,15 @@ impl Store for Shared {
 
     fn guarantee(&self) -> Guarantee {
         self.guarantee.clone()
+    }
+}
+
+/// Says no to every Sync.
+fn refuse(effect: &mut Effect, why: &Status) {
+    for (_, reply) in &mut effect.replies {
+        if matches!(reply, Ok(Reply::Sync(_))) {
+            *reply = Err(why.clone());
+        }
     }
 }
 

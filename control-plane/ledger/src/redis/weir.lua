@@ -45,7 +45,8 @@ end
 
 -- now (0: the server's clock), start and end of the window (end 0: never), session and lane, g, r, u, freed, amount,
 -- limit, its version, length of a rolling window (0: calendar), how long before its start a window may be granted in.
--- Answers g, committed, used, whether g was forgotten, and what was granted.
+-- A grant raises to g + amount, so that one that is sent twice counts once. Answers g, committed, used, and whether g
+-- was forgotten.
 local function sync(keys, args)
   local c, w, r = keys[1], keys[2], keys[3]
   local now = clock(args[1])
@@ -94,16 +95,13 @@ local function sync(keys, args)
   end
   total()
 
-  local granted = 0
   local open = (ends == 0 or now < ends) and now + ahead >= start and start >= num(state[3]) - 1
   if amount > 0 and open and not fenced(v) then
     local taken = com
     if window > 0 then taken = out + ring end
-    granted = math.max(math.min(amount, limit - taken), 0)
-    if granted > 0 then
-      v.g = v.g + granted
-      total()
-    end
+    local more = math.max(math.min(g + amount - v.g, limit - taken), 0)
+    v.g = v.g + more
+    total()
   end
   -- A window that has begun closes those before it.
   if start > num(state[3]) and now >= start then
@@ -114,7 +112,7 @@ local function sync(keys, args)
   if window > 0 then
     com, sum = out + ring, ring
   end
-  return { text(v.g), text(com), text(sum), healed and 1 or 0, text(granted) }
+  return { text(v.g), text(com), text(sum), healed and 1 or 0 }
 end
 
 redis.register_function('weir1_sync', sync)

@@ -144,7 +144,7 @@ impl Drop for Server {
 
 /// One of the engines, which can be opened again.
 pub struct Kit {
-    folder: Folder,
+    pub folder: Folder,
     pub server: Option<Server>,
     pub params: Params,
     pub time: Option<Arc<AtomicU64>>,
