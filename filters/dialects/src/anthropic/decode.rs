@@ -43,7 +43,7 @@ pub(super) fn decode_as(doc: &Doc<'_>, counting: bool) -> Result<(Chat, Vec<Loss
             "model" | "stream" | "system" | "max_tokens" | "cache_control" => {}
             "messages" => {
                 for (at, message) in value.items().enumerate() {
-                    chat.messages.push(decoder.message(message, &format!("messages[{at}]"))?);
+                    chat.messages.push(decoder.message(message, &fields::item("messages", at))?);
                 }
             }
             "temperature" => chat.temperature = fields::number(value, "temperature")?,
@@ -54,7 +54,7 @@ pub(super) fn decode_as(doc: &Doc<'_>, counting: bool) -> Result<(Chat, Vec<Loss
             }
             "tools" => {
                 for (at, tool) in value.items().enumerate() {
-                    chat.tools.push(decoder.tool(tool, &format!("tools[{at}]"))?);
+                    chat.tools.push(decoder.tool(tool, &fields::item("tools", at))?);
                 }
             }
             "tool_choice" => tool_choice(value, &mut chat)?,
@@ -92,6 +92,12 @@ pub(super) fn decode_as(doc: &Doc<'_>, counting: bool) -> Result<(Chat, Vec<Loss
     Ok((chat, decoder.losses))
 }
 
+/// A member that must be a string.
+#[inline(never)]
+fn needed(block: Value<'_, '_>, key: &str, path: &str) -> Result<String, Invalid> {
+    fields::member(block, key).ok_or_else(|| Invalid::missing(fields::sub(path, key)))
+}
+
 struct Decoder {
     losses: Vec<Loss>,
 }
@@ -106,10 +112,10 @@ impl Decoder {
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
             Some("system") => Role::System,
-            _ => return Err(Invalid::value(format!("{path}.role"), "the role must be user or assistant")),
+            _ => return Err(Invalid::value(fields::sub(path, "role"), "the role must be user or assistant")),
         };
         let mut parts = Vec::new();
-        let path = format!("{path}.content");
+        let path = fields::sub(path, "content");
         let content = message.get("content").ok_or_else(|| Invalid::missing(path.as_str()))?;
         self.content(content, &path, &mut parts)?;
         Ok(Message { role, name: None, parts })
@@ -124,7 +130,7 @@ impl Decoder {
             return Err(Invalid::value(path, "content must be a string or an array of blocks"));
         }
         for (at, block) in content.items().enumerate() {
-            self.block(block, &format!("{path}[{at}]"), parts)?;
+            self.block(block, &fields::item(path, at), parts)?;
             if let Some(ttl) = fields::cache_control(block) {
                 parts.push(Part::CachePoint { ttl });
             }
@@ -134,12 +140,12 @@ impl Decoder {
 
     fn block(&mut self, block: Value<'_, '_>, path: &str, parts: &mut Vec<Part>) -> Result<(), Invalid> {
         let text = |key: &str| fields::member(block, key);
-        let needed = |key: &str| text(key).ok_or_else(|| Invalid::missing(format!("{path}.{key}")));
+        let needed = |key: &str| needed(block, key, path);
         let kind = text("type").unwrap_or_default();
         parts.push(match kind.as_str() {
             "text" => {
                 if block.get("citations").is_some_and(|citations| !citations.is_empty()) {
-                    self.lose(&format!("{path}.citations"), "citations of an earlier answer");
+                    self.lose(&fields::sub(path, "citations"), "citations of an earlier answer");
                 }
                 Part::Text(needed("text")?)
             }
@@ -153,7 +159,7 @@ impl Decoder {
                 let id = needed("tool_use_id")?;
                 let mut inner = Vec::new();
                 if let Some(content) = block.get("content") {
-                    self.content(content, &format!("{path}.content"), &mut inner)?;
+                    self.content(content, &fields::sub(path, "content"), &mut inner)?;
                 }
                 let error = block.get("is_error").and_then(Value::as_bool) == Some(true);
                 Part::ToolResult(ToolResult { id, parts: inner, error })
@@ -167,7 +173,7 @@ impl Decoder {
                 self.lose(path, "a search result is carried as its text");
                 let mut inner = Vec::new();
                 if let Some(content) = block.get("content") {
-                    self.content(content, &format!("{path}.content"), &mut inner)?;
+                    self.content(content, &fields::sub(path, "content"), &mut inner)?;
                 }
                 parts.extend(inner);
                 return Ok(());
@@ -186,7 +192,7 @@ impl Decoder {
 
     /// A picture or a file.
     fn medium(&mut self, block: Value<'_, '_>, image: bool, path: &str) -> Result<Part, Invalid> {
-        let path = format!("{path}.source");
+        let path = fields::sub(path, "source");
         let Some(source) = block.get("source") else { return Err(Invalid::missing(path)) };
         let text = |key: &str| fields::member(source, key);
         let name = fields::member(block, "title");
@@ -213,7 +219,7 @@ impl Decoder {
             }
             ("url", true) => match text("url") {
                 Some(url) => Ok(Part::ImageUrl { url }),
-                None => Err(Invalid::missing(format!("{path}.url"))),
+                None => Err(Invalid::missing(fields::sub(&path, "url"))),
             },
             ("text", false) => {
                 let mut data = Vec::new();
@@ -236,16 +242,16 @@ impl Decoder {
             ));
         }
         let Some(name) = fields::member(tool, "name").filter(|name| !name.is_empty()) else {
-            return Err(Invalid::missing(format!("{path}.name")));
+            return Err(Invalid::missing(fields::sub(path, "name")));
         };
         let schema = tool.get("input_schema");
         if schema.is_none_or(|schema| schema.kind() != Kind::Object) {
-            return Err(Invalid::value(format!("{path}.input_schema"), "must be a JSON Schema object"));
+            return Err(Invalid::value(fields::sub(path, "input_schema"), "must be a JSON Schema object"));
         }
         for (key, value) in tool.members() {
             let known = ["type", "name", "description", "input_schema", "strict", "cache_control"];
             if !known.iter().any(|name| key.is(name)) && !value.is_null() {
-                self.lose(&format!("{path}.{}", key.as_str()), "a setting of Anthropic's own");
+                self.lose(&fields::sub(path, &key.as_str()), "a setting of Anthropic's own");
             }
         }
         Ok(Tool {

@@ -56,3 +56,15 @@ pub(crate) fn cache_control(holder: Value<'_, '_>) -> Option<Option<String>> {
     control.get("type").filter(|kind| kind.is_str("ephemeral"))?;
     Some(member(control, "ttl"))
 }
+
+/// The path of a member.
+#[inline(never)]
+pub(crate) fn sub(path: &str, key: &str) -> String {
+    [path, ".", key].concat()
+}
+
+/// The path of an item.
+#[inline(never)]
+pub(crate) fn item(path: &str, at: usize) -> String {
+    format!("{path}[{at}]")
+}
