@@ -175,7 +175,7 @@ impl Exchange {
             }
             Input::Reserved(answer) => self.reserved(now, answer, effects),
             Input::Short => self.short(now, effects),
-            Input::ToppedUp(answer) => self.topped_up(&answer),
+            Input::ToppedUp(answer) => self.topped_up(answer),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
             }

@@ -65,7 +65,7 @@ pub enum Input<'a> {
     /// The answer to [`Effect::Reserve`].
     Reserved(Result<weir_lease::Granted, weir_lease::Refusal>),
     /// The answer to [`Effect::TopUp`].
-    ToppedUp(Result<(), weir_lease::Refusal>),
+    ToppedUp(Result<weir_lease::Granted, weir_lease::Refusal>),
     /// The answer to [`Effect::Try`] where too little is at hand.
     Short,
     /// Response headers are complete.

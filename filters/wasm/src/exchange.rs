@@ -50,7 +50,7 @@ impl ExchangeStream {
                 Some(Asked::Later) => return Step::Pause,
                 None => match outcome.topped {
                     Some(Asked::Now(answer)) => {
-                        self.machine.handle(now, Input::ToppedUp(answer.map(drop)), &mut self.effects);
+                        self.machine.handle(now, Input::ToppedUp(answer), &mut self.effects);
                     }
                     _ => break,
                 },

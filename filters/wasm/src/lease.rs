@@ -68,10 +68,12 @@ impl Holds {
     }
 
     /// Takes what the ledger granted on the way.
-    pub fn add(&mut self, decided: Decided) -> Result<(), Refusal> {
+    pub fn add(&mut self, decided: Decided) -> Result<Granted, Refusal> {
         self.topping = false;
-        self.more.push(decided?);
-        Ok(())
+        let hold = decided?;
+        let granted = Granted { amounts: hold.amounts().collect(), levels: Vec::new() };
+        self.more.push(hold);
+        Ok(granted)
     }
 }
 
@@ -142,7 +144,7 @@ impl Lease {
     pub fn top_up(&mut self, now: Now, context: u32, needs: Vec<Need>, holds: &mut Holds) -> Asked {
         let outcome = self.client().reserve(now.0, &mut HostData, u64::from(context) | TOP_UP, needs);
         let asked = match outcome {
-            Reserve::Held(hold) => Asked::Now(holds.add(Ok(hold)).map(|()| Granted::default())),
+            Reserve::Held(hold) => Asked::Now(holds.add(Ok(hold))),
             Reserve::Refused(refusal) => Asked::Now(Err(refusal)),
             Reserve::Wait => {
                 holds.topping = true;

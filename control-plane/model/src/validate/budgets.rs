@@ -219,7 +219,7 @@ fn ceilings(check: &mut Check<'_>, path: &str, budget: &Budget) {
     let prices =
         models(check, budget).flat_map(|(_, model)| &model.targets).filter_map(|target| target.price);
     let dearest = prices.map(|price| price.output).max().unwrap_or(UsdPerMillion { pico: 0 });
-    let held = u128::from(CONCURRENCY * ceiling);
+    let held = u128::from(CONCURRENCY) * u128::from(ceiling);
     let limits = [
         ("tokens", budget.limit.tokens.map(|count| u128::from(count.0)), held),
         // Pico against nano: a thousand to one.

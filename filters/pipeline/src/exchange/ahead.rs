@@ -3,10 +3,10 @@
 //! it generates before it notices: the margin, which is charged.
 
 use weir_dialects::hub::Usage;
-use weir_lease::{Need, Refusal};
+use weir_lease::{Granted, Need, Refusal, Unit};
 
 use super::{Exchange, Flight, State};
-use crate::budget::Bound;
+use crate::budget::{self, Bound};
 use crate::io::{Effect, Now, Step};
 use crate::paths::Api;
 use crate::policy::Policy;
@@ -15,8 +15,10 @@ use weir_config::filter::{Budget, ProviderKind, Target};
 
 /// Output tokens reserved before the answer begins.
 const FIRST: u64 = 512;
-/// Output tokens that are reserved beyond what was said.
+/// Output tokens that are never said: they pay for what the provider generates until it notices that it is cut off.
 const MARGIN: u64 = 256;
+/// The least that is asked for, where no more is left.
+const LEAST: u64 = 16;
 /// The same in time, by the stream's own rate, in nanoseconds.
 const LEAD: u64 = 2_000_000_000;
 /// Most tokens asked for at once.
@@ -29,7 +31,7 @@ pub(super) struct Ahead {
     /// Output tokens that the answer may have.
     most: u64,
     /// What the ledger is being asked for.
-    asking: Option<u64>,
+    asking: Option<(u64, Vec<Need>)>,
     /// No more is to be had.
     refused: bool,
     /// The client has been told the end.
@@ -89,7 +91,10 @@ impl Exchange {
             return None;
         }
         let said = answer.output();
-        if ahead.refused || (ahead.asking.is_some() && said >= ahead.reserved) {
+        if ahead.reserved < ahead.most
+            && said.saturating_add(MARGIN) >= ahead.reserved
+            && (ahead.refused || ahead.asking.is_some())
+        {
             ahead.over = true;
             self.span.error = Some("budget_exhausted".into());
             let input = self.span.input_counted.unwrap_or(self.bound.input);
@@ -100,41 +105,44 @@ impl Exchange {
         // Of less than a second no rate can be told.
         let elapsed = u128::from(now.0.saturating_sub(begun).max(LEAD / 2));
         let lead = u128::from(said) * u128::from(LEAD) / elapsed;
-        let margin = u64::try_from(lead).unwrap_or(MOST).clamp(MARGIN, MOST);
-        if ahead.asking.is_none()
-            && ahead.reserved < ahead.most
-            && said.saturating_add(margin) > ahead.reserved
-        {
+        let margin = u64::try_from(lead).unwrap_or(MOST).clamp(2 * MARGIN, MOST);
+        let idle = ahead.asking.is_none() && !ahead.refused && ahead.reserved < ahead.most;
+        if idle && said.saturating_add(margin) > ahead.reserved {
             let more = margin.min(ahead.most - ahead.reserved);
-            ahead.asking = Some(more);
-            let cost = Bound { input: 0, output: more, ..self.bound };
             let mut needs = Vec::with_capacity(self.needs.len());
             for (need, grows) in self.needs.iter().zip(&ahead.grows) {
                 let unit = need.instance.unit();
-                let more = if *grows && unit != weir_lease::Unit::Requests { cost.of(unit) } else { 0 };
-                needs.push(Need::whole(need.instance.clone(), more, need.ledger_lost));
+                let cost = |output: u64| match unit {
+                    Unit::Requests => 0,
+                    unit if *grows => Bound { input: 0, output, ..self.bound }.of(unit),
+                    _ => 0,
+                };
+                let mut need = Need::whole(need.instance.clone(), cost(more), need.ledger_lost);
+                need.min = cost(more.min(LEAST));
+                need.floor = need.min;
+                needs.push(need);
             }
+            ahead.asking = Some((more, needs.clone()));
             effects.push(Effect::TopUp(needs));
         }
         None
     }
 
     /// What became of the last asking.
-    pub(super) fn topped_up(&mut self, answer: &Result<(), Refusal>) -> Step {
+    pub(super) fn topped_up(&mut self, answer: Result<Granted, Refusal>) -> Step {
         let State::Sent(flight) = &mut self.state else { return Step::Continue };
         let Some(ahead) = &mut flight.ahead else { return Step::Continue };
-        let more = ahead.asking.take().unwrap_or(0);
-        if answer.is_err() {
+        let Some((more, asked)) = ahead.asking.take() else { return Step::Continue };
+        let Ok(granted) = answer else {
             ahead.refused = true;
             return Step::Continue;
-        }
-        ahead.reserved = ahead.reserved.saturating_add(more);
-        let cost = Bound { input: 0, output: more, ..self.bound };
-        for (need, _) in self.needs.iter_mut().zip(&ahead.grows).filter(|(_, grows)| **grows) {
-            let unit = need.instance.unit();
-            if unit != weir_lease::Unit::Requests {
-                need.full = need.full.saturating_add(cost.of(unit));
-            }
+        };
+        let bound = Bound { input: 0, output: more, ..self.bound };
+        let tokens = budget::ceiling(&asked, &granted.amounts, &bound, 1).unwrap_or(more);
+        ahead.reserved = ahead.reserved.saturating_add(tokens);
+        for (at, (need, asked)) in self.needs.iter_mut().zip(&asked).enumerate() {
+            let amount = granted.amounts.get(at).copied().unwrap_or(asked.full);
+            need.full = need.full.saturating_add(amount);
         }
         Step::Continue
     }

@@ -362,7 +362,7 @@ impl Gateway {
             while let Some(needs) = side.topping.take() {
                 side.topped.push(needs);
                 let answer = self.ledger.borrow_mut().pop_front().unwrap_or(Ok(Granted::default()));
-                exchange.handle(now, Input::ToppedUp(answer.map(drop)), &mut effects);
+                exchange.handle(now, Input::ToppedUp(answer), &mut effects);
                 side.run(&mut effects);
             }
             if side.cut {
