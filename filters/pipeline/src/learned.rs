@@ -141,7 +141,7 @@ impl Cell {
 pub fn learn(store: &mut dyn SharedData, sample: &Sample) -> Option<Cell> {
     let mut key = String::from("weir/1/n/");
     for nibble in (0..3).rev() {
-        let digit = (sample.cell % CELLS >> (4 * nibble)) & 15;
+        let digit = ((sample.cell % CELLS) >> (4 * nibble)) & 15;
         key.push(char::from_digit(digit as u32, 16).unwrap_or('0'));
     }
     for _ in 0..TRIES {
