@@ -48,6 +48,8 @@ pub struct Attempt {
     /// Nanoseconds since the Unix epoch.
     start: u64,
     url: String,
+    /// The provider's own status, before any was put into its place.
+    answered: u16,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,6 +120,7 @@ impl Attempt {
             context: None,
             start: 0,
             url: String::new(),
+            answered: 0,
         }
     }
 
@@ -162,10 +165,11 @@ impl Attempt {
     pub fn record(&self, now: crate::io::Now, whole: bool, why: &str, address: String) -> Option<Try> {
         let plan = self.plan.as_ref()?;
         let context = self.context?;
-        let status = u16::try_from(self.report.status).unwrap_or(0);
         let error = match (self.request, self.report.progress) {
             (Outgoing::Refused, _) => "not_sent".to_owned(),
-            (_, Progress::Refused) => status.to_string(),
+            (_, Progress::Refused) if self.answered >= 400 => self.answered.to_string(),
+            // 200, and an error in the first frame.
+            (_, Progress::Refused) => self.report.status.to_string(),
             (_, Progress::Unreached) => "connect_failed".to_owned(),
             _ if whole => String::new(),
             _ => why.to_owned(),
@@ -181,7 +185,7 @@ impl Attempt {
             model: leg.map(|leg| leg.model.clone()).unwrap_or_default(),
             url: self.url.clone(),
             address,
-            status,
+            status: self.answered,
             error,
         })
     }
@@ -409,6 +413,7 @@ impl Attempt {
             return Step::Continue;
         }
         let status = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
+        self.answered = status;
         self.report.status = u64::from(status);
         self.report.progress = if status >= 400 { Progress::Refused } else { Progress::Answering };
         self.report.request_id = headers

@@ -15,4 +15,5 @@ mod redaction;
 mod sdk;
 mod setup;
 mod spend;
+mod telemetry;
 mod tokenizer;
