@@ -50,6 +50,12 @@ pub async fn drain(
     if which.node.is_none() && !which.all {
         return Err(Problem::bad("say which `node`, as /api/sessions shows it, or {\"all\": true}"));
     }
+    if which.all && caller.is_none() {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "a gateway drains itself: say its `node`; all at once go over the API",
+        ));
+    }
     let by = caller.map_or_else(|| "a gateway".to_owned(), |Extension(Caller(by))| by);
     let holders = control.ledger.holders().await.map_err(|why| Problem::ledger(&why))?;
     let mut told = Vec::new();
