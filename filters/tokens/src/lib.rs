@@ -31,12 +31,14 @@ mod tables;
 #[allow(clippy::indexing_slicing, reason = "not in the module; build.rs uses the same file")]
 mod vocabulary;
 
+use std::cell::RefCell;
+
 pub use added::{Added, add};
 pub use counter::Counter;
 
 use classes::Scan;
 use long::{Long, WINDOW};
-use merge::Merger;
+use merge::{Memory, Merger};
 use tables::Tables;
 
 /// A vocabulary that this build carries.
@@ -137,9 +139,33 @@ impl Vocabulary {
     }
 }
 
+thread_local! {
+    /// Of all counts of this thread: in the module, of the VM.
+    static MEMORY: RefCell<Memory> = RefCell::default();
+}
+
 /// The number of tokens in `text`.
 pub fn count(vocabulary: Vocabulary, text: &str) -> u64 {
-    count_text(vocabulary.tables(), &mut Merger::default(), text)
+    MEMORY.with(|memory| match memory.try_borrow_mut() {
+        Ok(mut memory) => {
+            let (tables, merger) = (vocabulary.tables(), &mut Merger::default());
+            let (mut count, number) = (0, vocabulary.number());
+            for_pieces(tables, text, |at, end| {
+                let length = end.wrapping_sub(at);
+                count += if tables.is_token(text.as_bytes(), at, end) {
+                    1
+                } else if length <= merge::SHORT {
+                    let piece = || text.as_bytes().get(at..end).unwrap_or_default();
+                    let key = Tables::key(text.as_bytes(), at, length);
+                    memory.count(number, key, || merge::count_short(tables, piece()))
+                } else {
+                    count_long(tables, merger, text.as_bytes(), at, end)
+                };
+            });
+            count
+        }
+        Err(_) => count_text(vocabulary.tables(), &mut Merger::default(), text),
+    })
 }
 
 /// Appends the token ids of `text`; for tests and tools, the gateway only counts.
@@ -188,6 +214,15 @@ fn count_piece(tables: &Tables, merger: &mut Merger, text: &[u8], at: usize, end
     if tables.is_token(text, at, end) {
         return 1;
     }
+    let piece = text.get(at..end).unwrap_or_default();
+    if piece.len() <= merge::SHORT {
+        return merge::count_short(tables, piece);
+    }
+    count_long(tables, merger, text, at, end)
+}
+
+/// A piece of more than one token that is not short.
+fn count_long(tables: &Tables, merger: &mut Merger, text: &[u8], at: usize, end: usize) -> u64 {
     let piece = text.get(at..end).unwrap_or_default();
     if piece.len() <= WINDOW {
         return merger.merge(tables, piece) as u64;

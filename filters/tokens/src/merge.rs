@@ -2,6 +2,7 @@
 //! until none merge. The candidates stand in a tournament tree, so a step costs the logarithm of the
 //! piece's length whatever the text, without the stale entries of a heap.
 
+use crate::hash;
 use crate::tables::{NONE, Tables};
 
 /// A token of the piece, at the place where it begins. Places within a token are stale.
@@ -26,6 +27,85 @@ pub struct Merger {
     /// begins at `i` with the next one, as rank above place, so that equal ranks go from left to right.
     tree: Vec<u64>,
     leaves: usize,
+}
+
+/// Longest piece that is remembered, and merged in place.
+pub const SHORT: usize = 15;
+/// Slots of what is remembered, 24 bytes each.
+const SLOTS: usize = 4096;
+
+/// Counts of short pieces of more than one token: names, rare words and endings come again within a text and in the next.
+/// A slot holds the whole piece, so none passes for another; a piece takes the place of one that hashes to the same slot,
+/// so no text makes a look-up longer or the table larger.
+#[derive(Default)]
+pub struct Memory {
+    slots: Vec<(u64, u64, u64)>,
+}
+
+impl Memory {
+    /// The count of the piece with this key under the vocabulary of this number; `count` where it is not known.
+    #[inline]
+    pub fn count(&mut self, number: u64, (first, second): (u64, u64), count: impl FnOnce() -> u64) -> u64 {
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, (0, 0, 0));
+        }
+        let at = (hash::two(first, second) ^ number) as usize & (SLOTS - 1);
+        let Some(slot) = self.slots.get_mut(at) else { return count() };
+        let (tag, known) = (slot.2 >> 8, slot.2 & 0xFF);
+        if (slot.0, slot.1, tag) == (first, second, number) {
+            return known;
+        }
+        let tokens = count();
+        *slot = (first, second, number << 8 | tokens & 0xFF);
+        tokens
+    }
+}
+
+/// The number of tokens of a piece of at most [`SHORT`] bytes, merged in an array: for so few the least of all candidates
+/// is found faster by looking at each than by a tree.
+pub fn count_short(tables: &Tables, piece: &[u8]) -> u64 {
+    let mut tokens = [NONE; SHORT + 1];
+    // The merge of each token with the next.
+    let mut ranks = [NONE; SHORT + 1];
+    let mut left = piece.len().min(SHORT);
+    for (token, byte) in tokens.iter_mut().zip(piece) {
+        *token = tables.single(*byte);
+    }
+    for (rank, pair) in ranks.iter_mut().zip(piece.windows(2)) {
+        if let [first, second] = pair {
+            *rank = tables.couple(*first, *second);
+        }
+    }
+    while left > 1 {
+        let (mut best, mut at) = (NONE, 0);
+        for (place, rank) in ranks.iter().take(left - 1).enumerate() {
+            if *rank < best {
+                (best, at) = (*rank, place);
+            }
+        }
+        if best == NONE {
+            break;
+        }
+        tokens.copy_within(at + 1..left, at);
+        ranks.copy_within(at + 1..left, at);
+        left -= 1;
+        if let Some(token) = tokens.get_mut(at) {
+            *token = best;
+        }
+        let renewed = |at: usize| match (tokens.get(at), tokens.get(at + 1)) {
+            (Some(first), Some(second)) if at + 1 < left => tables.merged(*first, *second),
+            _ => NONE,
+        };
+        if let Some(rank) = ranks.get_mut(at) {
+            *rank = renewed(at);
+        }
+        if let Some(before) = at.checked_sub(1)
+            && let Some(rank) = ranks.get_mut(before)
+        {
+            *rank = renewed(before);
+        }
+    }
+    left as u64
 }
 
 impl Merger {

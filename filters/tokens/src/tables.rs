@@ -118,6 +118,14 @@ impl Tables {
         }
     }
 
+    /// What tells a piece of 2 to 15 bytes from every other: the bytes and their number.
+    #[inline]
+    pub fn key(text: &[u8], at: usize, length: usize) -> (u64, u64) {
+        let (first, second) = words(text, at, length);
+        let tag = (length as u64) << 56;
+        if length < 8 { (keep(first, length) | tag, 0) } else { (first, keep(second, length - 8) | tag) }
+    }
+
     #[inline(never)]
     fn is_long_token(&self, word: &[u8]) -> bool {
         let Ok(length) = u8::try_from(word.len()) else { return false };

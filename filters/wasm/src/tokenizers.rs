@@ -5,6 +5,7 @@
     unsafe_code,
     reason = "names of exports and sections, and the one slice that the linker does not know of"
 )]
+#![allow(dead_code, reason = "the list is read from the file, not by code")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

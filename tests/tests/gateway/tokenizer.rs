@@ -94,11 +94,14 @@ async fn a_tokenizer_added_to_a_running_gateway_counts_as_the_library_that_train
     .await;
     let folder = gateway.module().parent().expect("a folder").to_owned();
     let data = folder.join("data");
-    let before = gateway.wait("a module", |status| status["module"].is_string()).await["module"].clone();
+    let before =
+        gateway.wait("a module", |status| status["policy"]["module"].is_string()).await["policy"]["module"]
+            .clone();
 
     // A policy that names it is refused while the module has it not, and the gateway keeps what it has.
     gateway.write(with_house);
-    let told = |status: &Value| status["problems"].to_string().contains("unknown tokenizer `house-bpe`");
+    let told =
+        |status: &Value| status["policy"]["problems"].to_string().contains("unknown tokenizer `house-bpe`");
     gateway.wait("the policy is refused", told).await;
 
     let mut rng = Rng::new(5);
@@ -117,8 +120,8 @@ async fn a_tokenizer_added_to_a_running_gateway_counts_as_the_library_that_train
 
     // No more is needed: the same file of policy is in force with the new module.
     let current = |status: &Value| {
-        status["problems"] == json!([])
-            && status["module"] != before
+        status["policy"]["problems"] == json!([])
+            && status["policy"]["module"] != before
             && status["gateways"][0]["current"] == true
     };
     gateway.wait("module and policy are in force", current).await;
@@ -135,7 +138,8 @@ async fn a_tokenizer_added_to_a_running_gateway_counts_as_the_library_that_train
     assert!(fine && said.contains("house-bpe"), "{said}");
     let (fine, said) = weir(&["tokenizer", "remove", "house-bpe"], &data);
     assert!(fine, "{said}");
-    let told = |status: &Value| status["problems"].to_string().contains("has no tokenizer `house-bpe`");
+    let told =
+        |status: &Value| status["policy"]["problems"].to_string().contains("has no tokenizer `house-bpe`");
     gateway.wait("the last module stays", told).await;
     let wanted = oracle.encode_fast("still counted", false).expect("an encoding").len() as u64;
     assert_eq!(counted(&gateway, "still counted").await, wanted);
