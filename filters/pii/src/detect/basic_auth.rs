@@ -42,7 +42,9 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     }
     let text = rest.get(..length).unwrap_or_default();
     let found = if basic {
-        pair(text)
+        // A word of a language is decoded too, to whatever.
+        let word = text.iter().skip(1).all(u8::is_ascii_lowercase);
+        !word && pair(text)
     } else {
         length >= 20 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
     };
@@ -87,7 +89,7 @@ mod tests {
             &[
                 "Authorization: Basic <QWxhZGRpbjpvcGVuIHNlc2FtZQ==>",
                 "curl -H 'authorization: bearer <abc123def456ghi789jkl012>' x",
-                "Basic understanding of Basic English, basic <YTpi> basic abcd",
+                "Basic understanding of Basic English, basic <YTpi> basic abcd; Basic Operation",
                 "bearer of bad news, Bearer internationalization-of-words",
             ],
         );

@@ -32,6 +32,9 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     }
     let bytes = view.bytes();
     let mut start = word.start;
+    if view.before(start) == b'_' {
+        return Verdict::No;
+    }
     // An address may begin with its two colons; otherwise a part before means that it began there.
     if view.before(start) == b':' {
         if view.before(start - 1) == b':' {
@@ -93,6 +96,7 @@ fn version(view: &View<'_>, start: usize) -> bool {
             .is_some_and(|here| here.eq_ignore_ascii_case(word))
     };
     (view.before(start) == b'/' && view.before(start - 1).is_ascii_alphabetic())
+        || before(b"section ")
         || before(b"version ")
         || before(b"version: ")
         || before(b"version=")
@@ -127,7 +131,7 @@ mod tests {
                 "192.168.0 256.1.1.1 1.2.3.4.5 v1.2.3.4 version 1.2.3.4 Chrome/120.0.0.0",
                 "12:34:56 MyClass::toString std::fmt abc:def:ghi ::",
                 "text192.168.1.1 fe80::1text 12345:db8::1 2001::db8::1 ::ffff:256.0.0.1",
-                "dead::beef 00:1A:2B:3C:4D:5E 3.14 2024.01.15",
+                "x86_64::_mm section 4.2.1.13 dead::beef 00:1A:2B:3C:4D:5E 3.14 2024.01.15",
                 "",
             ],
         );

@@ -69,9 +69,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         }
         at -= 1;
     }
-    if !assigned || !named(view, at) {
-        return Verdict::No;
-    }
+    let Some(least) = named(view, at).filter(|_| assigned) else { return Verdict::No };
     let rest = bytes.get(start..).unwrap_or_default();
     let inside = |byte: &&u8| {
         byte.is_ascii_graphic()
@@ -93,25 +91,26 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let end = start + text.len();
     let fits = view.end(end) - view.start(start) < LONGEST;
     let called = matches!(view.at(end), b'(' | b'[' | b'{');
-    if !secret(text) || called || !fits {
+    if text.len() < least || !secret(text) || called || !fits {
         return Verdict::No;
     }
     let tail = (length == CHARACTERS).then_some(Tail::Dotted);
     Verdict::Yes(Match { start, end, tail })
 }
 
-/// Whether a name of a secret ends before `end`.
-fn named(view: &View<'_>, end: usize) -> bool {
+/// Characters of the shortest value, if a name of a secret ends before `end`: people choose short passwords, what
+/// machines choose is longer.
+fn named(view: &View<'_>, end: usize) -> Option<usize> {
     let ends = |end: usize, name: &[u8]| {
         let from = end.checked_sub(name.len());
         from.and_then(|from| view.bytes().get(from..end)).is_some_and(|here| here.eq_ignore_ascii_case(name))
     };
-    if NAMES.iter().any(|name| ends(end, name)) {
-        return true;
+    if let Some(name) = NAMES.iter().find(|name| ends(end, name)) {
+        return Some(if name.starts_with(b"p") { 6 } else { 8 });
     }
-    let Some(key) = end.checked_sub(3).filter(|_| ends(end, b"key")) else { return false };
+    let key = end.checked_sub(3).filter(|_| ends(end, b"key"))?;
     let sign = usize::from(matches!(view.before(key), b'_' | b'-' | b' ' | b'.'));
-    KEYS.iter().any(|name| ends(key - sign, name))
+    KEYS.iter().any(|name| ends(key - sign, name)).then_some(8)
 }
 
 /// Whether characters look like a secret.
@@ -127,7 +126,13 @@ fn secret(text: &[u8]) -> bool {
     let varied = seen.count_ones() >= 4
         && (digit || kinds >= 3 && sign && text.iter().any(|byte| b"!#$%^*@&".contains(byte)));
     let reference = text.starts_with(b"$") && !digit || text.starts_with(b"http");
-    text.len() >= 6 && kinds >= 2 && varied && !reference
+    // `self.token2`, `generate_key_25519`: names of a program.
+    let letters = text.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    let joined = text
+        .iter()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b':'));
+    let reference = reference || joined && sign && letters * 5 >= text.len() * 3;
+    kinds >= 2 && varied && !reference
 }
 
 #[cfg(test)]
@@ -161,7 +166,7 @@ mod tests {
                 "password: ${DB_PASSWORD} api_key=YOUR_API_KEY token = get_token()",
                 "passwords: many; token count: 1024 tokens: 4096, max_tokens=4096",
                 "password 12345678 password:12345 key: value1234 keyboard: a1b2c3",
-                "token=None password=true",
+                "token=None password=true token: Colon2 secret = self.colon2_token, key_secret=x25519_generate_key",
             ],
         );
     }

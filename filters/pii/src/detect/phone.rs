@@ -250,7 +250,7 @@ impl Number {
         let second = self.groups >> 4 & 15;
         // Dates, times behind them, social security numbers, versions and addresses of hosts.
         let year = matches!(first, b'1' | b'2')
-            && matches!(self.groups, 0x422 | 0x412 | 0x421 | 0x4222 | 0x42222 | 0x42_2222 | 0x4422);
+            && matches!(self.groups, 0x42 | 0x422 | 0x412 | 0x421 | 0x4222 | 0x42222 | 0x42_2222 | 0x4422);
         if year
             || matches!(self.groups, 0x224 | 0x124 | 0x214 | 0x114 | 0x324 | 0x2242 | 0x4444 | 0x465)
             || (self.dots && !single && self.groups < 0x10000 && self.groups & 0xccc0 == 0)
