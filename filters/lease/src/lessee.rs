@@ -486,7 +486,15 @@ impl Lessee {
             }
             let wid = found.record.wid;
             let figures = self.figures.get(slip.id).filter(|(of, _)| marked && *of == wid);
-            return Err(figures.map(|(_, figures)| Box::new(short_of(need, figures.clone()))));
+            let recovers = found.record.refuse_from == 0;
+            return Err(figures.map(|(_, figures)| {
+                Box::new(match recovers {
+                    true => {
+                        Shortfall::new(&need.instance, Code::Quarantine, need.min, Some(figures.clone()))
+                    }
+                    false => short_of(need, figures.clone()),
+                })
+            }));
         }
         Err(None)
     }

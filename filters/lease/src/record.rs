@@ -120,7 +120,7 @@ pub struct Record {
     pub ends_at: Nanos,
     /// Asks of at least `refuse_from` units are refused here until then.
     pub refuse_until: Nanos,
-    /// See `refuse_until`.
+    /// See `refuse_until`; 0 while the ledger recovers and grants nothing to anybody.
     pub refuse_from: u64,
     /// Most that should be free.
     pub cap: u64,

@@ -228,8 +228,12 @@ impl Lessee {
             }
             match item.short {
                 Some(short) if unserved < u64::MAX => {
-                    let live = now < record.refuse_until;
-                    record.refuse_from = if live { record.refuse_from.min(unserved) } else { unserved };
+                    let live = now < record.refuse_until && record.refuse_from > 0;
+                    record.refuse_from = match short.quarantine {
+                        true => 0,
+                        false if live => record.refuse_from.min(unserved),
+                        false => unserved,
+                    };
                     record.refuse_until = now + Nanos::from(short.for_ms) * MS;
                 }
                 Some(_) => {}

@@ -237,6 +237,27 @@ fn a_refusal_without_asking_needs_a_live_mark() {
 }
 
 #[test]
+fn while_the_ledger_recovers_refusals_made_here_say_so_too() {
+    let recovers = |item: &Item| {
+        let short = Short { for_ms: 200, terminal: false, quarantine: true };
+        ItemReply { short: Some(short), ..self::short(item, 200) }
+    };
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(recovers);
+    assert_eq!(refusal(vm.woken()).code, Code::Quarantine);
+    for amount in [100, 1] {
+        assert_eq!(refusal(vm.reserve(vec![need("a", amount)])).code, Code::Quarantine, "nobody gets anything");
+    }
+    vm.now += 201 * MS;
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| short(item, 200));
+    refusal(vm.woken());
+    assert_ne!(refusal(vm.reserve(vec![need("a", 100)])).code, Code::Quarantine, "it is over");
+    assert_eq!(vm.reserve(vec![need("a", 5)]), Reserve::Wait, "a smaller need is another question again");
+}
+
+#[test]
 fn a_wake_ends_the_mark_and_a_recall_empties_the_lease() {
     let (mut vm, _hold) = Vm::with_lease(150);
     assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
