@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use weir_dialects::{bedrock, openai_chat, openai_completions};
+use weir_dialects::hub::Event;
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
 use weir_wire::json::{Limits, parse};
 use weir_wire::splice::Splices;
 
@@ -174,4 +175,88 @@ fn a_great_many_of_one_kind_cost_no_more_than_their_number() {
         text.get(first..).unwrap().starts_with(&format!("\"toolResult\":{id}")),
         "results follow their calls"
     );
+}
+
+#[test]
+fn damaged_messages_requests_do_no_harm() {
+    let mut damage = Damage(0x0bad_5eed_0bad_5eed);
+    let mut carried = 0;
+    for input in inputs("messages_to_others") {
+        for _ in 0..1_500 {
+            let body = damage.apply(&input);
+            let Ok(doc) = parse(&body, &Limits::default()) else { continue };
+            anthropic::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            anthropic::byte_bound(&doc);
+            let rules = openai_chat::Rules::COOKBOOK;
+            let bytes = anthropic::prompt_tokens(&doc, &rules, &mut |text| text.len() as u64);
+            assert!(bytes.tokens < 1_000_000);
+            let Ok(request) = anthropic::read(&doc, false) else { continue };
+            let mut edits = Splices::new();
+            request.set_model("other", &mut edits);
+            request.set_ceiling(5, &mut edits);
+            let edited = edits.apply(&body).unwrap();
+            is_json(&edited);
+            let again = parse(&edited, &Limits::default()).unwrap();
+            let again = anthropic::read(&again, false).unwrap();
+            assert!(again.ceiling().unwrap() <= 5 && again.model_name == "other");
+            let Ok((chat, _)) = anthropic::decode(&doc) else { continue };
+            is_json(&openai_chat::encode(&chat, true).0);
+            if let Ok(encoded) = bedrock::encode(&chat, &chat.model) {
+                is_json(&encoded.body);
+            }
+            if let Ok(encoded) = anthropic::encode(&chat, &chat.model) {
+                carried += 1;
+                is_json(&encoded.body);
+            }
+        }
+    }
+    assert!(carried > 800, "only {carried} were carried: the damage is too great to test anything");
+}
+
+#[test]
+fn damaged_message_streams_and_answers_do_no_harm() {
+    let mut damage = Damage(0x7777_1234_5678_9abc);
+    let context = openai_chat::AnswerContext { id: "i".into(), created: 1, model: "m".into() };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens");
+    for (suite, messages) in [("messages_stream_to_chat", true), ("chat_stream_to_messages", false)] {
+        for entry in fs::read_dir(folder.join(suite)).unwrap() {
+            let input = fs::read_to_string(entry.unwrap().path()).unwrap();
+            for _ in 0..1_500 {
+                let body = damage.apply(&input);
+                let mut events = Vec::new();
+                if messages {
+                    let mut decoder = anthropic::StreamDecoder::new(bedrock::Renames::default());
+                    decoder.push(&body, &mut events);
+                    decoder.finish(&mut events);
+                } else {
+                    let mut decoder = openai_chat::StreamDecoder::default();
+                    decoder.push(&body, &mut events);
+                    decoder.finish(&mut events);
+                }
+                let last = events.last().unwrap();
+                assert!(matches!(last, Event::Done | Event::Error(_)), "{last:?}");
+                let mut encoder = anthropic::StreamEncoder::new(&context);
+                let mut out = Vec::new();
+                events.iter().for_each(|event| encoder.event(event, &mut out));
+                let mut chunk = openai_chat::Chunk::default();
+                weir_wire::sse::Decoder::new(1 << 20)
+                    .push(&out, &mut |event| {
+                        is_json(&event.data);
+                        anthropic::read_event_into(&event.data, &mut chunk).unwrap();
+                    })
+                    .unwrap();
+                _ = anthropic::stream_failure(&body);
+                is_json(&anthropic::failure(&anthropic::decode_error(400, &body)));
+            }
+        }
+    }
+    for input in inputs("converse_answer_to_chat") {
+        for _ in 0..500 {
+            let body = damage
+                .apply(&input.replace("\"output\"", "\"content\"").replace("stopReason", "stop_reason"));
+            if let Ok(answer) = anthropic::decode_answer(&body, &bedrock::Renames::default()) {
+                is_json(&anthropic::encode_answer(&answer, &context));
+            }
+        }
+    }
 }

@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::type_complexity,
     dead_code,
     reason = "a test may panic, and uses a part of the host in miniature"
 )]
