@@ -50,10 +50,11 @@ impl Shared {
             core.restore(Entry::Book { index, instance });
             numbers.insert(id, index);
         }
+        self.drop_windows(now.wall)?;
         let windows: Vec<String> =
             cmd("ZRANGE").arg(self.key("windows")).arg(0).arg(-1).query(self.link()?)?;
         for name in windows {
-            self.load_window(core, &numbers, &name, now.wall)?;
+            self.load_window(core, &numbers, &name)?;
         }
         let entries: Vec<Vec<u8>> =
             cmd("LRANGE").arg(self.key("entries")).arg(0).arg(-1).query(self.link()?)?;
@@ -69,25 +70,37 @@ impl Shared {
         Ok(())
     }
 
+    /// Deletes windows that ended two of their lengths and a day ago.
+    pub(super) fn drop_windows(&mut self, now: u64) -> Result<(), Error> {
+        let key = self.key("windows");
+        let ended = now.saturating_sub(DAY);
+        let names: Vec<String> = cmd("ZRANGEBYSCORE").arg(&key).arg(0).arg(ended).query(self.link()?)?;
+        for name in names {
+            let parts: Vec<&str> = name.split(' ').collect();
+            let [id, start, end, _] = parts[..] else { continue };
+            let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+            let (start, end) = (number(start), number(end));
+            let length = end.saturating_sub(start);
+            if end.saturating_add(length.saturating_mul(2)).saturating_add(DAY) < now {
+                let window = format!("{}:{{{id}}}:{}", self.prefix, start / 1_000);
+                cmd("DEL").arg(window).query::<()>(self.link()?)?;
+                cmd("ZREM").arg(&key).arg(&name).query::<()>(self.link()?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn load_window(
         &mut self,
         core: &mut Core,
         numbers: &BTreeMap<String, u32>,
         name: &str,
-        now: u64,
     ) -> Result<(), Error> {
         let parts: Vec<&str> = name.split(' ').collect();
         let [id, start, end, rolling] = parts[..] else { return Ok(()) };
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
         let (start, end, rolling) = (number(start), number(end), number(rolling));
         let (wid, base) = (start / 1_000, format!("{}:{{{id}}}", self.prefix));
-        let length = end.saturating_sub(start);
-        if end.saturating_add(length.saturating_mul(2)).saturating_add(DAY) < now {
-            cmd("DEL").arg(format!("{base}:{wid}")).query::<()>(self.link()?)?;
-            let key = self.key("windows");
-            cmd("ZREM").arg(key).arg(name).query::<()>(self.link()?)?;
-            return Ok(());
-        }
         let Some(index) = numbers.get(id).copied() else { return Ok(()) };
         core.restore(Entry::Window { index, start, end });
         if rolling > 0 {

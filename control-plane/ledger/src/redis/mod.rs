@@ -23,6 +23,8 @@ const LIBRARY: &str = include_str!("weir.lua");
 const MAX_LIMIT: u64 = 1 << 53;
 /// How often the server is asked who it is, and what others have written, in milliseconds.
 const TEND: u64 = 1_000;
+/// How often closed windows are deleted, in milliseconds.
+const TIDY: u64 = 3_600_000;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_millis(2_000);
 /// Operators' doings and alerts that are kept.
@@ -64,6 +66,8 @@ impl Desk {
             guarantee: Guarantee::Hard,
             closed: false,
             untold: false,
+            suspect: false,
+            tidied: 0,
             read: 0,
             tended: 0,
         };
@@ -85,11 +89,14 @@ pub(crate) struct Shared {
     guarantee: Guarantee,
     /// The store was emptied: nothing is granted until an operator confirms.
     closed: bool,
+    /// The server may have forgotten, and not everybody has told it again.
+    suspect: bool,
     /// Something was granted that no replica is known to have.
     untold: bool,
     /// Entries of the shared list that have been read or written here.
     read: isize,
     tended: u64,
+    tidied: u64,
 }
 
 /// One call of the function: a vector, and what it is to be granted.
@@ -245,6 +252,32 @@ impl Shared {
         Ok(())
     }
 
+    fn try_mend(&mut self, core: &mut Core, clock: &mut Clock) -> Result<(), Error> {
+        let before = self.server.clone();
+        self.connect(clock)?;
+        // Remembered until all is done, should the server go away again in between.
+        self.suspect |= self.server != before;
+        let marker: Option<String> = cmd("GET").arg(self.key("marker")).query(self.link()?)?;
+        if marker.as_deref() != Some(&self.marker) {
+            if !self.closed {
+                tracing::error!(
+                    "the ledger's store was emptied: hard budgets stay closed until an operator confirms"
+                );
+            }
+            self.closed = true;
+            self.suspect = true;
+            core.close_all(true);
+        }
+        if self.suspect {
+            core.quarantine(clock.now());
+            self.remind(core, clock)?;
+            self.quarantine(core, clock.now())?;
+            self.suspect = false;
+        }
+        self.tended = clock.now().mono;
+        Ok(())
+    }
+
     /// Grants pause, everybody reports again.
     fn quarantine(&mut self, core: &mut Core, now: Time) -> Result<(), Error> {
         let epoch = self.key("epoch");
@@ -357,32 +390,25 @@ impl Store for Shared {
             }
             core.limits_moved(now);
         }
+        if now.mono.saturating_sub(self.tidied) >= TIDY {
+            self.tidied = now.mono;
+            // What nobody can ask for any more, here and there.
+            core.snapshot(now);
+            self.drop_windows(now.wall)?;
+        }
         Ok(())
     }
 
     /// Connects again. Another process or another history may have forgotten: this control plane tells what it has
     /// granted, the gateways tell what they hold, and nothing is granted for as long as that takes.
     fn mend(&mut self, core: &mut Core, clock: &mut Clock, error: Error) -> Result<bool, Error> {
-        let before = self.server.clone();
-        if let Err(again) = self.connect(clock) {
-            tracing::warn!(%error, %again, "the ledger's store is away");
-            return Ok(false);
+        match self.try_mend(core, clock) {
+            Ok(()) => Ok(true),
+            Err(again) => {
+                tracing::warn!(%error, %again, "the ledger's store is away");
+                Ok(false)
+            }
         }
-        let marker: Option<String> = cmd("GET").arg(self.key("marker")).query(self.link()?)?;
-        let emptied = marker.as_deref() != Some(&self.marker);
-        if emptied && !self.closed {
-            tracing::error!(
-                "the ledger's store was emptied: hard budgets stay closed until an operator confirms"
-            );
-            self.closed = true;
-            core.close_all(true);
-        }
-        if self.server != before || emptied {
-            self.remind(core, clock)?;
-            self.quarantine(core, clock.now())?;
-        }
-        self.tended = clock.now().mono;
-        Ok(true)
     }
 
     fn confirm(&mut self, core: &mut Core, clock: &Clock) -> Result<(), Error> {
