@@ -247,7 +247,11 @@ fn while_the_ledger_recovers_refusals_made_here_say_so_too() {
     vm.serve(recovers);
     assert_eq!(refusal(vm.woken()).code, Code::Quarantine);
     for amount in [100, 1] {
-        assert_eq!(refusal(vm.reserve(vec![need("a", amount)])).code, Code::Quarantine, "nobody gets anything");
+        assert_eq!(
+            refusal(vm.reserve(vec![need("a", amount)])).code,
+            Code::Quarantine,
+            "nobody gets anything"
+        );
     }
     vm.now += 201 * MS;
     assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
