@@ -8,6 +8,7 @@ pub mod client;
 pub mod collector;
 pub mod config;
 pub mod envoy;
+pub mod folder;
 pub mod inject;
 pub mod paths;
 pub mod ports;
@@ -18,6 +19,7 @@ pub use client::{Answer, Client};
 pub use collector::Collector;
 pub use config::EnvoyConfig;
 pub use envoy::Envoy;
+pub use folder::Folder;
 pub use inject::Inject;
 
 pub use paths::{repo_root, shared_data};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use weir_tests::harness::{Child, Client, Envoy, EnvoyConfig, free_port, paths};
+use weir_tests::harness::{Child, Client, Envoy, EnvoyConfig, Folder, free_port, paths};
 use weir_tests::sim::{Server, bedrock, vllm};
 
 use crate::policy::{self, KEY, VLLM_KEY};
@@ -43,7 +43,7 @@ pub struct Gateway {
     pub ports: Ports,
     /// The policy in force.
     pub policy: Value,
-    folder: PathBuf,
+    folder: Folder,
     name: String,
     xds: u16,
     api: u16,
@@ -63,9 +63,7 @@ impl Gateway {
 
     /// The same with changes; they are told the ports.
     pub async fn with(name: &str, change: impl FnOnce(&mut Plan, Ports)) -> Self {
-        let folder = paths::weir().join("tests").join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("target/ is writable");
+        let folder = Folder::new(name);
         std::fs::copy(paths::module("weir"), folder.join("weir.wasm")).expect("the module is there");
         let (dead_socket, dead) = dead_port();
         let ports = Ports { gateway: free_port(), vllm: free_port(), bedrock: free_port(), dead };

@@ -5,16 +5,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_tests::harness::{Client, Envoy, EnvoyConfig, free_port, paths};
+use weir_tests::harness::{Client, Envoy, EnvoyConfig, Folder, free_port, paths};
 use weir_tests::sim::vllm;
 
 use crate::setup::{chat, control, policy, write_policy};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rendered_patch_brings_the_filters_into_a_static_gateway() {
-    let folder = paths::weir().join("tests").join(format!("injected-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("target/ is writable");
+    let folder = Folder::new("injected");
     std::fs::copy(paths::module("weir"), folder.join("weir.wasm")).expect("the module is there");
     let vllm = vllm::start(vllm::Config::default()).await.expect("a free port");
     let (gateway, xds, api) = (free_port(), free_port(), free_port());
@@ -41,8 +39,7 @@ async fn a_rendered_patch_brings_the_filters_into_a_static_gateway() {
 
 #[test]
 fn what_takes_the_filters_out_names_everything_that_was_put_in() {
-    let folder = paths::weir().join("tests").join(format!("removed-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("target/ is writable");
+    let folder = Folder::new("removed");
     write_policy(&folder, &policy(8080, 9101, 0));
     let names = |patch: &Value, part: &str| -> Vec<Value> {
         patch[part].as_array().expect("a list").iter().map(|entry| entry["name"].clone()).collect()

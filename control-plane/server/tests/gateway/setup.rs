@@ -1,12 +1,12 @@
 //! One control plane process, one Envoy with the repository's own bootstrap, one simulated provider.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_tests::harness::{Child, Client, Envoy, EnvoyConfig, free_port, paths};
+use weir_tests::harness::{Child, Client, Envoy, EnvoyConfig, Folder, free_port, paths};
 use weir_tests::sim::{Server, vllm};
 
 /// All that a test looks at.
@@ -14,7 +14,7 @@ pub struct Setup {
     pub envoy: Envoy,
     pub control: Option<Child>,
     pub vllm: Server,
-    pub folder: PathBuf,
+    pub folder: Folder,
     pub gateway: u16,
     xds: u16,
     api: u16,
@@ -24,9 +24,7 @@ pub struct Setup {
 impl Setup {
     /// Everything up, and the first policy in force.
     pub async fn start(name: &str, version: &str, delta: bool) -> Self {
-        let folder = paths::weir().join("tests").join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("target/ is writable");
+        let folder = Folder::new(name);
         std::fs::copy(paths::module("weir"), folder.join("weir.wasm")).expect("the module is there");
         let vllm = vllm::start(vllm::Config::default()).await.expect("a free port");
         let (gateway, xds, api) = (free_port(), free_port(), free_port());
