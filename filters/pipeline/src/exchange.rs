@@ -745,6 +745,10 @@ impl Exchange {
             needs: self.needs.clone(),
             one_cluster: cluster.is_some(),
             anthropic: Default::default(),
+            limits: (
+                policy.config.request_timeout_ms,
+                if request.stream() && order.len() > 1 { policy.config.retry.first_byte_ms } else { 0 },
+            ),
         };
         Flight {
             plan,
@@ -861,7 +865,9 @@ impl Exchange {
         let kind = headers.get("content-type").unwrap_or_default();
         let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
         let hide_usage = flight.plan.include_usage && !flight.client_usage;
-        flight.answer = if !flight.provider && status >= 400 && !openai_error(kind) {
+        // Envoy's configuration puts its own words into OpenAI's shape; a try's words are in the client's own.
+        let foreign = flight.plan.api.anthropic() && !matches!(origin.details, "" | "weir" | "via_upstream");
+        flight.answer = if !flight.provider && status >= 400 && (foreign || !openai_error(kind)) {
             // Envoy's own words, put into the client's dialect.
             effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
             effects.push(Effect::RemoveResponseHeader("content-length"));

@@ -287,3 +287,64 @@ async fn tokens_are_counted_here_where_exact_else_by_anthropic_else_not_at_all()
     let (status, refused) = count(VLLM, tools).await;
     assert_eq!((status, &refused["error"]["details"]["error_code"]), (400, &json!("unsupported_feature")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_envoy_itself_says_is_in_anthropics_shape_too() {
+    let (gateway, _claude) = start("anthropic-dead", |plan| {
+        let mut dead = plan.policy["models"][0].clone();
+        dead["name"] = json!("dead-only");
+        dead["targets"][0]["provider"] = json!("dead-pool");
+        dead["targets"].as_array_mut().expect("a list").truncate(1);
+        plan.policy["models"].as_array_mut().expect("a list").push(dead);
+        let models = plan.policy["tenants"][0]["models"].as_array_mut();
+        models.expect("a list").push(json!("dead-only"));
+    })
+    .await;
+    for (path, status, kind) in
+        [("/v1/messages", 503, "overloaded_error"), ("/v1/messages/batches", 404, "not_found_error")]
+    {
+        let (got, headers, body) =
+            post(&gateway, path, asking("dead-only", "x").to_string().as_bytes()).await;
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(
+            (got, &body["type"], &body["error"]["type"]),
+            (status, &json!("error"), &json!(kind)),
+            "{body}"
+        );
+        assert_eq!(headers["content-type"], "application/json");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_anthropic_clients_values_never_leave_and_come_back_whole() {
+    const MAIL: &str = "jane.doe+x@example.org";
+    let (gateway, claude) = start("anthropic-redaction", |plan| {
+        plan.policy["redaction"] = json!([{"name": "r", "find": ["email"], "do": "tokenize"}]);
+    })
+    .await;
+    for server in [&claude, gateway.vllm(), &gateway.bedrock] {
+        let chunking = Some(weir_tests::sim::Chunking::Hostile);
+        server.always(Behaviour { chunking, tokens_per_event: Some(1), ..Behaviour::echo() });
+    }
+    for (model, server) in [(ANTHROPIC, &claude), (VLLM, gateway.vllm()), (BEDROCK, &gateway.bedrock)] {
+        for stream in [false, true] {
+            let mut body = asking(model, &format!("Write to {MAIL}, \u{1f30a} and {MAIL} again."));
+            body["system"] = json!(format!("You serve {MAIL}."));
+            body["stream"] = json!(stream);
+            let (status, _, answer) = post(&gateway, "/v1/messages", body.to_string().as_bytes()).await;
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert_eq!(status, 200, "{answer}");
+            let said: String = if stream {
+                let data = answer.lines().filter_map(|line| line.strip_prefix("data: "));
+                let events = data.map(|data| serde_json::from_str::<Value>(data).expect("JSON"));
+                events.filter_map(|e| e["delta"]["text"].as_str().map(str::to_owned)).collect()
+            } else {
+                let answer: Value = serde_json::from_str(&answer).expect("JSON");
+                answer["content"][0]["text"].as_str().expect("a text").to_owned()
+            };
+            assert_eq!(said, format!("Write to {MAIL}, \u{1f30a} and {MAIL} again."), "{model} {stream}");
+            let sent = server.book().last().expect("it was asked").body.expect("UTF-8");
+            assert!(!sent.contains("jane") && !sent.contains("example.org"), "{sent}");
+        }
+    }
+}
