@@ -90,7 +90,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     }
     let end = start + text.len();
     let fits = view.end(end) - view.start(start) < LONGEST;
-    let called = matches!(view.at(end), b'(' | b'[' | b'{');
+    let called = length < CHARACTERS && matches!(view.at(end), b'(' | b'[' | b'{');
     if text.len() < least || !secret(text) || called || !fits {
         return Verdict::No;
     }

@@ -134,7 +134,8 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
             return found(best);
         }
         let next = separated(view, end);
-        let waits = next == length && next - end <= 3 && !context.last;
+        let sign = end + 1 == length && matches!(view.at(end), b',' | b':');
+        let waits = (next == length && next - end <= 3 || sign) && !context.last;
         if waits {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
@@ -313,6 +314,7 @@ mod tests {
                 "<02.27.96.63.08> <079 7602 9803> <0910-5877671>-Office",
                 "<090-1234-5678>, <09-7625400>, <0477 11 28 98>, <91-415-555-0132>",
                 "room 12 <415-555-0132>",
+                "+49 301120:1, +49 30121000358:1, <+49 301120>: x",
                 "电话<+86 138 1234 5678>。",
                 "<\u{ff0b}1 415 555 0132> <+1\u{2011}415\u{2011}555\u{2011}0132> <+1\u{a0}415\u{a0}555\u{a0}0132>",
                 "tel:<+14155550132>;",
