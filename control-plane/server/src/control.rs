@@ -109,6 +109,7 @@ impl Control {
             }
             None => return Err(Failure::new("the policy file was not read")),
         };
+        let refused = problems.clone();
         let ledger = Ledger::open(data, &loaded.compiled.ledger)?;
         if let Some(why) = ledger.lacks().await {
             tracing::warn!("hard budgets are hard but for the last moments before a loss of Redis: {why}");
@@ -126,6 +127,7 @@ impl Control {
             module_file,
             module,
             waiting: None,
+            refused,
             loaded,
             around: options.around.clone(),
             lingering: Vec::new(),
@@ -154,6 +156,8 @@ pub struct Watcher {
     module: Module,
     /// A newer one that lacks a tokenizer which the policy in use names.
     waiting: Option<Module>,
+    /// Why the file as it stands is not in use, whatever is published besides; empty when it is.
+    refused: Vec<String>,
     loaded: Loaded,
     around: Surroundings,
     /// Providers that the policy no longer has, and when it lost them.
@@ -185,9 +189,13 @@ impl Watcher {
             None => false,
         };
         let policy = match self.source.poll() {
-            Some(Ok(loaded)) => Some(loaded),
+            Some(Ok(loaded)) => {
+                self.refused.clear();
+                Some(loaded)
+            }
             Some(Err(refused)) => {
                 self.refuse(&refused);
+                self.refused = refused.lines();
                 None
             }
             None => None,
@@ -206,6 +214,9 @@ impl Watcher {
             && self.take_module(module)
         {
             published = self.publish(self.loaded.clone()).await;
+        }
+        if !self.refused.is_empty() {
+            self.control.state().problems.clone_from(&self.refused);
         }
         if let Err(why) = published {
             tracing::error!("{why}; the last good policy stays");
