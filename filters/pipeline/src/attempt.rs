@@ -10,6 +10,7 @@ use std::rc::Rc;
 use weir_config::filter::{self, ProviderKind};
 use weir_dialects::hub::{Event, Failure, Loss};
 use weir_dialects::{anthropic, bedrock, openai_chat};
+use weir_sorted::contains;
 use weir_wire::json::{self, Limits};
 use weir_wire::sse;
 
@@ -160,9 +161,9 @@ impl Attempt {
         !matches!(self.response, Incoming::Pass | Incoming::Fresh)
     }
 
-    /// What the try's span says, once it is over. `whole` says that the answer came to its end, `why` what else
-    /// the host knows of it.
-    pub fn record(&self, now: crate::io::Now, whole: bool, why: &str, address: String) -> Option<Try> {
+    /// What the try's span says, once it is over. `whole` says that the answer came to its end, `details` what the host
+    /// says of the exchange at that moment.
+    pub fn record(&self, now: crate::io::Now, whole: bool, details: &str, address: String) -> Option<Try> {
         let plan = self.plan.as_ref()?;
         let context = self.context?;
         let error = match (self.request, self.report.progress) {
@@ -172,7 +173,7 @@ impl Attempt {
             (_, Progress::Refused) => self.report.status.to_string(),
             (_, Progress::Unreached) => "connect_failed".to_owned(),
             _ if whole => String::new(),
-            _ => why.to_owned(),
+            _ => self.cut(now, plan, details).to_owned(),
         };
         let leg = self.leg();
         Some(Try {
@@ -188,6 +189,27 @@ impl Attempt {
             status: self.answered,
             error,
         })
+    }
+
+    /// Why there is no whole answer: the client went, as the host says; or time was up, which the host will only say
+    /// later; else the provider reset it.
+    fn cut(&self, now: crate::io::Now, plan: &Plan, details: &str) -> &'static str {
+        const MS: u64 = 1_000_000;
+        const SLACK: u64 = 100 * MS;
+        // The request's beginning is known by the second.
+        let due = |since: u64, limit: u64, within: u64| {
+            let late = (now.0 + SLACK).saturating_sub(since).checked_sub(limit.saturating_mul(MS));
+            limit > 0 && late.is_some_and(|late| late < within)
+        };
+        if contains(details, "downstream") || contains(details, "remote_reset") {
+            "cancelled"
+        } else if (self.answered == 0 && due(self.start, plan.limits.1, 1_000 * MS))
+            || due(plan.created.saturating_mul(1_000 * MS), plan.limits.0, 2_000 * MS)
+        {
+            "timeout"
+        } else {
+            "upstream_reset"
+        }
     }
 
     /// Takes what happened, appends what must be done.

@@ -75,6 +75,8 @@ pub struct Plan {
     pub one_cluster: bool,
     /// The client's own `anthropic-version` and `anthropic-beta`, for a provider of the same dialect.
     pub anthropic: (String, String),
+    /// Milliseconds that Envoy gives the whole request, and each try until its first byte; 0 is no limit.
+    pub limits: (u64, u64),
 }
 
 impl Plan {
@@ -97,14 +99,18 @@ impl Plan {
         let soft: u64 = soft.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
         let (version, beta) = &self.anthropic;
         let headers = !(version.is_empty() && beta.is_empty());
-        if self.one_cluster || soft != 0 || headers {
+        let limits = self.limits != (0, 0);
+        if self.one_cluster || soft != 0 || headers || limits {
             w.int(u64::from(self.one_cluster));
         }
-        if soft != 0 || headers {
+        if soft != 0 || headers || limits {
             w.int(soft);
         }
-        if headers {
+        if headers || limits {
             w.bytes(version.as_bytes()).bytes(beta.as_bytes());
+        }
+        if limits {
+            w.int(self.limits.0).int(self.limits.1);
         }
         w.finish()
     }
@@ -139,6 +145,7 @@ impl Plan {
         }
         plan.anthropic.0 = r.str().unwrap_or_default().into();
         plan.anthropic.1 = r.str().unwrap_or_default().into();
+        plan.limits = (r.int().unwrap_or(0), r.int().unwrap_or(0));
         Some(plan)
     }
 }
@@ -238,6 +245,7 @@ mod tests {
             needs: Vec::new(),
             one_cluster: false,
             anthropic: Default::default(),
+            limits: (0, 0),
         };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
@@ -249,6 +257,8 @@ mod tests {
         let plan = Plan { one_cluster: true, ..plan };
         assert_eq!(Plan::decode(&plan.encode()).as_ref(), Some(&plan));
         let plan = Plan { anthropic: ("2023-06-01".into(), "a,b".into()), ..plan };
+        assert_eq!(Plan::decode(&plan.encode()).as_ref(), Some(&plan));
+        let plan = Plan { limits: (60_000, 300), anthropic: Default::default(), ..plan };
         assert_eq!(Plan::decode(&plan.encode()), Some(plan));
         let report = Report {
             attempt: 2,

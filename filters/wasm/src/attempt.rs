@@ -37,9 +37,6 @@ pub struct AttemptStream {
     size: usize,
     /// The answer came to its end.
     whole: bool,
-    begun: Now,
-    /// What Envoy gives the try, in nanoseconds.
-    limit: u64,
 }
 
 impl AttemptStream {
@@ -54,8 +51,6 @@ impl AttemptStream {
             replied: false,
             size: 0,
             whole: false,
-            begun: Now(0),
-            limit: u64::MAX,
         }
     }
 
@@ -93,13 +88,6 @@ impl AttemptStream {
             }
         });
         // All that a try needs of the request is in the plan; its headers are written anew.
-        self.begun = now;
-        if shared.telemetry.exports()
-            && let Some(ms) = host::property("request\0headers\0x-envoy-expected-rq-timeout-ms")
-        {
-            let ms = std::str::from_utf8(&ms).ok().and_then(|ms| ms.parse::<u64>().ok());
-            self.limit = ms.map_or(u64::MAX, |ms| ms.saturating_mul(1_000_000));
-        }
         let entropy = shared.entropy();
         self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy }, shared)
     }
@@ -186,28 +174,11 @@ impl AttemptStream {
             return;
         }
         let Some(machine) = &self.machine else { return };
-        let why = if self.whole { "" } else { self.ended(now) };
-        let address = host::property("upstream\0address").and_then(|a| String::from_utf8(a).ok());
-        if let Some(one) = machine.record(now, self.whole, why, address.unwrap_or_default()) {
+        let details = if self.whole { None } else { host::property("response\0code_details") };
+        let text = |bytes: Option<Vec<u8>>| bytes.and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
+        let address = text(host::property("upstream\0address"));
+        if let Some(one) = machine.record(now, self.whole, &text(details), address) {
             shared.telemetry.attempt(&one);
-        }
-    }
-
-    /// Why the try has no whole answer: the client went, as Envoy says; or its time was up, which Envoy will only say
-    /// later; else the provider reset it.
-    fn ended(&self, now: Now) -> &'static str {
-        const SOON: u64 = 1_000_000_000;
-        let details = host::property("response\0code_details").unwrap_or_default();
-        let says = |word: &[u8]| details.windows(word.len()).any(|part| part == word);
-        // Envoy's time began a little before the try's.
-        let spent = now.0.saturating_sub(self.begun.0) + SOON / 10;
-        let late = spent.checked_sub(self.limit);
-        if says(b"downstream") || says(b"remote_reset") {
-            "cancelled"
-        } else if late.is_some_and(|late| late < SOON) || says(b"timeout") {
-            "timeout"
-        } else {
-            "upstream_reset"
         }
     }
 }
