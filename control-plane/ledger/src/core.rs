@@ -337,28 +337,32 @@ impl Core {
         }
     }
 
-    /// What the store says of a vector and of its window's sums, all control planes' together.
+    /// What the store says of a vector, and of its window: committed and used, all control planes' together.
     pub(crate) fn learn(
         &mut self,
         now: Time,
         (index, wid, key): (u32, u64, Key),
         g: u64,
-        committed: u64,
-        used: u64,
+        sums: Option<(u64, u64)>,
     ) {
         let clock = self.rest.clock(now);
         let Some(book) = self.books.get_mut(&index) else { return };
         let Some(period) = book.period_mut(wid) else { return };
         if period.vectors.get(&key).is_some_and(|vector| vector.g != g) {
             period.restore(key, |vector| vector.g = g);
+            book.sums = None;
         }
-        period.foreign = (0, 0);
+        let Some((committed, used)) = sums else { return };
+        let Some(period) = book.period_mut(wid) else { return };
+        let before = std::mem::take(&mut period.foreign);
         if let Some(ring) = &mut period.ring {
             ring.advance(clock);
         }
         let difference = |all: u64, own: u128| i64::try_from(i128::from(all) - own as i128).unwrap_or(0);
         period.foreign = (difference(committed, period.committed()), difference(used, period.used()));
-        book.sums = None;
+        if period.foreign != before {
+            book.sums = None;
+        }
     }
 
     /// A counter, for a store that names it in full: itself, and the length of a rolling window or 0.

@@ -161,7 +161,7 @@ async fn grants_per_second() {
             calls += one;
             slowest = slowest.max(slow);
         }
-        let kind = if grants { "durable grants" } else { "reports" };
+        let kind = if grants { "durable grants" } else { "reports of nothing new" };
         let store = if redis { "Redis, appendfsync always" } else { "embedded" };
         println!(
             "{store}, {sessions} sessions: {:.0} {kind} per second, slowest {slowest:?}",

@@ -130,6 +130,6 @@ impl Shared {
             .into_iter()
             .map(|at| Call { at, g: core.vector_of(at.0, at.1, at.2).g, amount: 0 })
             .collect();
-        self.run(core, &calls, clock.now()).map(drop)
+        self.run(core, calls, clock.now()).map(drop)
     }
 }

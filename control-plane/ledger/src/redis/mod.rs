@@ -6,6 +6,7 @@
 
 mod load;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_millis(2_000);
 const KEPT: isize = 3_000;
 /// Commands in one round trip.
 const PIPE: usize = 2_000;
+/// Vectors of one window in one call.
+const TOGETHER: usize = 500;
 
 /// How to reach a ledger on Redis.
 #[derive(Clone, Debug, Default)]
@@ -99,9 +102,12 @@ pub(crate) struct Shared {
     tidied: u64,
 }
 
-/// One call of the function: a vector, and what it is to be granted.
+/// Counter, window, session and lane.
+type At = (u32, u64, Key);
+
+/// One vector, and what it is to be granted beyond `g`.
 struct Call {
-    at: (u32, u64, Key),
+    at: At,
     g: u64,
     amount: u64,
 }
@@ -189,43 +195,60 @@ impl Shared {
         Ok(())
     }
 
-    /// The function's call for one vector.
-    fn function(&self, core: &Core, call: &Call, now: Time) -> Option<Cmd> {
-        let (index, wid, key) = call.at;
+    /// The function's call for some vectors of one window.
+    fn function(&self, core: &Core, calls: &[Call], now: Time) -> Option<Cmd> {
+        let (index, wid, _) = calls.first()?.at;
         let (instance, rolling) = core.counter(index)?;
         let window = core.window_of(index, wid)?;
-        let vector = core.vector_of(index, wid, key);
         let id = format!("{}:{{{:032x}}}", self.prefix, instance.id());
         let limit = core.limit_of(index, now).min(MAX_LIMIT);
         let time = if self.options.fixed_time.is_some() { now.wall } else { 0 };
         let ends = if window.end == u64::MAX { 0 } else { window.end };
-        let mut call_of = cmd("FCALL");
-        call_of.arg("weir1_sync").arg(3);
-        call_of.arg(format!("{id}:c")).arg(format!("{id}:{wid}")).arg(format!("{id}:ring"));
-        call_of.arg(time).arg(window.start).arg(ends).arg(format!("{:x}:{}", key.0, key.1));
-        call_of.arg(call.g).arg(vector.r).arg(vector.u).arg(vector.freed).arg(call.amount);
-        call_of.arg(limit).arg(core.limits_at()).arg(rolling).arg(self.options.params.ahead + 2_000);
-        Some(call_of)
+        let mut line = cmd("FCALL");
+        line.arg("weir1_sync").arg(3);
+        line.arg(format!("{id}:c")).arg(format!("{id}:{wid}")).arg(format!("{id}:ring"));
+        line.arg(time).arg(window.start).arg(ends);
+        line.arg(limit).arg(core.limits_at()).arg(rolling).arg(self.options.params.ahead + 2_000);
+        for call in calls {
+            let (sid, lane) = call.at.2;
+            let vector = core.vector_of(index, wid, call.at.2);
+            line.arg(format!("{sid:x}:{lane}")).arg(call.g).arg(vector.r).arg(vector.u);
+            line.arg(vector.freed).arg(call.amount);
+        }
+        Some(line)
     }
 
-    /// Runs calls in order; whether all was granted, and whether the server had forgotten some.
-    fn run(&mut self, core: &mut Core, calls: &[Call], now: Time) -> Result<(bool, bool), Error> {
+    /// Runs calls, those of one window together; whether all was granted, and whether the server had forgotten some.
+    fn run(&mut self, core: &mut Core, mut calls: Vec<Call>, now: Time) -> Result<(bool, bool), Error> {
         let (mut granted, mut forgot) = (true, false);
-        for part in calls.chunks(PIPE) {
+        calls.sort_by_key(|call| (call.at.0, call.at.1));
+        let groups: Vec<&[Call]> = calls
+            .chunk_by(|a, b| (a.at.0, a.at.1) == (b.at.0, b.at.1))
+            .flat_map(|window| window.chunks(TOGETHER))
+            .collect();
+        for part in groups.chunks(PIPE) {
             let mut line: Pipeline = pipe();
             let mut sent = Vec::with_capacity(part.len());
-            for call in part {
-                if let Some(function) = self.function(core, call, now) {
+            for group in part {
+                if let Some(function) = self.function(core, group, now) {
                     line.add_command(function);
-                    sent.push(call);
+                    sent.push(*group);
                 }
             }
-            let answers: Vec<(String, String, String, u8)> = line.query(self.link()?)?;
-            for (call, (g, committed, used, healed)) in sent.iter().zip(answers) {
-                let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-                granted &= number(&g) >= call.g + call.amount;
-                forgot |= healed != 0;
-                core.learn(now, call.at, number(&g), number(&committed), number(&used));
+            let answers: Vec<Vec<String>> = line.query(self.link()?)?;
+            for (group, answer) in sent.iter().zip(answers) {
+                let number =
+                    |at: usize| answer.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+                for (i, call) in group.iter().enumerate() {
+                    let g = number(2 + 2 * i);
+                    granted &= g >= call.g + call.amount;
+                    forgot |= number(3 + 2 * i) != 0;
+                    core.learn(now, call.at, g, None);
+                }
+                if let Some(call) = group.first() {
+                    let g = number(2);
+                    core.learn(now, call.at, g, Some((number(0), number(1))));
+                }
             }
         }
         Ok((granted, forgot))
@@ -299,7 +322,7 @@ impl Store for Shared {
             return self.wait(core, effect, now);
         }
         let mut line = pipe();
-        let (mut listed, mut merges, mut grants) = (0, Vec::<Call>::new(), Vec::<Call>::new());
+        let (mut listed, mut calls) = (0, BTreeMap::<At, Call>::new());
         for entry in &effect.entries {
             match entry {
                 Entry::Session { sid, node, closed } => {
@@ -323,15 +346,20 @@ impl Store for Shared {
                     listed += 1;
                 }
                 Entry::Vector { index, wid, sid, lane, g, .. } => {
-                    merge(&mut merges, (*index, *wid, (*sid, *lane)), *g);
+                    let at = (*index, *wid, (*sid, *lane));
+                    let call = calls.entry(at).or_insert(Call { at, g: *g, amount: 0 });
+                    call.g = call.g.max(g - call.amount.min(*g));
                 }
                 Entry::Freed { index, wid, sid, lane, .. } => {
                     let at = (*index, *wid, (*sid, *lane));
-                    merge(&mut merges, at, core.vector_of(*index, *wid, at.2).g);
+                    let g = core.vector_of(*index, *wid, at.2).g;
+                    calls.entry(at).or_insert(Call { at, g, amount: 0 });
                 }
                 Entry::Grant { index, wid, sid, lane, g, amount } => {
                     let at = (*index, *wid, (*sid, *lane));
-                    grants.push(Call { at, g: g - amount, amount: *amount });
+                    let call = calls.entry(at).or_insert(Call { at, g: g - amount, amount: 0 });
+                    call.amount += amount;
+                    call.g = g - call.amount;
                 }
                 Entry::Epoch(_) | Entry::Bucket { .. } | Entry::Clock { .. } => {}
             }
@@ -343,20 +371,11 @@ impl Store for Shared {
             line.query::<()>(self.link()?)?;
             self.read = cmd("LLEN").arg(self.key("entries")).query(self.link()?)?;
         }
-        // Returns first: what they free may be what was granted. A grant says the merge along.
-        let only = grants.len() == 1 && merges.len() <= 1 && merges.iter().all(|one| one.at == grants[0].at);
-        if only {
-            if let (Some(merged), Some(grant)) = (merges.pop(), grants.first_mut()) {
-                grant.g = grant.g.min(merged.g);
-            }
-        }
-        // What a process says that it was granted is in its merge; a grant adds to what the store has.
-        let (_, forgot) = self.run(core, &merges, now)?;
-        let (granted, forgot_too) = self.run(core, &grants, now)?;
+        let (granted, forgot) = self.run(core, calls.into_values().collect(), now)?;
         if !granted {
             refuse(effect, &Status::BEHIND);
         }
-        if forgot || forgot_too {
+        if forgot {
             self.quarantine(core, now)?;
         }
         self.wait(core, effect, now)
@@ -432,14 +451,6 @@ fn refuse(effect: &mut Effect, why: &Status) {
         if matches!(reply, Ok(Reply::Sync(_))) {
             *reply = Err(why.clone());
         }
-    }
-}
-
-/// One merge per vector is enough: its numbers are taken when it is sent.
-fn merge(merges: &mut Vec<Call>, at: (u32, u64, Key), g: u64) {
-    match merges.iter_mut().rev().find(|call| call.at == at) {
-        Some(call) => call.g = call.g.max(g),
-        None => merges.push(Call { at, g, amount: 0 }),
     }
 }
 

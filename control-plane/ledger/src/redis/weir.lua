@@ -43,16 +43,16 @@ local function advance(c, r, now, window)
   return bucket, sum
 end
 
--- now (0: the server's clock), start and end of the window (end 0: never), session and lane, g, r, u, freed, amount,
--- limit, its version, length of a rolling window (0: calendar), how long before its start a window may be granted in.
--- A grant raises to g + amount, so that one that is sent twice counts once. Answers g, committed, used, and whether g
--- was forgotten.
+-- One window of one counter: now (0: the server's clock), start and end (0: never), limit, its version, length of a
+-- rolling window (0: calendar), how long before its start a window may be granted in. Then six for each vector: session
+-- and lane, g, r, u, freed, amount. A grant raises to g + amount, so that one that is sent twice counts once. All
+-- vectors are merged before any is granted, for what some return may be what others get. Answers committed, used, and for each vector g and whether it had
+-- been forgotten.
 local function sync(keys, args)
   local c, w, r = keys[1], keys[2], keys[3]
   local now = clock(args[1])
-  local start, ends, field = num(args[2]), num(args[3]), args[4]
-  local g, ret, used, freed, amount = num(args[5]), num(args[6]), num(args[7]), num(args[8]), num(args[9])
-  local limit, version, window, ahead = num(args[10]), num(args[11]), num(args[12]), num(args[13])
+  local start, ends = num(args[2]), num(args[3])
+  local limit, version, window, ahead = num(args[4]), num(args[5]), num(args[6]), num(args[7])
 
   local state = redis.call('HMGET', c, 'version', 'limit', 'newest')
   if version >= num(state[1]) then
@@ -62,57 +62,71 @@ local function sync(keys, args)
   else
     limit = num(state[2])
   end
-
-  local found = redis.call('HMGET', w, field, '.com', '.used', '.out')
-  local v = { g = 0, r = 0, u = 0, f = 0 }
-  if found[1] then
-    local a, b, d, e = string.match(found[1], '^(%d+) (%d+) (%d+) (%d+)$')
-    v = { g = num(a), r = num(b), u = num(d), f = num(e) }
-  end
-  local com, sum, out = num(found[2]), num(found[3]), num(found[4])
-  local was = { committed = committed(v), used = v.u, outstanding = outstanding(v) }
-  local healed = g > v.g
-  v.g, v.r = math.max(v.g, g), math.max(v.r, ret)
-  v.u, v.f = math.max(v.u, used), math.max(v.f, freed)
-
-  local function total()
-    com = com - was.committed + committed(v)
-    sum = sum - was.used + v.u
-    out = out - was.outstanding + outstanding(v)
-    was = { committed = committed(v), used = v.u, outstanding = outstanding(v) }
-  end
-
-  local ring = 0
-  if window > 0 then
-    local bucket
-    bucket, ring = advance(c, r, now, window)
-    local charge = v.u - was.used
-    if charge > 0 then
-      redis.call('HINCRBY', r, text(bucket), text(charge))
-      ring = ring + charge
-      redis.call('HSET', c, 'sum', text(ring))
-    end
-  end
-  total()
-
   local open = (ends == 0 or now < ends) and now + ahead >= start and start >= num(state[3]) - 1
-  if amount > 0 and open and not fenced(v) then
-    local taken = com
-    if window > 0 then taken = out + ring end
-    local more = math.max(math.min(g + amount - v.g, limit - taken), 0)
-    v.g = v.g + more
-    total()
-  end
   -- A window that has begun closes those before it.
   if start > num(state[3]) and now >= start then
     redis.call('HSET', c, 'newest', text(start))
   end
-  redis.call('HSET', w, field, text(v.g) .. ' ' .. text(v.r) .. ' ' .. text(v.u) .. ' ' .. text(v.f),
-    '.com', text(com), '.used', text(sum), '.out', text(out))
+
+  local names = { '.com', '.used', '.out' }
+  for i = 8, #args, 6 do
+    names[#names + 1] = args[i]
+  end
+  local found = redis.call('HMGET', w, unpack(names))
+  local com, sum, out = num(found[1]), num(found[2]), num(found[3])
+  local bucket, ring, charged = 0, 0, 0
+  if window > 0 then
+    bucket, ring = advance(c, r, now, window)
+  end
+
+  local vectors = {}
+  for i = 4, #names do
+    local at = 8 + (i - 4) * 6
+    local v = { g = 0, r = 0, u = 0, f = 0 }
+    if found[i] then
+      local g, b, u, f = string.match(found[i], '^(%d+) (%d+) (%d+) (%d+)$')
+      v = { g = num(g), r = num(b), u = num(u), f = num(f) }
+    end
+    com, sum, out = com - committed(v), sum - v.u, out - outstanding(v)
+    local g, used = num(args[at + 1]), v.u
+    v.healed = g > v.g
+    v.target = g + num(args[at + 5])
+    v.grows = num(args[at + 5]) > 0
+    v.g, v.r = math.max(v.g, g), math.max(v.r, num(args[at + 2]))
+    v.u, v.f = math.max(v.u, num(args[at + 3])), math.max(v.f, num(args[at + 4]))
+    charged = charged + v.u - used
+    com, sum, out = com + committed(v), sum + v.u, out + outstanding(v)
+    vectors[#vectors + 1] = v
+  end
+  if window > 0 and charged > 0 then
+    redis.call('HINCRBY', r, text(bucket), text(charged))
+    ring = ring + charged
+    redis.call('HSET', c, 'sum', text(ring))
+  end
+
+  -- All returns are in: what they free may be what was granted.
+  local row = { '.com', '', '.used', '', '.out', '' }
+  local answer = { '', '' }
+  for i, v in ipairs(vectors) do
+    if v.grows and open and not fenced(v) then
+      local taken = window > 0 and out + ring or com
+      local more = math.max(math.min(v.target - v.g, limit - taken), 0)
+      com, out = com - committed(v), out - outstanding(v)
+      v.g = v.g + more
+      com, out = com + committed(v), out + outstanding(v)
+    end
+    row[#row + 1] = names[i + 3]
+    row[#row + 1] = text(v.g) .. ' ' .. text(v.r) .. ' ' .. text(v.u) .. ' ' .. text(v.f)
+    answer[#answer + 1] = text(v.g)
+    answer[#answer + 1] = v.healed and '1' or '0'
+  end
+  row[2], row[4], row[6] = text(com), text(sum), text(out)
+  redis.call('HSET', w, unpack(row))
   if window > 0 then
     com, sum = out + ring, ring
   end
-  return { text(v.g), text(com), text(sum), healed and 1 or 0 }
+  answer[1], answer[2] = text(com), text(sum)
+  return answer
 end
 
 redis.register_function('weir1_sync', sync)
