@@ -26,20 +26,25 @@ const TEST_MODULES: [Module; 3] = [
 
 /// What users need.
 pub fn all() -> Result {
-    module(&MODULE)?;
+    with(&[])
+}
+
+/// The same with these vocabularies built into the module; none are those of its default.
+pub fn with(tokenizers: &[String]) -> Result {
+    module(&MODULE, tokenizers)?;
     server()
 }
 
 /// What tests need besides.
 pub fn for_tests() -> Result {
     all()?;
-    TEST_MODULES.iter().try_for_each(module)
+    TEST_MODULES.iter().try_for_each(|wanted| module(wanted, &[]))
 }
 
 /// What benchmarks need: no planted faults.
 pub fn for_bench() -> Result {
-    module(&MODULE)?;
-    TEST_MODULES.iter().filter(|wanted| wanted.name == "probe").try_for_each(module)
+    module(&MODULE, &[])?;
+    TEST_MODULES.iter().filter(|wanted| wanted.name == "probe").try_for_each(|wanted| module(wanted, &[]))
 }
 
 fn server() -> Result {
@@ -47,7 +52,7 @@ fn server() -> Result {
     run(cargo().args(["build", "--release", "-p", "weir"]))
 }
 
-fn module(wanted: &Module) -> Result {
+fn module(wanted: &Module, tokenizers: &[String]) -> Result {
     let toolchain = wasm::find().ok_or_else(|| Error::new("no toolchain for wasm: run cargo xtask setup"))?;
     // A cdylib's file name does not tell its features apart, so that two sets of features would take turns in
     // overwriting each other: each set has a folder of its own.
@@ -57,6 +62,9 @@ fn module(wanted: &Module) -> Result {
     };
     let mut command = toolchain.cargo_build();
     command.args(["--profile", "wasm", "-p", wanted.package]).arg("--target-dir").arg(&folder);
+    if !tokenizers.is_empty() {
+        command.args(["--no-default-features", "--features", &tokenizers.join(",")]);
+    }
     if !wanted.features.is_empty() {
         command.args(["--features", wanted.features]);
     }

@@ -18,7 +18,11 @@ enum Verb {
     /// Install what the other verbs need: Rust's standard library for wasm, Envoy, Redis, Python tools.
     Setup,
     /// Build `target/weir/weir.wasm` and `target/release/weir`.
-    Build,
+    Build {
+        /// Vocabularies of the module, in place of o200k and cl100k: of o200k, cl100k, p50k, r50k.
+        #[arg(long, value_delimiter = ',')]
+        tokenizers: Vec<String>,
+    },
     /// Set up, build and run every test; arguments after `--` go to cargo test.
     Test {
         /// Handed to `cargo test`: `-p CRATE`, a name to filter by.
@@ -48,9 +52,9 @@ enum Verb {
 pub fn run() -> Result {
     match Cli::parse().verb {
         Verb::Setup => setup::all(),
-        Verb::Build => {
+        Verb::Build { tokenizers } => {
             setup::for_build()?;
-            build::all()
+            build::with(&tokenizers)
         }
         Verb::Test { args } => test::all(&args),
         Verb::Lint => lint::all(),
