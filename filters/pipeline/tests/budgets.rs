@@ -509,7 +509,7 @@ fn a_stream_that_is_reserved_ahead_passes_whole_while_there_is_more() {
             assert_eq!((needs[1].full, needs[2].full, needs[3].full), (more * 4_000, 0, 0));
             reserved += more;
         }
-        assert!(reserved >= 1_500 && reserved <= 4_000, "{reserved}");
+        assert!((1_500..=4_000).contains(&reserved), "{reserved}");
     }
 }
 
