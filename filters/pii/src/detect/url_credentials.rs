@@ -23,14 +23,17 @@ pub(super) const DETECTOR: Detector = Detector {
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let view = context.view;
     let bytes = view.bytes();
-    let mut start = word.start;
-    // A name may begin with signs, and be empty: `redis://:password@host`.
-    for _ in 0..4 {
-        if matches!(view.before(start), b':' | b'_' | b'-' | b'.' | b'~' | b'%' | b'$' | b'!') {
-            start -= 1;
-        }
+    let start = word.start;
+    // Signs before the first letter, as in `redis://:password@host`, stay: in a stream they went out before it.
+    let (mut from, mut colon) = (start, false);
+    while start - from < 4
+        && matches!(view.before(from), b':' | b'_' | b'-' | b'.' | b'~' | b'%' | b'$' | b'!')
+    {
+        from -= 1;
+        colon |= view.at(from) == b':';
     }
-    if view.before(start) != b'/' || view.before(start - 1) != b'/' || view.before(start - 2) != b':' {
+    let scheme = from.checked_sub(3).and_then(|scheme| bytes.get(scheme..from));
+    if scheme != Some(b"://") {
         return Verdict::No;
     }
     let rest = bytes.get(start..).unwrap_or_default();
@@ -43,8 +46,9 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };
     }
     let value = rest.get(..length).unwrap_or_default();
-    let secret =
-        value.iter().position(|byte| *byte == b':').is_some_and(|at| at + 1 < length) || length >= 20;
+    let secret = colon
+        || value.iter().position(|byte| *byte == b':').is_some_and(|at| at + 1 < length)
+        || length >= 20;
     let fits = view.end(end) - view.start(start) < LONGEST;
     if view.at(end) == b'@' && secret && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
 }
@@ -59,7 +63,7 @@ mod tests {
             "url_credentials",
             &[
                 "see https://<jane:s3cret>@example.com/x",
-                "postgres://<app:p%40ss>@db:5432/app, redis://<:hunter2>@cache",
+                "postgres://<app:p%40ss>@db:5432/app, redis://:<hunter2>@cache, https://::-<2397user:pw9>@x",
                 "https://<abcdefghij0123456789xyz>@github.com/x.git",
                 "mongodb+srv://<u:p>@cluster0.mongodb.net",
                 "https://example.com:80/a@b git@github.com:x/y ssh://git@host/x http://a:b c@d",
