@@ -194,6 +194,11 @@ struct Ledger {
     due: u64,
 }
 
+/// Times and units, and their sum.
+type Recent = (VecDeque<(u64, u64)>, u128);
+/// Counter, budget, length of the window and cost.
+type Bill = (String, String, u64, u64);
+
 /// What everything in a run shares.
 struct Common {
     plan: Plan,
@@ -209,9 +214,9 @@ struct Common {
     limits: RefCell<BTreeMap<String, u64>>,
     spent: RefCell<Vec<bool>>,
     /// Of rolling budgets: what was admitted and what was settled, with its time, while it is in the window.
-    recent: RefCell<BTreeMap<(String, bool), (VecDeque<(u64, u64)>, u128)>>,
+    recent: RefCell<BTreeMap<(String, bool), Recent>>,
     /// By request: counter, budget, length of the window and cost of what will be billed when it ends.
-    unbilled: RefCell<BTreeMap<u64, Vec<(String, String, u64, u64)>>>,
+    unbilled: RefCell<BTreeMap<u64, Vec<Bill>>>,
 }
 
 impl Common {
