@@ -26,8 +26,8 @@ pub use budget::{
 };
 pub use date::Date;
 pub use guard::{
-    Action, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, Guardrail, Notify, NotifyOn,
-    OnFailure, OnInvalid, Place, Prompt, PromptVersion, Redaction, Streams, Telemetry, Validate,
+    Action, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, Guardrail, Notify,
+    NotifyOn, OnFailure, OnInvalid, Place, Prompt, PromptVersion, Redaction, Streams, Telemetry, Validate,
 };
 pub use identity::{ApiKey, Identity, IdentitySource, Jwt, Key, Limits, Mtls, Sigv4, Tenant};
 pub use quantity::{BadQuantity, Count, Duration, Percent, Size, Usd, UsdPerMillion};
