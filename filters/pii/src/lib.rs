@@ -76,6 +76,8 @@ pub struct Finding {
     pub range: Range<usize>,
     /// What happens to it.
     pub action: Action,
+    /// Where the part of it ends that decided: of several findings the name does not depend on what follows.
+    decided: usize,
     /// Where the search for its end goes on, when it reaches over the text's.
     open: Option<(tail::Tail, usize)>,
 }

@@ -95,7 +95,7 @@ struct Places<'a> {
 impl Places<'_> {
     fn add(&mut self, kind: Kind, action: Action, found: &Match) {
         let mut range = self.view.start(found.start)..self.view.end(found.end);
-        let mut open = None;
+        let (decided, mut open) = (range.end, None);
         if let Some(tail) = found.tail {
             match self.reach(tail, range.end) {
                 Reach::Ends(end) => range.end = end,
@@ -105,7 +105,7 @@ impl Places<'_> {
                 }
             }
         }
-        self.hits.push(Finding { kind, range, action, open });
+        self.hits.push(Finding { kind, range, action, decided, open });
     }
 
     fn reach(&mut self, tail: Tail, from: usize) -> Reach {
@@ -125,8 +125,7 @@ impl Places<'_> {
 /// Sorts matches so that the first of several that overlap names them all: by start, the longest first.
 pub(crate) fn sort(hits: &mut [Finding]) {
     sort_by(hits, |a, b| {
-        let (one, other) = (&a.range, &b.range);
-        one.start.cmp(&other.start).then(other.end.cmp(&one.end)).then(a.kind.cmp(&b.kind))
+        a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
     });
 }
 

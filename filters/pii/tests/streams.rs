@@ -183,6 +183,18 @@ fn a_local_part_that_changes_its_script_is_not_released_early() {
     assert_eq!(batch(&set, "漢a漢@例え.jp"), "[EMAIL]");
 }
 
+/// Characters that are not seen end a value of bounded length when there are too many of them; whatever goes on
+/// behind one without a bound has to end there too.
+#[test]
+fn many_invisible_characters_end_a_token() {
+    for text in [
+        "Bearer AKIA41111111111111114111111111111111\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}.com",
+        "ghp_a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}x y",
+    ] {
+        agrees(&everything(Action::Mask), text);
+    }
+}
+
 #[test]
 fn prose_is_held_back_by_a_word_at_most() {
     let (mut redactor, mut out) = (Redactor::new(everything(Action::Mask)), String::new());

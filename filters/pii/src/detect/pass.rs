@@ -100,10 +100,11 @@ impl Pass {
             let word = Word { start, end: bytes.len() - rest.as_slice().len(), kind };
             let (length, before) = (word.end - start, view.before(start));
             let (first, far) = (view.at(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
-            if (word.end == bytes.len() && !last) || self.rows.may_start(length, kind, view.at(word.end)) {
-                if !self.rows.at(&mut context, start, word.end, found) {
-                    hold = hold.min(start);
-                }
+            let open = word.end == bytes.len() && !last;
+            if (open || self.rows.may_start(length, kind, view.at(word.end)))
+                && !self.rows.at(&mut context, start, word.end, found)
+            {
+                hold = hold.min(start);
             }
             for (ask, detector) in &self.asked {
                 let ends = word.end == bytes.len() && !last;

@@ -99,13 +99,11 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     }
     let (near, far) = (view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
     let row = far.is_ascii_digit() && matches!(near, b' ' | b'-' | b'.' | b'/' | b')' | b',' | b':');
-    if near.is_ascii_alphanumeric()
+    let joined = near.is_ascii_alphanumeric()
         || (row && near != b' ')
-        || matches!(near, b'$' | b'=' | b'*' | b'_' | b'#')
-    {
-        if !(near == b'=' && far.is_ascii_alphabetic()) {
-            return Verdict::No;
-        }
+        || matches!(near, b'$' | b'=' | b'*' | b'_' | b'#');
+    if joined && !(near == b'=' && far.is_ascii_alphabetic()) {
+        return Verdict::No;
     }
     let holds = !context.last && view.left(start) <= LONGEST + AFTER;
     let length = view.bytes().len();

@@ -129,7 +129,7 @@ impl Rows {
     pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row]) {
         self.first.resize(128, 0);
         for row in rows {
-            let groups = row.groups << row.groups.leading_zeros() / 4 * 4;
+            let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
             self.rows.push(Placed { groups, row, detector });
             let length = (groups >> 60) as usize;
             let mut classes = 0u8;

@@ -88,6 +88,7 @@ impl Words {
                             kind: Kind::WORD,
                             range: at..at + length,
                             action: word.action,
+                            decided: at + length,
                             open: None,
                         });
                     }
