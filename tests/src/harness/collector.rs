@@ -110,12 +110,14 @@ pub struct Collector {
     task: JoinHandle<()>,
 }
 
+/// The resource's instance, the metric's name and its attributes; the newest point of each is kept.
+type Series = (String, String, String);
+
 #[derive(Clone, Default)]
 struct Store {
     spans: Arc<Mutex<Vec<Span>>>,
     exports: Arc<Mutex<usize>>,
-    /// By the resource's instance, name and attributes: the newest point of each series.
-    metrics: Arc<Mutex<BTreeMap<(String, String, String), Metric>>>,
+    metrics: Arc<Mutex<BTreeMap<Series, Metric>>>,
     mood: Arc<Mutex<Mood>>,
 }
 
