@@ -141,9 +141,9 @@ fn the_command_line_and_the_policy_are_understood() {
         .into_iter()
         .find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == "weir-control");
     let control = control.expect("a control plane");
-    let gateway = all().into_iter().find(|object| {
-        object["kind"] == "Deployment" && object["metadata"]["name"] == "weir-gateway"
-    });
+    let gateway = all()
+        .into_iter()
+        .find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == "weir-gateway");
     let gateway = gateway.expect("gateways");
     let beside = gateway["spec"]["template"]["spec"]["containers"].as_array().expect("containers");
     let drain = beside.iter().find(|container| container["name"] == "drain").expect("the drain beside Envoy");

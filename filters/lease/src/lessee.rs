@@ -489,9 +489,7 @@ impl Lessee {
             let recovers = found.record.refuse_from == 0;
             return Err(figures.map(|(_, figures)| {
                 Box::new(match recovers {
-                    true => {
-                        Shortfall::new(&need.instance, Code::Quarantine, need.min, Some(figures.clone()))
-                    }
+                    true => Shortfall::new(&need.instance, Code::Quarantine, need.min, Some(figures.clone())),
                     false => short_of(need, figures.clone()),
                 })
             }));

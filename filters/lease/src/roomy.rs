@@ -21,7 +21,11 @@ impl Lessee {
             store::find(store, slip.set, slip.id, &slip.name).is_some_and(|mut found| {
                 let record = &mut found.record;
                 let easy = record.now.free() / TIMES >= slip.need.full;
-                record.open(now) && record.roomy && !record.tight && easy && now + REFUND_FLUSH < record.ends_at
+                record.open(now)
+                    && record.roomy
+                    && !record.tight
+                    && easy
+                    && now + REFUND_FLUSH < record.ends_at
             })
         })
     }

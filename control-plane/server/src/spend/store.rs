@@ -79,7 +79,7 @@ fn write(mut disk: Disk, table: &Mutex<Table>, work: &Receiver<(SpendReport, Ans
             tracing::error!(%why, "spend records could not be kept");
         }
         for (_, answer) in batch {
-            let told = written.as_ref().map(|()| ()).map_err(ToString::to_string);
+            let told = written.as_ref().copied().map_err(ToString::to_string);
             let _: Result<(), _> = answer.send(told);
         }
     }

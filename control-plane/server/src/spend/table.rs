@@ -111,11 +111,14 @@ struct Day {
     values: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// What was charged, by window.
+type Windows = Vec<(u64, Rows<u64>)>;
+
 /// The same for files: maps with keys that are no strings as lists.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Flat {
     days: Vec<(u64, Rows<Sums>)>,
-    windows: Vec<(Counter, Vec<(u64, Rows<u64>)>)>,
+    windows: Vec<(Counter, Windows)>,
     seen: Vec<((u64, u64), Seen)>,
     dropped: u64,
 }

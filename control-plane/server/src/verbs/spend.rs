@@ -141,7 +141,7 @@ fn by_days(told: &Value) -> String {
     if rows.is_empty() {
         return "no request under a budget was answered on these days\n".into();
     }
-    rows.sort_by(|a, b| b.0.cmp(&a.0));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.0));
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
     let mut out = table(&head, &rows);
     if let Some(dropped) = told["dropped_records"].as_u64().filter(|dropped| *dropped > 0) {
@@ -174,7 +174,7 @@ fn by_counter(told: &Value) -> String {
                 (row["settled"].as_u64().unwrap_or_default(), cells)
             })
             .collect();
-        rows.sort_by(|a, b| b.0.cmp(&a.0));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.0));
         let mut last: Vec<String> = vec!["(unattributed)".into()];
         last.resize(names.len(), String::new());
         last.push(amount(&one["unattributed"], unit));

@@ -22,13 +22,16 @@ pub struct Answer {
 }
 
 /// What one request left behind.
+/// A provider's name, headers and body.
+pub type Sent = (String, Vec<(String, String)>, Vec<u8>);
+
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
     /// What each try sent: provider, headers, body.
-    pub sent: Vec<(String, Vec<(String, String)>, Vec<u8>)>,
+    pub sent: Vec<Sent>,
     pub span: Option<Span>,
     pub reserved: usize,
     /// What was asked of the ledger, in turn.
@@ -45,6 +48,7 @@ pub struct Outcome {
 }
 
 /// How bodies are cut.
+#[allow(dead_code, reason = "each test program has this module and uses its own part of it")]
 #[derive(Clone, Copy, Debug)]
 pub enum Cuts {
     Whole,

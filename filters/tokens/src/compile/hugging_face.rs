@@ -1,7 +1,10 @@
 //! `tokenizer.json` of Hugging Face's tokenizers library: byte-level byte-pair encoding behind one of the splits that
 //! this crate has a scanner for.
 
-#![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name it lacks is null; this never runs in the module")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a name it lacks is null; this never runs in the module"
+)]
 
 use std::collections::HashMap;
 

@@ -132,6 +132,9 @@ fn memory(envoy: &Envoy) {
     println!("Envoy after all of the above, one worker: {:.1} MB resident", envoy.rss() as f64 / 1e6);
 }
 
+/// Makes a text.
+type Made = Box<dyn Fn(&mut Rng) -> String>;
+
 fn cases(texts: usize, rng: &mut Rng) -> Vec<Case> {
     let prose = Texts::load();
     let few = (texts / 10).max(20);
@@ -146,7 +149,11 @@ fn cases(texts: usize, rng: &mut Rng) -> Vec<Case> {
         Case::new("Chinese and Japanese 4 KB", (Some(250.0), None), many(rng, texts, &|rng| han(SMALL, rng))),
     ];
     let chats = (0..texts)
-        .map(|_| (0..2 * TURNS - 1).map(|at| prose.text(if at % 2 == 0 { 200 } else { 600 }, rng)).collect())
+        .map(|_| {
+            (0..2 * TURNS - 1)
+                .map(|at| prose.text(if at.is_multiple_of(2) { 200 } else { 600 }, rng))
+                .collect()
+        })
         .collect();
     let name = format!("turn {TURNS} of a chat (200 bytes new, 7 KB in all)");
     cases.push(Case { name, aims: (Some(20.0), None), chats, growing: true });
@@ -166,7 +173,7 @@ fn cases(texts: usize, rng: &mut Rng) -> Vec<Case> {
             format!("{} {}", rng.below(1 << 30), fragment.repeat(LARGE / fragment.len()))
         }
     };
-    let hostile: [(&str, Box<dyn Fn(&mut Rng) -> String>); 8] = [
+    let hostile: [(&str, Made); 8] = [
         ("random letters", Box::new(random("abcdefghijklmnopqrstuvwxyz"))),
         ("a and b", Box::new(random("ab"))),
         ("symbols", Box::new(random("!#$%&()*+,-.:;<=>?@[]^_{|}~"))),
@@ -325,7 +332,7 @@ impl Gateway {
 
     /// How long an answer took.
     async fn send(&mut self, model: &str, messages: &[String]) -> Result<Duration, String> {
-        let role = |at: usize| if at % 2 == 0 { "user" } else { "assistant" };
+        let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
         let messages: Vec<Value> = messages
             .iter()
             .enumerate()

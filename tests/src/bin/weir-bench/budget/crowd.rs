@@ -171,7 +171,7 @@ impl One {
             if self.met.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let stream = (self.number + round) % 2 == 0;
+            let stream = (self.number + round).is_multiple_of(2);
             if !self.ask(round, stream).await {
                 tokio::time::sleep(AWAY).await;
             }
