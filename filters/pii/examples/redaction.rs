@@ -4,7 +4,13 @@
 //! `--texts` prints every labelled text as a line of JSON, for another program; a path is that program's answers.
 //! `--misses` lists what went wrong in texts whose SHA-256 begins with an even byte: those that may be tuned on.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
