@@ -130,7 +130,7 @@ async fn bad_headers_are_refused_and_the_gateway_lives_on() {
             "/v1/chat/completions/",
             "//v1/chat/completions",
             "/v1/%63hat/completions",
-            "/v1/messages",
+            "/v1/responses",
             "/model/x%2Fy/converse",
         ] {
             refused(&Client::answer(client.post(path, good.clone())).await, 404, "unknown_path");
