@@ -124,9 +124,18 @@ impl Report {
         for metric in metrics {
             let _ = write!(text, "| {} |", metric.title());
             for variant in &self.variants {
-                let _ = write!(text, " {} |", number(median(self.of(metric, *variant))));
+                match self.of(metric, *variant) {
+                    [] => text.push_str(" |"),
+                    values => {
+                        let _ = write!(text, " {} |", number(median(values)));
+                    }
+                }
             }
             for (a, b) in &pairs {
+                if self.of(metric, *a).is_empty() || self.of(metric, *b).is_empty() {
+                    text.push_str(" | |");
+                    continue;
+                }
                 let both = || self.of(metric, *a).iter().zip(self.of(metric, *b));
                 let differences: Vec<f64> = both().map(|(a, b)| a - b).collect();
                 let ratios: Vec<f64> = both().map(|(a, b)| a / b).collect();

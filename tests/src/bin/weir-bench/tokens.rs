@@ -81,6 +81,10 @@ async fn measure(options: &Options) -> Result<(), String> {
             gateway.send(BOUNDED, &chat).await?;
         }
     }
+    println!(
+        "Each text goes through Envoy bounded by its bytes, then counted, then counted again, on one connection; told is \
+         the difference that the client saw, text by text.\n"
+    );
     println!("| {} in Envoy | cold: median (quartiles) us | aim | warm us | aim |", options.tokenizer);
     println!("|---|---|---|---|---|");
     let mut native = Vec::new();
@@ -155,7 +159,7 @@ fn cases(texts: usize, rng: &mut Rng) -> Vec<Case> {
                 .collect()
         })
         .collect();
-    let name = format!("turn {TURNS} of a chat (200 bytes new, 7 KB in all)");
+    let name = format!("turn {TURNS} of a chat (800 bytes new, 7 KB in all: the last answer is new too)");
     cases.push(Case { name, aims: (Some(20.0), None), chats, growing: true });
     let random = |letters: &'static str| {
         move |rng: &mut Rng| {
