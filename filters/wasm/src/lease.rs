@@ -3,13 +3,14 @@
 use weir_config::filter;
 use weir_lease::{
     Granted, Hold, Lessee, Mismatch, Need, Outbox, Refusal, Reserve, SERVICE, SPEND_METHOD, SPEND_SERVICE,
-    SPEND_TIMEOUT_MS, Setup, SharedData, Spent,
+    SPEND_TIMEOUT_MS, Setup, SharedData, Spent, Stats,
 };
 use weir_pipeline::budget::Settlement;
 use weir_pipeline::io::Now;
 use weir_pipeline::span::{Counted, Span};
 
 use crate::host;
+use crate::spans::LEASE;
 
 const UNAVAILABLE: u32 = 14;
 /// In a waiter's number: the stream goes on meanwhile.
@@ -247,6 +248,13 @@ impl Lease {
         self.client().tick(now.0, &mut HostData);
         self.dispatch(now);
         self.report(now);
+    }
+
+    /// What happened to reservations since the VM began, in the order of Envoy's counters.
+    pub fn counted(&self) -> [u64; LEASE] {
+        let stats = self.client.as_ref().map(Lessee::stats).unwrap_or_default();
+        let Stats { local, waited, refused, acquires, cas_retries, presumed, excess, fenced, .. } = stats;
+        [local, waited, refused, acquires, cas_retries, presumed, excess, fenced]
     }
 
     /// A call ended.

@@ -30,7 +30,7 @@ const MAX_VALUES: usize = 1_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Envoy's counters, as `wasmcustom.NAME` in its statistics and `NAME` on its Prometheus endpoint.
-const COUNTERS: [&str; 14] = [
+const COUNTERS: [&str; 14 + LEASE] = [
     "weir_requests_total",
     "weir_errors_total",
     "weir_tries_total",
@@ -45,7 +45,17 @@ const COUNTERS: [&str; 14] = [
     "weir_spans_rejected_total",
     "weir_export_failures_total",
     "weir_spans_unsampled_total",
+    "weir_admit_local_total",
+    "weir_admit_waited_total",
+    "weir_admit_refused_total",
+    "weir_ledger_acquires_total",
+    "weir_cas_retries_total",
+    "weir_presumed_units_total",
+    "weir_budget_excess_units_total",
+    "weir_fenced_settlements_total",
 ];
+/// How many of them the lease client counts itself; they are the last.
+pub const LEASE: usize = 8;
 const REQUESTS: usize = 0;
 const ERRORS: usize = 1;
 const TRIES: usize = 2;
@@ -82,6 +92,8 @@ pub struct Telemetry {
     reporting: Option<u32>,
     reported: u64,
     counts: [u64; COUNTERS.len()],
+    /// What the lease client had counted when it was last asked.
+    leased: [u64; LEASE],
     counters: Vec<u32>,
     durations: Vec<(&'static str, u64)>,
     labels: Map<String, Map<String, ()>>,
@@ -152,6 +164,14 @@ impl Telemetry {
         if one.kept() {
             self.push(otlp::encode_try(one));
         }
+    }
+
+    /// Takes what the lease client has counted since the VM began.
+    pub fn lease(&mut self, counted: [u64; LEASE]) {
+        for (at, (now, before)) in counted.into_iter().zip(self.leased).enumerate() {
+            self.add(COUNTERS.len() - LEASE + at, now.saturating_sub(before));
+        }
+        self.leased = counted;
     }
 
     fn add(&mut self, counter: usize, by: u64) {

@@ -182,6 +182,7 @@ impl Vm {
     /// Time passes on a plugin.
     pub fn tick(&mut self, root: u32) {
         let now = Now(host::now());
+        self.shared.telemetry.lease(self.shared.lease.counted());
         self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
         self.wake(now);

@@ -313,7 +313,8 @@ async fn counters_on_envoys_own_endpoint_equal_the_providers_books() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_follow_the_conventions_and_equal_the_spans() {
-    let gate = Inject::start("metrics").await;
+    // Chunks that come at once are one chunk to whoever reads: these are apart.
+    let gate = Inject::with("metrics", |setup| setup.vllm.defaults.token_us = Some(4_000)).await;
     for n in 0..4 {
         gate.client().chat(chat_stream(MODEL, &format!("measure {n}")).to_string()).await;
     }

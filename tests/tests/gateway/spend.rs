@@ -83,6 +83,14 @@ async fn every_unit_that_is_settled_is_somebodys() {
     let said = gateway.wait_for("/api/spend?budget=small&by=key", "nothing is unattributed", explained).await;
     assert_eq!(said["counters"][0]["rows"], json!([{"key": "acme-web", "settled": input + output}]));
 
+    // Each was admitted from the lease at hand, or waited for the ledger; a few had to, the first of each worker first.
+    gateway.envoy.wait_for_stat("weir_admit_", 12).await;
+    let admitted = gateway.envoy.stats("weir_admit_").await;
+    let of_kind = |kind: &str| admitted.iter().filter(|(name, _)| name.contains(kind)).map(|(_, n)| n).sum();
+    let kinds: [u64; 3] = ["local", "waited", "refused"].map(of_kind);
+    assert_eq!((kinds[0] + kinds[1], kinds[2]), (12, 0), "{admitted:?}");
+    assert!(kinds[1] >= 1, "{admitted:?}");
+
     let told = ok(&gateway, &["spend"]);
     assert!(told.contains("SETTLED") && told.contains("small") && told.contains("acme-web"), "{told}");
     let told = ok(&gateway, &["spend", "--by", "model"]);

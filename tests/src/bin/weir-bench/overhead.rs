@@ -218,6 +218,15 @@ impl Run<'_> {
         let mut first = micros(&seen.first_bytes);
         add(Metric::FirstByte, percentile(&mut first, 0.5));
         add(Metric::RssLoaded, self.gateway.envoy.rss() as f64 / 1e6);
+        if self.gateway.control.is_some() {
+            // The filters tell Envoy's statistics on their tick.
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            let [local, waited] = [
+                self.gateway.envoy.stat("weir_admit_local").await,
+                self.gateway.envoy.stat("weir_admit_waited").await,
+            ];
+            add(Metric::Waited, waited as f64 * 100.0 / (local + waited).max(1) as f64);
+        }
         if let Some(status) = self.gateway.envoy.process().ended() {
             return Err(format!("Envoy ended with {status}:\n{}", self.gateway.envoy.log()));
         }

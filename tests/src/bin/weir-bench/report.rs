@@ -13,6 +13,7 @@ pub enum Metric {
     CpuCold,
     CpuWarm,
     ControlCpu,
+    Waited,
     LoadedP50,
     LoadedP99,
     AloneP50,
@@ -38,6 +39,7 @@ impl Metric {
             Self::CpuCold => "4 KB, cold texts: Envoy CPU per request, µs",
             Self::CpuWarm => "4 KB, warm texts: Envoy CPU per request, µs",
             Self::ControlCpu => "4 KB, cold texts: control plane's CPU per request, µs",
+            Self::Waited => "all requests: waited for the ledger, %",
             Self::LoadedP50 => "4 KB, cold texts, under load: latency p50, µs",
             Self::LoadedP99 => "4 KB, cold texts, under load: latency p99, µs",
             Self::AloneP50 => "4 KB, cold texts, one at a time: latency p50, µs",
@@ -161,7 +163,13 @@ impl Report {
 }
 
 fn number(value: f64) -> String {
-    if value.abs() < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+    if value != 0.0 && value.abs() < 1.0 {
+        format!("{value:.2}")
+    } else if value.abs() < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
 }
 
 /// Processor, cores, memory and kernel.
