@@ -1,10 +1,159 @@
-//! A whole Converse answer, read into the hub. Its body has neither id nor model; the caller knows both.
+//! A whole Converse answer: read into the hub, written from it, and read where it stands when it passes through. Its
+//! body has neither id nor model; the caller knows both.
 
-use weir_wire::json::{self, Doc, Limits, Value};
+use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
 
 use super::names::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
-use crate::openai_chat::fields;
+use crate::openai_chat::{AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
+
+/// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; reasoning is counted
+/// and never to be altered.
+pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
+    let mut facts = AnswerFacts::default();
+    let root = doc.root();
+    facts.usage = root.get("usage").and_then(usage_of);
+    if let Some(word) = root.get("stopReason").and_then(|word| word.as_str()) {
+        facts.finishes.push((finish_of(&word), word));
+    }
+    let message = root.get("output").and_then(|output| output.get("message"));
+    let content = message.and_then(|message| message.get("content"));
+    for (choice, block) in (0..).zip(content.into_iter().flat_map(Value::items)) {
+        let mut add = |slot, value: Value<'d, 'a>| {
+            if value.kind() == Kind::String {
+                facts.texts.push(AnswerText { choice, slot, value });
+            }
+        };
+        for (key, value) in block.members() {
+            match key.as_str().as_ref() {
+                "text" => add(Slot::Content, value),
+                "toolUse" => {
+                    if let Some(input) = value.get("input") {
+                        all_texts(input, Place::Arguments, None, &mut |text| add(Slot::Content, text.value));
+                    }
+                }
+                "citationsContent" => {
+                    for text in value.get("content").into_iter().flat_map(Value::items) {
+                        text.get("text").into_iter().for_each(|text| add(Slot::Content, text));
+                    }
+                }
+                "reasoningContent" => {
+                    let text = value.get("reasoningText").and_then(|text| text.get("text"));
+                    text.into_iter().for_each(|text| add(Slot::Reasoning, text));
+                }
+                _ => {}
+            }
+        }
+    }
+    facts
+}
+
+/// Reads an answer in a model's own dialect: every string is a text; the usage is in the headers.
+pub fn read_any<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
+    let mut facts = AnswerFacts::default();
+    all_texts(doc.root(), Place::Other, None, &mut |text| {
+        facts.texts.push(AnswerText { choice: 0, slot: Slot::Content, value: text.value });
+    });
+    facts
+}
+
+/// Writes an answer.
+pub fn encode_answer(answer: &Answer) -> Vec<u8> {
+    let mut out = Writer::new(Vec::with_capacity(512));
+    out.begin_object().key("output").begin_object().key("message").begin_object();
+    out.key("role").str("assistant").key("content").begin_array();
+    let mut refused = false;
+    for part in &answer.parts {
+        let said = matches!(
+            part,
+            Part::Text(_)
+                | Part::Refusal(_)
+                | Part::Reasoning { .. }
+                | Part::RedactedReasoning(_)
+                | Part::ToolCall(_)
+        );
+        // No model says others in an answer.
+        if !said {
+            continue;
+        }
+        out.begin_object();
+        match part {
+            Part::Text(text) => _ = out.key("text").str(text),
+            Part::Refusal(text) => {
+                refused = true;
+                out.key("text").str(text);
+            }
+            Part::Reasoning { text, signature } => {
+                out.key("reasoningContent").begin_object().key("reasoningText").begin_object();
+                out.key("text").str(text);
+                if let Some(signature) = signature {
+                    out.key("signature").str(signature);
+                }
+                out.end_object().end_object();
+            }
+            Part::RedactedReasoning(data) => {
+                out.key("reasoningContent").begin_object().key("redactedContent").str(data).end_object();
+            }
+            Part::ToolCall(call) => {
+                out.key("toolUse").begin_object();
+                out.key("toolUseId").str(&call.id).key("name").str(&call.name).key("input");
+                let arguments = call.arguments.trim();
+                let object = json::parse(arguments.as_bytes(), &Limits::default())
+                    .is_ok_and(|doc| doc.root().kind() == Kind::Object);
+                if object {
+                    out.raw(arguments.as_bytes());
+                } else {
+                    // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.
+                    out.begin_object();
+                    if !arguments.is_empty() {
+                        out.key("arguments").str(arguments);
+                    }
+                    out.end_object();
+                }
+                out.end_object();
+            }
+            _ => {}
+        }
+        out.end_object();
+    }
+    out.end_array().end_object().end_object();
+    let finish = if refused { Finish::ContentFilter } else { answer.finish };
+    out.key("stopReason").str(finish_word(finish));
+    out.key("usage");
+    write_usage(&mut out, &answer.usage.unwrap_or_default());
+    out.key("metrics").begin_object().key("latencyMs").u64(0).end_object();
+    out.end_object();
+    out.into_inner()
+}
+
+/// Converse's word for an end.
+pub(super) fn finish_word(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "end_turn",
+        Finish::StopSequence => "stop_sequence",
+        Finish::Length => "max_tokens",
+        Finish::ToolCalls => "tool_use",
+        Finish::ContentFilter => "content_filtered",
+        Finish::Malformed => "malformed_model_output",
+    }
+}
+
+/// Writes usage: cached tokens stand beside the input, and the total is of all.
+pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
+    let plain = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
+    out.begin_object();
+    out.key("inputTokens").u64(plain);
+    out.key("outputTokens").u64(usage.output);
+    out.key("totalTokens").u64(usage.total());
+    for (key, count) in
+        [("cacheReadInputTokens", usage.cache_read), ("cacheWriteInputTokens", usage.cache_write)]
+    {
+        if count > 0 {
+            out.key(key).u64(count);
+        }
+    }
+    out.end_object();
+}
 
 /// Reads an answer. `renames` is what the request's encoding returned: it gives tools their own names back. A body
 /// that is no answer is the provider's failure.
@@ -141,6 +290,30 @@ mod tests {
             "null",
         );
         assert_eq!(part.parts, [Part::Text("ab".into())]);
+    }
+
+    #[test]
+    fn an_answer_survives_the_way_out_and_in() {
+        let call = ToolCall { id: "i".into(), name: "n".into(), arguments: r#"{"b": 1.0}"#.into() };
+        let answer = Answer {
+            parts: vec![
+                Part::Reasoning { text: "hm".into(), signature: Some("s".into()) },
+                Part::RedactedReasoning("AAAA".into()),
+                Part::Text("a\n\"b\"".into()),
+                Part::ToolCall(call),
+            ],
+            finish: Finish::ToolCalls,
+            usage: Some(Usage { input: 10, output: 5, cache_read: 4, cache_write: 3, reasoning: 0 }),
+            ..Answer::default()
+        };
+        let body = encode_answer(&answer);
+        assert_eq!(decode_answer(&body, &Renames::default()).unwrap(), answer);
+        let doc = json::parse(&body, &Limits::default()).unwrap();
+        let facts = read_answer(&doc);
+        assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "tool_use"));
+        let texts: Vec<_> = facts.texts.iter().map(|text| (text.choice, text.slot)).collect();
+        assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content)]);
+        assert_eq!(doc.root().get("usage").unwrap().raw(), br#"{"inputTokens":3,"outputTokens":5,"totalTokens":15,"cacheReadInputTokens":4,"cacheWriteInputTokens":3}"#);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Bedrock's errors in OpenAI's words: one table for HTTP answers and for exceptions inside a stream.
+//! Bedrock's errors in OpenAI's words, and back: one table each for HTTP answers and for exceptions inside a stream.
 
-use weir_wire::json::{self, Limits};
+use weir_wire::json::{self, Limits, Writer};
 
 use crate::hub::Failure;
 
@@ -84,6 +84,57 @@ pub(super) fn of(class: &str, message: &str, status: Option<u16>) -> Failure {
         },
         param: None,
     }
+}
+
+/// The status and the class (`x-amzn-errortype`) in which AWS's SDKs understand an error that has this status, kind and
+/// code elsewhere. A quota that waiting does not mend is 400, which none of them repeats.
+pub fn class_of(status: u16, kind: &str, code: Option<&str>) -> (u16, &'static str) {
+    match (status, code.unwrap_or_default()) {
+        (_, "invalid_signature") => (403, "InvalidSignatureException"),
+        (_, "clock_skew") => (403, "RequestTimeTooSkewed"),
+        (_, "missing_api_key") => (403, "MissingAuthenticationTokenException"),
+        (_, "expired_api_key") => (403, "ExpiredTokenException"),
+        (404, "unknown_path") | (405, _) => (404, "UnknownOperationException"),
+        (_, "model_error") => (424, "ModelErrorException"),
+        (429, "model_not_ready") => (429, "ModelNotReadyException"),
+        (401, _) => (403, "UnrecognizedClientException"),
+        (403, _) => (403, "AccessDeniedException"),
+        (404, _) => (404, "ResourceNotFoundException"),
+        (408, _) => (408, "ModelTimeoutException"),
+        (413, _) => (413, "RequestEntityTooLargeException"),
+        (415, _) => (415, "UnsupportedMediaTypeException"),
+        (429, _) if kind == "insufficient_quota" => (400, "ServiceQuotaExceededException"),
+        (429, _) => (429, "ThrottlingException"),
+        (400..=499, _) => (400, "ValidationException"),
+        (502..=504 | 529, _) => (503, "ServiceUnavailableException"),
+        _ => (500, "InternalServerException"),
+    }
+}
+
+/// The exception that a stream can end with, in camel case: it has fewer of them.
+pub(super) fn class_in_stream(failure: &Failure) -> &'static str {
+    match class_of(failure.status, &failure.kind, failure.code.as_deref()).1 {
+        "ThrottlingException" | "ServiceQuotaExceededException" => "throttlingException",
+        "ServiceUnavailableException" => "serviceUnavailableException",
+        "ModelErrorException" => "modelStreamErrorException",
+        "ValidationException" => "validationException",
+        _ => "internalServerException",
+    }
+}
+
+/// The body of an error; its class is in a header. Our own code stands beside the message, where no SDK minds it.
+pub fn error(code: Option<&str>, message: &str, param: Option<&str>) -> Vec<u8> {
+    let mut out = Writer::new(Vec::with_capacity(64 + message.len()));
+    out.begin_object();
+    match param.filter(|param| !param.is_empty()) {
+        Some(param) => out.key("message").str(&[param, ": ", message].concat()),
+        None => out.key("message").str(message),
+    };
+    if let Some(code) = code {
+        out.key("reason").str(code);
+    }
+    out.end_object();
+    out.into_inner()
 }
 
 /// A class without its namespace before `#` and its address behind `:`.

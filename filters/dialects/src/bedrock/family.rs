@@ -6,6 +6,20 @@ use crate::hub::Loss;
 /// `/model/{id}/converse` or `/model/{id}/converse-stream`, the id percent-encoded once: every byte but RFC 3986's
 /// unreserved ones, so `:` is `%3A` and the `/` of an ARN is `%2F`.
 pub fn path(model_id: &str, stream: bool) -> String {
+    operation(model_id, if stream { "/converse-stream" } else { "/converse" })
+}
+
+/// The same of InvokeModel.
+pub fn invoke_path(model_id: &str, stream: bool) -> String {
+    operation(model_id, if stream { "/invoke-with-response-stream" } else { "/invoke" })
+}
+
+/// Whether the id says that the model is Anthropic's. An ARN hides it.
+pub fn is_claude(model_id: &str) -> bool {
+    Family::of(model_id).is_claude()
+}
+
+fn operation(model_id: &str, operation: &str) -> String {
     let mut path = String::with_capacity(model_id.len() + 40);
     path.push_str("/model/");
     for byte in model_id.bytes() {
@@ -18,7 +32,7 @@ pub fn path(model_id: &str, stream: bool) -> String {
             }
         }
     }
-    path.push_str(if stream { "/converse-stream" } else { "/converse" });
+    path.push_str(operation);
     path
 }
 

@@ -38,6 +38,8 @@ pub struct Has {
     pub prediction: bool,
     /// The client marks what the provider may cache.
     pub cache_points: bool,
+    /// A guardrail of Bedrock's is asked for: nobody else has it.
+    pub guardrail: bool,
 }
 
 /// A request, borrowed from its document.
@@ -60,6 +62,8 @@ pub struct Request<'d, 'a> {
     pub max_completion_tokens: Option<Value<'d, 'a>>,
     /// `max_tokens` as written, `null` included.
     pub max_tokens: Option<Value<'d, 'a>>,
+    /// The field that a ceiling is written into where the request has none.
+    pub(crate) ceiling_name: &'static str,
     /// Number of answers, at least 1.
     pub n: u64,
     /// What it contains.
@@ -84,6 +88,10 @@ pub struct Request<'d, 'a> {
     pub service_tier: Option<Value<'d, 'a>>,
     /// `user`
     pub user: Option<Value<'d, 'a>>,
+    /// The member in which Converse has its settings, and what stands there.
+    pub settings: Option<(&'static str, Option<Value<'d, 'a>>)>,
+    /// Its dialect is not known: no ceiling can be added.
+    pub fixed: bool,
 }
 
 /// Reads the facts. Errors name the field, as OpenAI's do.
@@ -150,7 +158,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     Ok(found)
 }
 
-fn string<'d, 'a>(value: Value<'d, 'a>) -> Option<Value<'d, 'a>> {
+pub(crate) fn string<'d, 'a>(value: Value<'d, 'a>) -> Option<Value<'d, 'a>> {
     (value.kind() == Kind::String).then_some(value)
 }
 
@@ -171,7 +179,7 @@ fn look_at(message: Value<'_, '_>, has: &mut Has) {
     }
 }
 
-fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
+pub(crate) fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
     has.cache_points |= fields::cache_control(part).is_some();
     let Some(kind) = part.get("type").and_then(|kind| kind.as_str()) else { return };
     let url = |key: &str| part.get(key).and_then(|holder| holder.get("url").or(Some(holder)));
@@ -181,7 +189,7 @@ fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
     match kind.as_ref() {
         "image_url" | "input_image" => {
             has.images = true;
-            has.remote |= is_remote(url("image_url"));
+            has.remote |= is_remote(url("image_url")) || part.get("file_id").is_some_and(|id| !id.is_null());
         }
         "input_audio" => has.audio = true,
         "audio_url" => {
@@ -192,9 +200,9 @@ fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
             has.video = true;
             has.remote |= is_remote(url("video_url"));
         }
-        "file" => {
+        "file" | "input_file" => {
             has.documents = true;
-            has.remote |= part.get("file").is_some_and(|file| file.get("file_data").is_none());
+            has.remote |= part.get("file").unwrap_or(part).get("file_data").is_none();
         }
         _ => {}
     }
@@ -216,6 +224,7 @@ impl<'d, 'a> Request<'d, 'a> {
             include_usage: false,
             max_completion_tokens: None,
             max_tokens: None,
+            ceiling_name: "max_completion_tokens",
             n: 1,
             has: Has::default(),
             temperature: None,
@@ -228,6 +237,8 @@ impl<'d, 'a> Request<'d, 'a> {
             reasoning_effort: None,
             service_tier: None,
             user: None,
+            settings: None,
+            fixed: false,
         })
     }
 
@@ -243,6 +254,11 @@ impl<'d, 'a> Request<'d, 'a> {
             _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
         };
         self.model = model;
+        self.with_messages(messages)
+    }
+
+    /// The request with its messages.
+    pub(crate) fn with_messages(mut self, messages: Option<Value<'d, 'a>>) -> Result<Self, Invalid> {
         let Some(messages) = messages else { return Err(Invalid::missing("messages")) };
         if messages.kind() != Kind::Array || messages.is_empty() {
             return Err(Invalid::value("messages", "'messages' must be a non-empty array"));
@@ -254,6 +270,17 @@ impl<'d, 'a> Request<'d, 'a> {
         }
         self.messages = messages;
         Ok(self)
+    }
+
+    /// Takes the model's name.
+    pub(crate) fn named(&mut self, model: Option<Value<'d, 'a>>) -> Result<(), Invalid> {
+        let Some(model) = model else { return Err(Invalid::missing("model")) };
+        self.model_name = match model.as_str() {
+            Some(name) if !name.is_empty() => name,
+            _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
+        };
+        self.model = model;
+        Ok(())
     }
 }
 
@@ -288,8 +315,13 @@ impl Request<'_, '_> {
                 there = true;
             }
         }
-        if !there {
-            self.append(&format!("\"max_completion_tokens\":{tokens}"), edits);
+        if there || self.fixed {
+            return;
+        }
+        match self.settings {
+            None => self.append(&format!("\"{}\":{tokens}", self.ceiling_name), edits),
+            Some((_, Some(settings))) => append(settings, &format!("\"maxTokens\":{tokens}"), edits),
+            Some((name, None)) => self.append(&format!("\"{name}\":{{\"maxTokens\":{tokens}}}"), edits),
         }
     }
 

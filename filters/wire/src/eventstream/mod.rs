@@ -50,6 +50,8 @@ impl std::error::Error for Error {}
 /// One frame; its checksums were right.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'f> {
+    /// All its bytes, checksums included.
+    pub raw: &'f [u8],
     headers: &'f [u8],
     /// What the frame carries, JSON in Bedrock's streams.
     pub payload: &'f [u8],
@@ -181,7 +183,7 @@ fn open(frame: &[u8]) -> Result<Frame<'_>, Error> {
     let (headers, payload) = rest.split_at_checked(length).ok_or(Error::BadPrelude)?;
     let mut judged = Headers::new(headers);
     judged.by_ref().for_each(drop);
-    if judged.is_bad() { Err(Error::BadHeaders) } else { Ok(Frame { headers, payload }) }
+    if judged.is_bad() { Err(Error::BadHeaders) } else { Ok(Frame { raw: frame, headers, payload }) }
 }
 
 /// Appends a frame with string headers. Names are cut at 255 bytes and values at 32,767, the protocol's

@@ -1,0 +1,197 @@
+//! Hub events as a Converse stream: AWS frames, blocks one after the other, the usage at the end, after the stop. A
+//! broken stream ends with an exception frame and no `messageStop`.
+
+use weir_wire::eventstream;
+use weir_wire::json::Writer;
+
+use super::answer::{finish_word, write_usage};
+use super::errors;
+use crate::hub::{Event, Failure, Finish, Usage};
+
+/// Writes one stream.
+#[derive(Clone, Debug, Default)]
+pub struct StreamEncoder {
+    open: Open,
+    /// The number of the next block.
+    next: u64,
+    /// Blocks of the tool calls, by their index.
+    tools: Vec<u64>,
+    finish: Finish,
+    usage: Usage,
+    ended: bool,
+}
+
+/// The block that is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Open {
+    #[default]
+    Nothing,
+    Text,
+    Thinking,
+    Tool,
+}
+
+/// More tool calls than any answer has; what is said of those beyond it goes to the last.
+const MOST_TOOLS: usize = 1024;
+
+impl StreamEncoder {
+    /// Appends what the event becomes: nothing, one frame or more. After [`Event::Done`] or [`Event::Error`] nothing
+    /// more is written. There is one answer: events of others are passed over.
+    pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Start { .. } => {
+                let mut w = Writer::new(Vec::new());
+                w.begin_object().key("role").str("assistant").end_object();
+                frame("messageStart", &w.into_inner(), out);
+            }
+            Event::TextDelta { choice: 0, text } => self.delta(Open::Text, None, "text", text, out),
+            Event::RefusalDelta { choice: 0, text } => {
+                self.finish = Finish::ContentFilter;
+                self.delta(Open::Text, None, "text", text, out);
+            }
+            Event::ReasoningDelta { choice: 0, text } => {
+                self.delta(Open::Thinking, Some("reasoningContent"), "text", text, out);
+            }
+            Event::ReasoningSignature { choice: 0, signature } => {
+                self.delta(Open::Thinking, Some("reasoningContent"), "signature", signature, out);
+                // What is thought after it has a signature of its own.
+                self.close(out);
+            }
+            Event::ReasoningRedacted { choice: 0, data } => {
+                self.close(out);
+                self.delta(Open::Thinking, Some("reasoningContent"), "redactedContent", data, out);
+                self.close(out);
+            }
+            Event::ToolStart { choice: 0, index: _, id, name } => {
+                self.block(Open::Tool, true, out);
+                if self.tools.len() < MOST_TOOLS {
+                    self.tools.push(self.last());
+                }
+                let mut w = begin(self.last(), "start");
+                w.begin_object().key("toolUse").begin_object();
+                w.key("toolUseId").str(id).key("name").str(name).end_object().end_object();
+                frame("contentBlockStart", &end(w), out);
+            }
+            Event::ToolArguments { choice: 0, index, text } => {
+                let at =
+                    usize::try_from(*index).unwrap_or(usize::MAX).min(self.tools.len().saturating_sub(1));
+                if let Some(block) = self.tools.get(at) {
+                    write_delta(*block, Some("toolUse"), "input", text, out);
+                }
+            }
+            Event::Finish { choice: 0, finish } => {
+                self.close(out);
+                if self.finish != Finish::ContentFilter {
+                    self.finish = *finish;
+                }
+            }
+            Event::Usage(usage) => self.usage = *usage,
+            Event::Error(failure) => {
+                self.ended = true;
+                exception(failure, out);
+            }
+            Event::Done => {
+                self.ended = true;
+                self.close(out);
+                write_end(self.finish, &self.usage, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of the block that was opened last.
+    fn last(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Goes on in an open block of this kind, unless another is wanted, else in the next.
+    fn block(&mut self, kind: Open, another: bool, out: &mut Vec<u8>) {
+        if self.open != kind || another {
+            self.close(out);
+            self.open = kind;
+            self.next += 1;
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if self.open != Open::Nothing {
+            self.open = Open::Nothing;
+            write_stop(self.last(), out);
+        }
+    }
+
+    fn delta(&mut self, kind: Open, holder: Option<&str>, key: &str, text: &str, out: &mut Vec<u8>) {
+        self.block(kind, false, out);
+        write_delta(self.last(), holder, key, text, out);
+    }
+}
+
+/// The end of an answer that the policy stopped inside the block `open`.
+pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
+    if let Some(block) = open {
+        write_stop(u64::from(block), out);
+    }
+    write_end(Finish::ContentFilter, usage, out);
+}
+
+/// The frame that ends a broken stream.
+pub fn exception(failure: &Failure, out: &mut Vec<u8>) {
+    let class = errors::class_in_stream(failure);
+    let mut w = Writer::new(Vec::with_capacity(32 + failure.message.len()));
+    w.begin_object().key("message").str(&failure.message).end_object();
+    let headers =
+        [(":exception-type", class), (":content-type", "application/json"), (":message-type", "exception")];
+    eventstream::encode(out, &headers, &w.into_inner());
+}
+
+/// Appends an event's frame.
+pub fn frame(kind: &str, payload: &[u8], out: &mut Vec<u8>) {
+    let headers = [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
+    eventstream::encode(out, &headers, payload);
+}
+
+fn write_delta(block: u64, holder: Option<&str>, key: &str, text: &str, out: &mut Vec<u8>) {
+    let mut w = begin(block, "delta");
+    w.begin_object();
+    if let Some(holder) = holder {
+        w.key(holder).begin_object();
+    }
+    w.key(key).str(text);
+    if holder.is_some() {
+        w.end_object();
+    }
+    w.end_object();
+    frame("contentBlockDelta", &end(w), out);
+}
+
+fn write_stop(block: u64, out: &mut Vec<u8>) {
+    let mut w = Writer::new(Vec::new());
+    w.begin_object().key("contentBlockIndex").u64(block);
+    frame("contentBlockStop", &end(w), out);
+}
+
+fn write_end(finish: Finish, usage: &Usage, out: &mut Vec<u8>) {
+    let mut w = Writer::new(Vec::new());
+    w.begin_object().key("stopReason").str(finish_word(finish));
+    frame("messageStop", &end(w), out);
+    let mut w = Writer::new(Vec::new());
+    w.begin_object().key("usage");
+    write_usage(&mut w, usage);
+    w.key("metrics").begin_object().key("latencyMs").u64(0).end_object();
+    frame("metadata", &end(w), out);
+}
+
+/// Opens a payload about a block.
+fn begin(block: u64, key: &str) -> Writer {
+    let mut w = Writer::new(Vec::with_capacity(96));
+    w.begin_object().key("contentBlockIndex").u64(block).key(key);
+    w
+}
+
+fn end(mut w: Writer) -> Vec<u8> {
+    w.end_object();
+    w.into_inner()
+}

@@ -1,0 +1,167 @@
+//! Every text of a Converse request, for redaction: system, blocks at any depth, every string of a tool's input. Not
+//! shown are words of the API, base64, and signed reasoning, which may not change. Of a body in a model's own dialect
+//! every string is shown.
+
+use weir_wire::json::{Doc, Kind, Value};
+
+use crate::openai_chat::{Place, Text, all_texts, place_of};
+
+type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
+
+/// Shows each text to `sink`, in document order. Linear in the document.
+pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
+    for (key, value) in doc.root().members() {
+        match key.as_str().as_ref() {
+            "system" => blocks(value, Place::System, None, sink),
+            "messages" => {
+                for (at, message) in (0..).zip(value.items()) {
+                    let place = place_of(message.get("role"));
+                    if let Some(content) = message.get("content") {
+                        blocks(content, place, Some(at), sink);
+                    }
+                }
+            }
+            "toolConfig" => {
+                for (key, value) in
+                    value.get("tools").into_iter().flat_map(Value::items).flat_map(Value::members)
+                {
+                    if !key.is("toolSpec") {
+                        continue;
+                    }
+                    for (key, value) in value.members() {
+                        match key.as_str().as_ref() {
+                            "name" => {}
+                            "description" => all_texts(value, Place::Description, None, sink),
+                            "inputSchema" => all_texts(value, Place::Schema, None, sink),
+                            _ => all_texts(value, Place::Other, None, sink),
+                        }
+                    }
+                }
+            }
+            "inferenceConfig" => {
+                if let Some(stop) = value.get("stopSequences") {
+                    all_texts(stop, Place::Stop, None, sink);
+                }
+            }
+            "outputConfig" => {
+                if let Some(format) = value.get("textFormat").and_then(|format| format.get("structure")) {
+                    all_texts(format, Place::Schema, None, sink);
+                }
+            }
+            "requestMetadata" => all_texts(value, Place::Label, None, sink),
+            // Words of the API, and what Weir reads itself.
+            "guardrailConfig" | "performanceConfig" | "serviceTier" | "additionalModelResponseFieldPaths" => {
+            }
+            _ => all_texts(value, Place::Other, None, sink),
+        }
+    }
+}
+
+/// Shows every string of a body.
+pub fn all<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
+    all_texts(doc.root(), Place::Other, None, sink);
+}
+
+/// The texts of content blocks, each a union of one member. No deeper than the parser's depth limit.
+fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    for (key, value) in content.items().flat_map(Value::members) {
+        match key.as_str().as_ref() {
+            "text" if value.kind() == Kind::String => sink(Text { value, place, message: at }),
+            "toolUse" => {
+                if let Some(input) = value.get("input") {
+                    all_texts(input, Place::Arguments, at, sink);
+                }
+            }
+            "toolResult" => {
+                if let Some(content) = value.get("content") {
+                    blocks(content, Place::Tool, at, sink);
+                }
+            }
+            "reasoningContent" => {
+                let text = value.get("reasoningText");
+                let signature = text.and_then(|text| text.get("signature")).and_then(Value::str_raw);
+                let words = text.and_then(|text| text.get("text"));
+                if let Some(words) = words.filter(|_| signature.is_none_or(str::is_empty)) {
+                    all_texts(words, Place::Reasoning, at, sink);
+                }
+            }
+            "image" | "audio" | "video" => source(value, place, at, sink),
+            "document" => {
+                for (key, part) in value.members() {
+                    match key.as_str().as_ref() {
+                        "name" => all_texts(part, Place::FileName, at, sink),
+                        "format" | "source" | "citations" => {}
+                        _ => all_texts(part, place, at, sink),
+                    }
+                }
+                source(value, place, at, sink);
+            }
+            "cachePoint" => {}
+            // A citation, a search result, JSON of a tool, and what may yet be invented.
+            _ => all_texts(value, place, at, sink),
+        }
+    }
+}
+
+/// Of a medium's source all but its bytes.
+fn source<'d, 'a>(medium: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    for (key, value) in medium.get("source").into_iter().flat_map(Value::members) {
+        match key.as_str().as_ref() {
+            "bytes" => {}
+            "s3Location" => all_texts(value, Place::Url, at, sink),
+            _ => all_texts(value, place, at, sink),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::json::{Limits, parse};
+
+    use super::*;
+
+    #[test]
+    fn every_text_is_shown_with_its_place_and_signed_reasoning_is_not() {
+        let body = r#"{"system":[{"text":"s"},{"cachePoint":{"type":"default"}}],"messages":[
+          {"role":"user","content":[{"text":"u"},{"image":{"format":"png","source":{"bytes":"AAAA"}}},
+            {"document":{"format":"txt","name":"f","context":"c","source":{"text":"d"}}},
+            {"video":{"format":"mp4","source":{"s3Location":{"uri":"s3://b"}}}}]},
+          {"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"secret","signature":"sig"}}},
+            {"reasoningContent":{"reasoningText":{"text":"open"}}},{"reasoningContent":{"redactedContent":"AAAA"}},
+            {"toolUse":{"toolUseId":"i","name":"n","input":{"a":["x"]}}}]},
+          {"role":"user","content":[{"toolResult":{"toolUseId":"i","content":[{"json":{"k":"j"}},{"text":"r"}]}},
+            {"guardContent":{"text":{"text":"g"}}},{"novel":{"words":["w"]}}]}],
+         "toolConfig":{"tools":[{"toolSpec":{"name":"n","description":"D","inputSchema":{"json":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}}}],
+           "toolChoice":{"tool":{"name":"n"}}},
+         "inferenceConfig":{"stopSequences":["END"]},"requestMetadata":{"k":"m"},"guardrailConfig":{"guardrailIdentifier":"gr"},
+         "additionalModelRequestFields":{"user":"o"},"promptVariables":{"v":{"text":"p"}}}"#;
+        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+        let mut seen = Vec::new();
+        texts(&doc, &mut |text| {
+            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
+        });
+        let expected = [
+            ("s", Place::System, None),
+            ("u", Place::User, Some(0)),
+            ("f", Place::FileName, Some(0)),
+            ("c", Place::User, Some(0)),
+            ("d", Place::User, Some(0)),
+            ("s3://b", Place::Url, Some(0)),
+            ("open", Place::Reasoning, Some(1)),
+            ("x", Place::Arguments, Some(1)),
+            ("j", Place::Tool, Some(2)),
+            ("r", Place::Tool, Some(2)),
+            ("g", Place::User, Some(2)),
+            ("w", Place::User, Some(2)),
+            ("D", Place::Description, None),
+            ("S", Place::Schema, None),
+            ("END", Place::Stop, None),
+            ("m", Place::Label, None),
+            ("o", Place::Other, None),
+            ("p", Place::Other, None),
+        ];
+        let expected: Vec<_> =
+            expected.iter().map(|(text, place, at)| ((*text).to_owned(), *place, *at)).collect();
+        assert_eq!(seen, expected);
+    }
+}
