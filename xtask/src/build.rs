@@ -1,9 +1,11 @@
 //! `build`: the module and the `weir` binary; for tests also the modules that only tests load.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::paths;
-use crate::process::{Context, Error, Result, cargo, copy_if_changed, run, say};
+use crate::process::{Context, Error, Result, cargo, copy_if_changed, run, run_quietly, say};
+use crate::setup::binaryen;
 use crate::setup::wasm::{self, TARGET};
 
 /// A module to build: one crate, one set of features.
@@ -22,6 +24,16 @@ const TEST_MODULES: [Module; 3] = [
     Module { package: "weir-probe", features: "", name: "probe" },
     // Other code behind the same `vm_id`, as after an upgrade.
     Module { package: "weir-probe", features: "second-version", name: "probe-2" },
+];
+
+/// For size, with what rustc's wasm target uses and every Envoy that we support runs.
+const WASM_OPT: [&str; 6] = [
+    "-Oz",
+    "--enable-bulk-memory",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-simd",
 ];
 
 /// What users need.
@@ -71,11 +83,29 @@ fn module(wanted: &Module, tokenizers: &[String]) -> Result {
     wasm::run_build(&mut command, &format!("{}.wasm", wanted.name))?;
     let crate_file = format!("{}.wasm", wanted.package.replace('-', "_"));
     let built = folder.join(TARGET).join("wasm").join(crate_file);
+    let built = made_smaller(built)?;
     let place = paths::weir().join(format!("{}.wasm", wanted.name));
     if copy_if_changed(&built, &place)? {
         say(format!("{} ({} KB)", shown(&place), size(&place)? / 1000));
     }
     Ok(())
+}
+
+/// The module after `wasm-opt`, beside the one that cargo made; that one itself where the tool is missing.
+fn made_smaller(built: PathBuf) -> Result<PathBuf> {
+    if !binaryen::found() {
+        say("wasm-opt is missing: the module starts a little slower (cargo xtask setup installs it)");
+        return Ok(built);
+    }
+    let small = built.with_extension("small.wasm");
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|of| of.modified());
+    if let (Ok(small_at), Ok(built_at)) = (modified(&small), modified(&built))
+        && small_at > built_at
+    {
+        return Ok(small);
+    }
+    run_quietly(Command::new("wasm-opt").args(WASM_OPT).arg(&built).arg("-o").arg(&small))?;
+    Ok(small)
 }
 
 fn shown(path: &Path) -> String {

@@ -1,5 +1,6 @@
 //! `setup`: what a fresh machine lacks. Each part looks first and does nothing when all is there.
 
+pub mod binaryen;
 pub mod envoy;
 pub mod python;
 pub mod redis;
@@ -13,6 +14,7 @@ use crate::process::{Error, Result, output, run_quietly, say, succeeds};
 /// Everything, for tests.
 pub fn all() -> Result {
     wasm::install()?;
+    binaryen::install()?;
     redis::install()?;
     python::venv()?;
     let newest = envoy::install(paths::ENVOY)?;
