@@ -11,3 +11,5 @@ pub mod hub;
 mod media;
 pub mod openai_chat;
 pub mod openai_completions;
+pub mod openai_embeddings;
+pub mod openai_responses;

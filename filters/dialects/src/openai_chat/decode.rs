@@ -247,7 +247,7 @@ fn content(
     Ok(())
 }
 
-fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Result<Part, Invalid> {
+pub(crate) fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Result<Part, Invalid> {
     if let Some(text) = part.as_str() {
         return Ok(Part::Text(text.into_owned()));
     }
@@ -261,10 +261,17 @@ fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Resul
             Some(text) => Ok(Part::Refusal(text)),
             None => Err(Invalid::missing(format!("{path}.refusal"))),
         },
-        "image_url" | "video_url" => {
-            let holder = part.get(&kind).unwrap_or(part);
+        "image_url" | "video_url" | "input_image" => {
+            // What is flat in Responses is nested in chats.
+            let (kind, image) =
+                (if kind == "video_url" { "video_url" } else { "image_url" }, kind != "video_url");
+            let holder = part.get(kind).unwrap_or(part);
             let path = format!("{path}.{kind}");
-            if holder.get("detail").is_some_and(|detail| !detail.is_str("auto") && !detail.is_null()) {
+            if holder
+                .get("detail")
+                .or(part.get("detail"))
+                .is_some_and(|detail| !detail.is_str("auto") && !detail.is_null())
+            {
                 lose(losses, format!("{path}.detail"), "only OpenAI has levels of detail");
             }
             let Some(url) =
@@ -273,7 +280,7 @@ fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Resul
                 return Err(Invalid::missing(format!("{path}.url")));
             };
             if !media::is_data_uri(&url) {
-                return if kind == "image_url" {
+                return if image {
                     Ok(Part::ImageUrl { url })
                 } else {
                     Err(Invalid::unsupported(path, "a video must be sent as a base64 data: URI"))
@@ -283,11 +290,7 @@ fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Resul
                 return Err(Invalid::value(path, "the data: URI is not valid base64"));
             };
             let (media_type, data) = (uri.media_type, uri.data.into_owned());
-            Ok(if kind == "image_url" {
-                Part::Image { media_type, data }
-            } else {
-                Part::Video { media_type, data }
-            })
+            Ok(if image { Part::Image { media_type, data } } else { Part::Video { media_type, data } })
         }
         "input_audio" => {
             let audio = part.get("input_audio");
@@ -299,9 +302,9 @@ fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Resul
                 _ => Err(Invalid::value(format!("{path}.input_audio.data"), "the data is not valid base64")),
             }
         }
-        "file" => {
-            let file = part.get("file");
-            let text = |key: &str| file.and_then(|file| fields::member(file, key));
+        "file" | "input_file" => {
+            let file = part.get("file").unwrap_or(part);
+            let text = |key: &str| fields::member(file, key);
             let Some(data) = text("file_data") else {
                 return Err(Invalid::unsupported(
                     format!("{path}.file"),

@@ -30,15 +30,16 @@ pub use answer::{
 pub use bound::{Overhead, byte_bound, overhead};
 pub use count::{Count, prompt_tokens, prompt_tokens_by};
 pub use decode::decode;
+pub(crate) use decode::decode_part;
 pub use encode::encode;
 pub(crate) use errors::kind_of;
 pub use errors::{decode_error, error, failure};
 pub use image_tokens::{ImageRule, image_size};
 pub use request::{Has, Request, read};
-pub(crate) use request::{append, include_usage};
+pub(crate) use request::{append, include_usage, look_at_part, string};
 pub use rules::{Rules, TABLE, ToolRule};
 pub use stream_decode::StreamDecoder;
-pub use stream_read::{Chunk, ChunkChoice, ChunkText, Slot, read_chunk, read_chunk_into, unquote};
+pub use stream_read::{Chunk, ChunkChoice, ChunkText, ECHO, Slot, read_chunk, read_chunk_into, unquote};
 pub(crate) use stream_read::{end_of, read_with};
 pub use stream_write::{StreamEncoder, stream_error};
 pub use texts::{Place, Text, texts};

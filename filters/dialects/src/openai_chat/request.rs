@@ -40,6 +40,10 @@ pub struct Has {
     pub cache_points: bool,
     /// A guardrail of Bedrock's is asked for: nobody else has it.
     pub guardrail: bool,
+    /// Tools that the provider runs itself, as often as it likes.
+    pub hosted: bool,
+    /// What the conversation begins with is kept by the provider and not seen here.
+    pub stored: bool,
 }
 
 /// A request, borrowed from its document.

@@ -75,7 +75,15 @@ pub struct Chunk {
     pub choices: Vec<ChunkChoice>,
     /// The texts, in order.
     pub texts: Vec<ChunkText>,
+    /// Texts that were streamed before and are repeated, or that come at once; those of the request by [`ECHO`]. Chat
+    /// has no such things.
+    pub wholes: Vec<ChunkText>,
+    /// The event's number in its stream, where events have one.
+    pub sequence: Option<(Range<usize>, u64)>,
 }
+
+/// The "choice" of a text that repeats the request: nothing that the model said.
+pub const ECHO: u32 = u32::MAX;
 
 impl Chunk {
     /// Whether this is the chunk that exists only because usage was asked for.
@@ -85,9 +93,11 @@ impl Chunk {
 
     pub(crate) fn clear(&mut self) {
         let (mut choices, mut texts) = (std::mem::take(&mut self.choices), std::mem::take(&mut self.texts));
+        let mut wholes = std::mem::take(&mut self.wholes);
         choices.clear();
         texts.clear();
-        *self = Chunk { choices, texts, ..Chunk::default() };
+        wholes.clear();
+        *self = Chunk { choices, texts, wholes, ..Chunk::default() };
     }
 }
 

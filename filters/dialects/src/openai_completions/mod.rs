@@ -69,6 +69,11 @@ impl Prompt {
 
 /// Reads the facts.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
+    read_of(doc, "prompt")
+}
+
+/// [`read`] of a request whose prompt is called `input`, say.
+pub(crate) fn read_of<'d, 'a>(doc: &'d Doc<'a>, name: &'static str) -> Result<Request<'d, 'a>, Invalid> {
     let root = doc.root();
     if root.kind() != Kind::Object {
         return Err(Invalid::value("", "the request body must be a JSON object"));
@@ -78,7 +83,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
         Some(name) if !name.is_empty() => name,
         _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
     };
-    let prompt = root.get("prompt").ok_or_else(|| Invalid::missing("prompt"))?;
+    let prompt = root.get(name).ok_or_else(|| Invalid::missing(name))?;
     let n = root.get("n").map_or(Ok(None), |value| fields::count(value, "n"))?.unwrap_or(1);
     if n == 0 {
         return Err(Invalid::value("n", "'n' must be at least 1"));
@@ -93,7 +98,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
         model,
         model_name,
         prompt,
-        form: form(prompt)?,
+        form: form(prompt, name)?,
         stream: flag("stream")?,
         include_usage: wanted
             .map_or(Ok(false), |value| fields::bool(value, "stream_options.include_usage"))?,
@@ -104,8 +109,8 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     })
 }
 
-fn form(prompt: Value<'_, '_>) -> Result<Prompt, Invalid> {
-    let bad = || Invalid::value("prompt", "'prompt' must be a text, texts, token ids or lists of them");
+fn form(prompt: Value<'_, '_>, name: &str) -> Result<Prompt, Invalid> {
+    let bad = || Invalid::value(name, format!("'{name}' must be a text, texts, token ids or lists of them"));
     let count = prompt.len() as u64;
     let all = |kind: Kind| prompt.items().all(|item| item.kind() == kind);
     match prompt.kind() {
@@ -162,7 +167,7 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
     }
 }
 
-fn strings<'d, 'a>(value: Value<'d, 'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
+pub(crate) fn strings<'d, 'a>(value: Value<'d, 'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
     match value.kind() {
         Kind::String => sink(value),
         Kind::Array => value.items().for_each(|item| strings(item, sink)),

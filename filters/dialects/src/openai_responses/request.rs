@@ -1,0 +1,139 @@
+//! The facts of a Responses request, in the form that a chat request has for them: what decides a request's way is the
+//! same in both, and so are the edits.
+
+use weir_wire::json::{self, Doc, Kind, Limits, Value};
+
+use crate::hub::Invalid;
+use crate::media;
+use crate::openai_chat::{self, Count, Has, Overhead, Request, Rules, fields, string};
+
+/// Reads the facts.
+pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
+    let root = doc.root();
+    let mut found = Request::blank(root)?;
+    // The stream's usage is part of the dialect: every client reads it.
+    found.include_usage = true;
+    found.ceiling_name = "max_output_tokens";
+    let (mut model, mut input) = (None, None);
+    for (key, value) in root.members() {
+        match key.as_str().as_ref() {
+            "model" => model = Some(value),
+            "input" => input = Some(value),
+            "stream" => found.stream = fields::bool(value, "stream")?,
+            "max_output_tokens" => {
+                fields::count(value, "max_output_tokens")?;
+                found.max_completion_tokens = Some(value);
+            }
+            "tools" => {
+                found.has.tools = !value.is_empty();
+                found.has.hosted |= value.items().any(|tool| hosted(tool));
+            }
+            "text" => {
+                let kind = value.get("format").and_then(|format| format.get("type"));
+                found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
+                found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
+            }
+            // Its answer would come later, at a path that is not served, and so would its bill.
+            "background" if fields::bool(value, "background")? => {
+                return Err(Invalid::unsupported(
+                    "background",
+                    "an answer in the background cannot be fetched through this gateway: leave 'background' out",
+                ));
+            }
+            "previous_response_id" | "conversation" | "prompt" => found.has.stored |= !value.is_null(),
+            "top_logprobs" => found.has.logprobs = value.as_u64().is_some_and(|top| top > 0),
+            "temperature" => found.temperature = value.as_f64(),
+            "top_p" => found.top_p = value.as_f64(),
+            "reasoning" => found.reasoning_effort = value.get("effort").and_then(string),
+            "service_tier" => found.service_tier = string(value),
+            "user" => found.user = string(value),
+            _ => {}
+        }
+    }
+    // A prompt of the provider's own may bring everything else.
+    let input = input.filter(|input| !input.is_null()).or(root.get("prompt").filter(|_| found.has.stored));
+    let Some(input) = input else { return Err(Invalid::missing("input")) };
+    if !matches!(input.kind(), Kind::String | Kind::Array | Kind::Object) {
+        return Err(Invalid::value("input", "'input' must be a string or an array of items"));
+    }
+    for (at, item) in input.items().enumerate() {
+        if item.kind() != Kind::Object {
+            return Err(Invalid::value(fields::item("input", at), "an item must be an object"));
+        }
+        look_at(item, &mut found.has);
+    }
+    found.named(model)?;
+    found.messages = input;
+    Ok(found)
+}
+
+/// A tool that the provider runs itself, as often as it likes.
+fn hosted(tool: Value<'_, '_>) -> bool {
+    let kind = tool.get("type").and_then(Value::str_raw).unwrap_or_default();
+    !matches!(kind, "function" | "custom" | "namespace")
+}
+
+fn look_at(item: Value<'_, '_>, has: &mut Has) {
+    match item.get("type").and_then(Value::str_raw).unwrap_or("message") {
+        "message" | "reasoning" | "compaction" => {}
+        "item_reference" => has.stored = true,
+        _ => has.tool_history = true,
+    }
+    for part in ["content", "output"].iter().filter_map(|key| item.get(key)).flat_map(Value::items) {
+        openai_chat::look_at_part(part, has);
+    }
+}
+
+/// Pictures, whose size is not read, as the rules of chat know them.
+pub fn images(doc: &Doc<'_>) -> Overhead {
+    let mut found = Overhead::default();
+    each_part(doc, &mut |part| {
+        if part.get("image_url").is_some() {
+            let low = part.get("detail").is_some_and(|detail| detail.is_str("low"));
+            let count = if low { &mut found.low_images } else { &mut found.images };
+            *count = count.saturating_add(1);
+        }
+    });
+    found
+}
+
+fn each_part<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
+    for item in doc.root().get("input").into_iter().flat_map(Value::items) {
+        for content in ["content", "output"].iter().filter_map(|key| item.get(key)) {
+            content.items().for_each(&mut *sink);
+        }
+    }
+}
+
+/// Tokens of the prompt, by the rules of the chat that it becomes; where it cannot become one, those of its texts.
+pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
+    if let Ok((chat, losses)) = super::decode(doc) {
+        let (body, _) = openai_chat::encode(&chat, true);
+        if let Ok(doc) = json::parse(&body, &Limits::default()) {
+            let mut count = openai_chat::prompt_tokens_by(&doc, rules, count);
+            count.exact &= losses.is_empty();
+            return count;
+        }
+    }
+    let mut tokens = 0u64;
+    super::texts(doc, &mut |text| {
+        tokens = tokens.saturating_add(text.value.as_str().map_or(0, |text| count(&text)).saturating_add(4));
+    });
+    Count { tokens, exact: false, images: 0 }
+}
+
+/// An upper bound of the prompt's tokens, whatever the vocabulary; as [`openai_chat::byte_bound`], and 16 an item and a
+/// part.
+pub fn byte_bound(doc: &Doc<'_>) -> u64 {
+    let root = doc.root();
+    // A schema is shown to the model with its punctuation.
+    let schema = root.get("text").map_or(0, |text| text.raw().len() as u64);
+    let mut around = root.get("input").map_or(1, |input| input.len() as u64).saturating_add(2);
+    each_part(doc, &mut |_| around = around.saturating_add(1));
+    openai_chat::byte_bound(doc).saturating_add(schema).saturating_add(around.saturating_mul(16))
+}
+
+/// A picture's or a file's address that stands for its bytes.
+pub(super) fn is_data(value: Value<'_, '_>) -> bool {
+    value.str_raw().is_some_and(media::is_data_uri)
+}

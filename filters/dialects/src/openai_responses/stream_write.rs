@@ -1,0 +1,427 @@
+//! Hub events as a response's stream: typed events with running numbers, items that open, grow and close, and the whole
+//! response again at the end. A broken stream ends with an `error` event, which SDKs raise, and `response.failed`.
+
+use weir_wire::json::Writer;
+
+use super::answer::{Ending, write_response, write_usage};
+use crate::hub::{Event, Failure, Finish, Usage};
+use crate::openai_chat::AnswerContext;
+
+/// What `encrypted_content` begins with that Weir wrote: a signature over the item's text,
+pub(super) const SIGNED: &str = "weir.signed.";
+/// or reasoning that only its provider can read.
+pub(super) const SEALED: &str = "weir.sealed.";
+
+/// Bytes of items that are kept for the end of the stream.
+const MOST: usize = 3 << 20;
+/// More tool calls than any answer has.
+const MOST_CALLS: usize = 1024;
+
+/// Writes one stream.
+#[derive(Clone, Debug)]
+pub struct StreamEncoder {
+    context: AnswerContext,
+    /// Members that repeat the request; see [`super::echo`].
+    echo: Vec<u8>,
+    sequence: u64,
+    /// Items that are complete, as JSON; empty until then.
+    items: Vec<Vec<u8>>,
+    /// Bytes kept.
+    size: usize,
+    /// The message or reasoning that is open, by its place among the items.
+    item: Option<(Item, usize)>,
+    /// Its part that is open, and what that says.
+    part: Option<Part>,
+    text: String,
+    /// Its parts that are complete, as JSON with commas between, and their number.
+    parts: Vec<u8>,
+    count: u64,
+    sealed: Option<String>,
+    /// Tool calls; they close with the answer, since pieces of several may take turns.
+    calls: Vec<Call>,
+    finish: Finish,
+    usage: Option<Usage>,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    Message,
+    Reasoning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Text,
+    Refusal,
+    Summary,
+}
+
+impl Part {
+    fn item(self) -> Item {
+        if self == Part::Summary { Item::Reasoning } else { Item::Message }
+    }
+
+    /// Its type, the member that holds its text, and the events of its text and of itself.
+    fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Part::Text => ("output_text", "text", "response.output_text", "response.content_part"),
+            Part::Refusal => ("refusal", "refusal", "response.refusal", "response.content_part"),
+            Part::Summary => {
+                ("summary_text", "text", "response.reasoning_summary_text", "response.reasoning_summary_part")
+            }
+        }
+    }
+
+    fn write(self, out: &mut Writer, text: &str) {
+        let (kind, key, ..) = self.words();
+        out.begin_object().key("type").str(kind).key(key).str(text);
+        if self == Part::Text {
+            out.key("annotations").begin_array().end_array().key("logprobs").begin_array().end_array();
+        }
+        out.end_object();
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    at: usize,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl StreamEncoder {
+    /// A stream that shows `context` and repeats the request's `echo`.
+    pub fn new(context: &AnswerContext, echo: &[u8]) -> Self {
+        StreamEncoder {
+            context: context.clone(),
+            echo: echo.to_vec(),
+            sequence: 0,
+            items: Vec::new(),
+            size: 0,
+            item: None,
+            part: None,
+            text: String::new(),
+            parts: Vec::new(),
+            count: 0,
+            sealed: None,
+            calls: Vec::new(),
+            finish: Finish::Stop,
+            usage: None,
+            ended: false,
+        }
+    }
+
+    /// Appends what the event becomes: nothing, one SSE event or more. After [`Event::Done`] or [`Event::Error`]
+    /// nothing more is written. There is one answer: events of others are passed over.
+    pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Start { .. } => {
+                for kind in ["response.created", "response.in_progress"] {
+                    self.response(kind, Ending::Open, out);
+                }
+            }
+            Event::TextDelta { choice: 0, text } => self.say(Part::Text, text, out),
+            Event::RefusalDelta { choice: 0, text } => self.say(Part::Refusal, text, out),
+            Event::ReasoningDelta { choice: 0, text } => self.say(Part::Summary, text, out),
+            Event::ReasoningSignature { choice: 0, signature } => {
+                self.open(Item::Reasoning, out);
+                self.sealed = Some([SIGNED, signature].concat());
+                // What is thought after it has a signature of its own.
+                self.close(out);
+            }
+            Event::ReasoningRedacted { choice: 0, data } => {
+                self.close(out);
+                self.open(Item::Reasoning, out);
+                self.sealed = Some([SEALED, data].concat());
+                self.close(out);
+            }
+            Event::ToolStart { choice: 0, index: _, id, name } if self.calls.len() < MOST_CALLS => {
+                self.close(out);
+                let call = Call {
+                    at: self.items.len(),
+                    id: id.clone(),
+                    name: name.clone(),
+                    arguments: String::new(),
+                };
+                self.items.push(Vec::new());
+                let mut w = self.begin("response.output_item.added", out);
+                w.key("output_index").u64(call.at as u64).key("item");
+                self.write_call(&mut w, &call, "in_progress");
+                end(w, out);
+                self.calls.push(call);
+            }
+            Event::ToolArguments { choice: 0, index, text } => {
+                let last = self.calls.len().saturating_sub(1);
+                let at = usize::try_from(*index).unwrap_or(usize::MAX).min(last);
+                let Some(call) = self.calls.get_mut(at) else { return };
+                call.arguments.push_str(text);
+                let at = call.at;
+                self.size += text.len();
+                let mut w = self.begin("response.function_call_arguments.delta", out);
+                w.key("item_id").str(&self.id("fc", at)).key("output_index").u64(at as u64);
+                w.key("delta").str(text);
+                end(w, out);
+            }
+            Event::Finish { choice: 0, finish } => {
+                self.finish = *finish;
+                self.close(out);
+                self.close_calls(out);
+            }
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Error(failure) => self.fail(failure, out),
+            Event::Done => {
+                self.close(out);
+                self.close_calls(out);
+                self.ended = true;
+                let ending = ending(self.finish);
+                let kind = match ending {
+                    Ending::Completed => "response.completed",
+                    _ => "response.incomplete",
+                };
+                self.response(kind, ending, out);
+            }
+            _ => {}
+        }
+        if self.size > MOST && !self.ended {
+            self.fail(&Failure::unreadable("the provider's answer is larger than 3 MiB"), out);
+        }
+    }
+
+    /// The whole response, as it is at the end of the stream.
+    pub(super) fn whole(&self) -> Vec<u8> {
+        let mut w = Writer::new(Vec::with_capacity(512 + self.size + self.echo.len()));
+        self.write_response(&mut w, ending(self.finish));
+        w.into_inner()
+    }
+
+    fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
+        self.ended = true;
+        stream_error(failure, self.sequence, out);
+        self.sequence += 1;
+        self.response("response.failed", Ending::Failed(failure), out);
+    }
+
+    fn id(&self, kind: &str, at: usize) -> String {
+        let id = self.context.id.strip_prefix("resp_").unwrap_or(&self.context.id);
+        [kind, "_", id, "_", &at.to_string()].concat()
+    }
+
+    fn begin(&mut self, kind: &str, out: &mut Vec<u8>) -> Writer {
+        self.sequence += 1;
+        begin(kind, self.sequence - 1, out)
+    }
+
+    fn response(&mut self, kind: &str, ending: Ending<'_>, out: &mut Vec<u8>) {
+        let mut w = self.begin(kind, out);
+        w.key("response");
+        self.write_response(&mut w, ending);
+        end(w, out);
+    }
+
+    fn write_response(&self, w: &mut Writer, ending: Ending<'_>) {
+        write_response(w, &self.context, ending, &self.echo);
+        w.key("output").begin_array();
+        for item in self.items.iter().filter(|item| !item.is_empty()) {
+            w.raw(item);
+        }
+        w.end_array().key("usage");
+        match &self.usage {
+            Some(usage) => write_usage(w, usage),
+            None => _ = w.null(),
+        }
+        w.end_object();
+    }
+
+    /// An event about the open part: `…item_id, output_index, content_index`.
+    fn about(&mut self, kind: &str, part: Part, at: usize, out: &mut Vec<u8>) -> Writer {
+        let (prefix, index) = match part.item() {
+            Item::Message => ("msg", "content_index"),
+            Item::Reasoning => ("rs", "summary_index"),
+        };
+        let id = self.id(prefix, at);
+        let mut w = self.begin(kind, out);
+        w.key("item_id").str(&id).key("output_index").u64(at as u64).key(index).u64(self.count);
+        w
+    }
+
+    fn say(&mut self, part: Part, text: &str, out: &mut Vec<u8>) {
+        self.open(part.item(), out);
+        let Some((_, at)) = self.item else { return };
+        let (.., said, around) = part.words();
+        if self.part != Some(part) {
+            self.close_part(out);
+            self.part = Some(part);
+            let mut w = self.about(&[around, ".added"].concat(), part, at, out);
+            w.key("part");
+            part.write(&mut w, "");
+            end(w, out);
+        }
+        self.text.push_str(text);
+        self.size += text.len();
+        let mut w = self.about(&[said, ".delta"].concat(), part, at, out);
+        w.key("delta").str(text);
+        if part == Part::Text {
+            w.key("logprobs").begin_array().end_array();
+        }
+        end(w, out);
+    }
+
+    /// Opens an item where another kind or none is open.
+    fn open(&mut self, item: Item, out: &mut Vec<u8>) {
+        if self.item.is_some_and(|(open, _)| open == item) {
+            return;
+        }
+        self.close(out);
+        let at = self.items.len();
+        self.item = Some((item, at));
+        self.items.push(Vec::new());
+        let mut w = self.begin("response.output_item.added", out);
+        w.key("output_index").u64(at as u64).key("item");
+        self.write_item(&mut w, item, at, "in_progress");
+        end(w, out);
+    }
+
+    fn close_part(&mut self, out: &mut Vec<u8>) {
+        let (Some(part), Some((_, at))) = (self.part.take(), self.item) else { return };
+        let text = std::mem::take(&mut self.text);
+        let (_, key, said, around) = part.words();
+        let mut w = self.about(&[said, ".done"].concat(), part, at, out);
+        w.key(key).str(&text);
+        if part == Part::Text {
+            w.key("logprobs").begin_array().end_array();
+        }
+        end(w, out);
+        let mut json = Writer::new(Vec::with_capacity(text.len() + 64));
+        part.write(&mut json, &text);
+        let json = json.into_inner();
+        let mut w = self.about(&[around, ".done"].concat(), part, at, out);
+        w.key("part").raw(&json);
+        end(w, out);
+        if self.count > 0 {
+            self.parts.push(b',');
+        }
+        self.parts.extend_from_slice(&json);
+        self.count += 1;
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.close_part(out);
+        let Some((item, at)) = self.item.take() else { return };
+        let mut json = Writer::new(Vec::with_capacity(self.parts.len() + 128));
+        self.write_item(&mut json, item, at, status(self.finish));
+        self.parts.clear();
+        (self.count, self.sealed) = (0, None);
+        self.done(at, json.into_inner(), out);
+    }
+
+    fn close_calls(&mut self, out: &mut Vec<u8>) {
+        for call in std::mem::take(&mut self.calls) {
+            let id = self.id("fc", call.at);
+            let mut w = self.begin("response.function_call_arguments.done", out);
+            w.key("item_id").str(&id).key("output_index").u64(call.at as u64);
+            w.key("name").str(&call.name).key("arguments").str(&call.arguments);
+            end(w, out);
+            let mut json = Writer::new(Vec::with_capacity(call.arguments.len() + 128));
+            self.write_call(&mut json, &call, status(self.finish));
+            self.done(call.at, json.into_inner(), out);
+        }
+    }
+
+    fn done(&mut self, at: usize, json: Vec<u8>, out: &mut Vec<u8>) {
+        let mut w = self.begin("response.output_item.done", out);
+        w.key("output_index").u64(at as u64).key("item").raw(&json);
+        end(w, out);
+        if let Some(item) = self.items.get_mut(at) {
+            *item = json;
+        }
+    }
+
+    fn write_item(&self, w: &mut Writer, item: Item, at: usize, status: &str) {
+        let (prefix, kind, parts) = match item {
+            Item::Message => ("msg", "message", "content"),
+            Item::Reasoning => ("rs", "reasoning", "summary"),
+        };
+        w.begin_object().key("id").str(&self.id(prefix, at)).key("type").str(kind);
+        if item == Item::Message {
+            w.key("status").str(status).key("role").str("assistant");
+        }
+        w.key(parts).begin_array();
+        if !self.parts.is_empty() {
+            w.raw(&self.parts);
+        }
+        w.end_array();
+        if let Some(sealed) = &self.sealed {
+            w.key("encrypted_content").str(sealed);
+        }
+        w.end_object();
+    }
+
+    fn write_call(&self, w: &mut Writer, call: &Call, status: &str) {
+        w.begin_object().key("id").str(&self.id("fc", call.at)).key("type").str("function_call");
+        w.key("status").str(status).key("call_id").str(&call.id).key("name").str(&call.name);
+        w.key("arguments").str(&call.arguments).end_object();
+    }
+}
+
+fn status(finish: Finish) -> &'static str {
+    if ending(finish) == Ending::Completed { "completed" } else { "incomplete" }
+}
+
+fn ending(finish: Finish) -> Ending<'static> {
+    match finish {
+        Finish::Length => Ending::Incomplete("max_output_tokens"),
+        Finish::ContentFilter => Ending::Incomplete("content_filter"),
+        Finish::Stop | Finish::StopSequence | Finish::ToolCalls | Finish::Malformed => Ending::Completed,
+    }
+}
+
+/// The end of an answer that the policy stopped, as event number `sequence`.
+pub fn refused(context: &AnswerContext, sequence: u64, out: &mut Vec<u8>) {
+    let mut w = begin("response.incomplete", sequence, out);
+    w.key("response");
+    write_response(&mut w, context, Ending::Incomplete("content_filter"), &super::echo(None));
+    w.key("output").begin_array().end_array().key("usage").null().end_object();
+    end(w, out);
+}
+
+/// The event that says that the stream broke, as number `sequence`: flat as the API's types have it, and with the
+/// `error` that SDKs raise.
+pub fn stream_error(failure: &Failure, sequence: u64, out: &mut Vec<u8>) {
+    let mut w = begin("error", sequence, out);
+    let kind = failure.kind.as_str();
+    let members = |w: &mut Writer| {
+        w.key("message").str(&failure.message);
+        for (key, value) in [("param", &failure.param), ("code", &failure.code)] {
+            w.key(key);
+            match value {
+                Some(value) => w.str(value),
+                None => w.null(),
+            };
+        }
+    };
+    members(&mut w);
+    w.key("error").begin_object().key("type").str(kind);
+    members(&mut w);
+    w.end_object();
+    end(w, out);
+}
+
+fn begin(kind: &str, sequence: u64, out: &mut Vec<u8>) -> Writer {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    let mut w = Writer::new(std::mem::take(out));
+    w.begin_object().key("type").str(kind).key("sequence_number").u64(sequence);
+    w
+}
+
+fn end(mut w: Writer, out: &mut Vec<u8>) {
+    w.end_object();
+    *out = w.into_inner();
+    out.extend_from_slice(b"\n\n");
+}
