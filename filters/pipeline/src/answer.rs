@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use weir_dialects::hub::Usage;
 use weir_dialects::openai_chat::{Chunk, Slot};
-use weir_dialects::{anthropic, openai_chat, openai_completions};
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json;
@@ -92,7 +92,8 @@ impl Treatment {
 impl Answer {
     /// The reader of an answer of this content type.
     pub fn new(api: Api, content_type: &str, treatment: Treatment) -> Self {
-        if content_type.starts_with("text/event-stream") {
+        let frames = api.aws() && content_type.starts_with("application/vnd.amazon.eventstream");
+        if frames || content_type.starts_with("text/event-stream") {
             Self::Stream(Box::new(Stream::new(api, treatment)))
         } else if content_type.starts_with("application/json") {
             Self::Whole(Box::new(Whole::new(api, treatment)))
@@ -160,17 +161,24 @@ impl Answer {
     }
 }
 
-fn read_chunk_into(api: Api, payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
+/// `name` is the event's, which only frames need.
+fn read_chunk_into(api: Api, name: &[u8], payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
     match api {
+        Api::BedrockConverse => {
+            bedrock::read_event_into(std::str::from_utf8(name).unwrap_or_default(), payload, chunk)
+        }
+        Api::BedrockModel => bedrock::read_invoke_into(payload, chunk),
         Api::OpenaiCompletions => openai_completions::read_chunk_into(payload, chunk),
         Api::OpenaiChat | Api::Models => openai_chat::read_chunk_into(payload, chunk),
-        Api::AnthropicMessages | Api::AnthropicCount => anthropic::read_event_into(payload, chunk),
+        Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
+            anthropic::read_event_into(payload, chunk)
+        }
     }
 }
 
 /// A text that may not be altered: a signature of the provider covers it.
 fn sealed(api: Api, slot: Slot) -> bool {
-    api.anthropic() && slot == Slot::Reasoning
+    (api.messages() || api == Api::BedrockConverse) && slot == Slot::Reasoning
 }
 
 /// A JSON string with its quotes.

@@ -12,15 +12,17 @@ use weir_dialects::hub::{Event, Failure, Loss};
 use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_sorted::contains;
 use weir_wire::json::{self, Limits};
-use weir_wire::sse;
+use weir_wire::{eventstream, sse};
 
 use crate::budget;
-use crate::io::{Effect, Headers, Input, Step};
+use crate::io::{Effect, Headers, Input, Now, Step};
 use crate::paths::Api;
 use crate::plan::{Leg, NO_RETRY, PROVIDER, Plan, Progress, REPORT, Report, TRIED};
-use crate::refusal::Refusal;
+use crate::refusal::{ERROR_TYPE, Refusal};
 use crate::span::{TraceContext, Try};
 use crate::translate::{self, unreadable_body};
+
+mod failover;
 
 /// Largest answer that is translated as a whole, and largest frame of a stream.
 const MAX_ANSWER: usize = 16 << 20;
@@ -29,6 +31,8 @@ const MAX_HELD: usize = 64 << 10;
 /// Bytes that may be held while the first frame is awaited.
 const MAX_FIRST: usize = 1 << 20;
 
+/// The media type of AWS's frames.
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The version of Anthropic's API where the client names none.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
@@ -51,6 +55,11 @@ pub struct Attempt {
     url: String,
     /// The provider's own status, before any was put into its place.
     answered: u16,
+    now: Now,
+    /// When the provider was last heard, in nanoseconds.
+    heard: u64,
+    /// There are too many repeats already.
+    forbidden: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,6 +89,8 @@ enum Incoming {
     Stream(Box<Translation>),
     /// An answer, or an error, that is translated as a whole.
     Whole { status: u16, error_type: Option<String> },
+    /// The body of an error in the client's own dialect, which may lead to a larger window.
+    Judged { status: u16 },
     /// The body of an error whose headers have gone on.
     Late { status: u16, error_type: Option<String> },
 }
@@ -122,6 +133,9 @@ impl Attempt {
             start: 0,
             url: String::new(),
             answered: 0,
+            now: Now(0),
+            heard: 0,
+            forbidden: false,
         }
     }
 
@@ -163,7 +177,7 @@ impl Attempt {
 
     /// What the try's span says, once it is over. `whole` says that the answer came to its end, `details` what the host
     /// says of the exchange at that moment.
-    pub fn record(&self, now: crate::io::Now, whole: bool, details: &str, address: String) -> Option<Try> {
+    pub fn record(&self, now: Now, whole: bool, details: &str, address: String) -> Option<Try> {
         let plan = self.plan.as_ref()?;
         let context = self.context?;
         let error = match (self.request, self.report.progress) {
@@ -193,7 +207,7 @@ impl Attempt {
 
     /// Why there is no whole answer: the client went, as the host says; or time was up, which the host will only say
     /// later; else the provider reset it.
-    fn cut(&self, now: crate::io::Now, plan: &Plan, details: &str) -> &'static str {
+    fn cut(&self, now: Now, plan: &Plan, details: &str) -> &'static str {
         const MS: u64 = 1_000_000;
         const SLACK: u64 = 100 * MS;
         // The request's beginning is known by the second.
@@ -213,7 +227,11 @@ impl Attempt {
     }
 
     /// Takes what happened, appends what must be done.
-    pub fn handle(&mut self, now: crate::io::Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+        self.now = now;
+        if matches!(input, Input::ResponseHeaders { .. } | Input::ResponseBody { .. }) {
+            self.heard = now.0;
+        }
         match input {
             Input::RequestHeaders { entropy: [entropy, ..], .. } => {
                 self.start = now.0;
@@ -225,6 +243,7 @@ impl Attempt {
             Input::Reserved(answer) => self.reserved(answer, effects),
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
+            Input::Tick => self.silent(effects),
             Input::ResponseTrailers | Input::Short | Input::ToppedUp(_) => Step::Continue,
             Input::Done { details, .. } => {
                 if details == "unreached" && self.unanswered() {
@@ -288,12 +307,22 @@ impl Attempt {
             );
             return self.refuse(&refusal, effects);
         }
+        if self.forbidden {
+            let refusal = Refusal::server(
+                503,
+                "retry_budget",
+                "the provider failed, and no more requests than now may be repeated at it: try again in a moment",
+            );
+            return self.refuse(&refusal.header("retry-after", "1"), effects);
+        }
         let same = leg.model == self.plan.as_ref().map(|p| p.asked.as_str()).unwrap_or_default();
         let needs = self.plan.as_ref().map(|p| p.needs.clone()).unwrap_or_default();
         if !needs.is_empty() {
             // Should this try be lost, the next one must know that it began.
             self.tell(effects);
         }
+        // AWS's clients name the model in the path.
+        let same = same || self.api().aws();
         if self.translates() || !same {
             self.request = Outgoing::Body;
             return Step::Pause;
@@ -316,7 +345,13 @@ impl Attempt {
     }
 
     fn translates(&self) -> bool {
-        translate::needed(self.api(), self.config.kind)
+        let (kind, invoke) = self.provider();
+        translate::needed(self.api(), kind, invoke)
+    }
+
+    /// The provider's API, and whether it is InvokeModel.
+    fn provider(&self) -> (ProviderKind, bool) {
+        (self.config.kind, self.leg().is_some_and(|leg| leg.invoke))
     }
 
     fn request_body(&mut self, body: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
@@ -355,7 +390,7 @@ impl Attempt {
         if !self.translates() {
             return Ok((renamed(body, plan, &leg.model)?, None));
         }
-        let encoded = translate::request(plan.api, self.config.kind, body, &leg.model)?;
+        let encoded = translate::request(plan, leg, self.config.kind, body)?;
         self.report.losses = lines(&encoded.losses);
         self.renames = encoded.renames;
         Ok((encoded.body, Some(encoded.path)))
@@ -363,10 +398,15 @@ impl Attempt {
 
     fn headers(&mut self, length: u64, path: Option<String>) -> Effect {
         let plan = self.plan.as_ref();
-        let path = path.unwrap_or_else(|| plan.map(|p| p.api.path()).unwrap_or_default().to_owned());
         let stream = plan.is_some_and(|p| p.stream);
+        let model = self.leg().map(|leg| leg.model.as_str()).unwrap_or_default();
+        let path = path.unwrap_or_else(|| match self.api() {
+            Api::BedrockConverse => bedrock::path(model, stream),
+            Api::BedrockInvoke | Api::BedrockModel => bedrock::invoke_path(model, stream),
+            _ => plan.map(|p| p.api.path()).unwrap_or_default().to_owned(),
+        });
         let accept = match (self.config.kind == ProviderKind::Bedrock, stream) {
-            (true, true) => "application/vnd.amazon.eventstream",
+            (true, true) => EVENT_STREAM,
             (false, true) => "text/event-stream",
             (_, false) => "application/json",
         };
@@ -404,6 +444,11 @@ impl Attempt {
             if !beta.is_empty() {
                 out.push(("anthropic-beta".to_owned(), beta.to_owned()));
             }
+        }
+        if !self.translates() {
+            let extra = plan.map(|p| p.extra.as_str()).unwrap_or_default();
+            let lines = extra.lines().filter_map(|line| line.split_once(": "));
+            out.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
         self.url = url;
         Effect::RequestHeaders(out)
@@ -445,6 +490,7 @@ impl Attempt {
             .unwrap_or_default()
             .to_owned();
         self.tell(effects);
+        self.cool(status, headers, self.now, effects);
         for name in ["x-envoy-upstream-service-time", "server"] {
             if headers.bytes(name).is_some() {
                 effects.push(Effect::RemoveResponseHeader(name));
@@ -457,7 +503,7 @@ impl Attempt {
             if end && status >= 400 {
                 let failure =
                     translate::error(self.config.kind, status, headers.get("x-amzn-errortype"), b"");
-                effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+                self.tell_failure(&failure, effects);
                 self.response = Incoming::Pass;
                 return Step::Continue;
             }
@@ -467,15 +513,18 @@ impl Attempt {
                 }
             }
             effects.push(Effect::RemoveResponseHeader("content-length"));
+            if self.api().aws() {
+                let id = self.report.request_id.as_str();
+                let id = if id.is_empty() { self.plan.as_ref().map_or("", |p| p.id.as_str()) } else { id };
+                effects.push(Effect::SetResponseHeader("x-amzn-requestid", id.to_owned()));
+            }
             if self.api().anthropic() {
                 let id = self.plan.as_ref().map(|p| p.id.clone()).unwrap_or_default();
                 effects.push(Effect::SetResponseHeader("request-id", id));
             }
             if status < 400 && stream {
-                effects.push(Effect::SetResponseHeader(
-                    "content-type",
-                    "text/event-stream; charset=utf-8".into(),
-                ));
+                let media = if self.api().aws() { EVENT_STREAM } else { "text/event-stream; charset=utf-8" };
+                effects.push(Effect::SetResponseHeader("content-type", media.into()));
                 effects.push(Effect::SetResponseHeader("cache-control", "no-cache".into()));
                 self.response = Incoming::Stream(Box::new(self.translation()));
             } else {
@@ -484,7 +533,7 @@ impl Attempt {
                 if status >= 400 && self.plan.as_ref().is_some_and(|p| p.one_cluster) {
                     // Such an Envoy retries by headers that were not held, and by no others.
                     let failure = translate::error(self.config.kind, status, error_type.as_deref(), b"");
-                    effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+                    self.tell_failure(&failure, effects);
                     self.response = Incoming::Late { status, error_type };
                     return Step::Continue;
                 }
@@ -492,17 +541,23 @@ impl Attempt {
             }
             return Step::Pause;
         }
-        if status == 200
+        let begins = status == 200 && !end;
+        // What falls silent in one piece is no answer: better another try, or an error that says so.
+        let limits = self.plan.as_ref().map_or((0, 0), |p| (p.limits.1, p.stall_ms));
+        if matches!(status, 400 | 413) && !end && !encoded && self.widens() {
+            self.response = Incoming::Judged { status };
+            return Step::Pause;
+        }
+        if begins
             && stream
-            && !end
             && !encoded
-            && kind.starts_with("text/event-stream")
-            && !self.last_leg()
+            && (kind.starts_with("text/event-stream") || kind.starts_with(EVENT_STREAM))
+            && (limits.0 > 0 || !self.last_leg())
         {
             self.response = Incoming::First;
             return Step::Pause;
         }
-        if status == 200 && !stream && !end && !self.last_leg() {
+        if begins && !stream && (limits.1 > 0 || !self.last_leg()) {
             self.response = Incoming::Held;
             return Step::Pause;
         }
@@ -516,7 +571,7 @@ impl Attempt {
         Translation {
             stream: translate::Stream::new(
                 self.api(),
-                self.config.kind,
+                self.provider(),
                 self.renames.clone(),
                 &context,
                 usage,
@@ -534,7 +589,7 @@ impl Attempt {
             self.report.request_id.clone()
         };
         openai_chat::AnswerContext {
-            id: [if self.api().anthropic() { "msg_" } else { "chatcmpl-" }, &id].concat(),
+            id: [if self.api().messages() { "msg_" } else { "chatcmpl-" }, &id].concat(),
             created: plan.map_or(0, |p| p.created),
             model: plan.map(|p| p.asked.clone()).unwrap_or_default(),
         }
@@ -569,10 +624,12 @@ impl Attempt {
                 }
                 if status >= 400 {
                     let failure = translate::error(self.config.kind, status, error_type.as_deref(), chunk);
-                    return self.fail(&failure, effects);
+                    let step = self.fail(&failure, effects);
+                    self.go_wider(&failure, effects);
+                    return step;
                 }
                 let context = self.answer_context();
-                match translate::answer(self.api(), self.config.kind, chunk, &self.renames, &context) {
+                match translate::answer(self.api(), self.provider(), chunk, &self.renames, &context) {
                     Ok(bytes) => {
                         effects.push(Effect::SetResponseHeader("content-length", bytes.len().to_string()));
                         effects.push(Effect::ResponseBody(bytes));
@@ -580,6 +637,15 @@ impl Attempt {
                     }
                     Err(failure) => self.fail(&failure, effects),
                 }
+            }
+            Incoming::Judged { status } => {
+                if !end && chunk.len() < MAX_HELD {
+                    self.response = Incoming::Judged { status };
+                    return Step::Pause;
+                }
+                let failure = translate::error(self.config.kind, status, None, chunk);
+                self.go_wider(&failure, effects);
+                Step::Continue
             }
             Incoming::Late { status, error_type } => {
                 if !end && chunk.len() <= MAX_ANSWER {
@@ -621,14 +687,28 @@ impl Attempt {
         }
     }
 
+    /// Status and, for AWS's clients, class of a failure. Before the last try the status is what the router decides by.
+    fn tell_failure(&self, failure: &Failure, effects: &mut Vec<Effect>) {
+        let mut status = failure.status;
+        if self.api().aws() {
+            let (known, class) = bedrock::class_of(status, &failure.kind, failure.code.as_deref());
+            status = if self.last_leg() { known } else { status };
+            effects.push(Effect::SetResponseHeader(ERROR_TYPE, class.to_owned()));
+        }
+        effects.push(Effect::SetResponseHeader(":status", status.to_string()));
+    }
+
     /// The try failed while its headers are still held: its status becomes the failure's, so that the router may retry.
     fn fail(&mut self, failure: &Failure, effects: &mut Vec<Effect>) -> Step {
         self.report.status = u64::from(failure.status);
         // A failure in the first frame is the provider's word that nothing was generated.
         self.report.progress = Progress::Refused;
         self.tell(effects);
+        if self.answered < 400 {
+            self.cool_failure(failure, effects);
+        }
         let body = translate::failure(self.api(), failure);
-        effects.push(Effect::SetResponseHeader(":status", failure.status.to_string()));
+        self.tell_failure(failure, effects);
         if self.plan.as_ref().is_some_and(|p| p.one_cluster) {
             // Envoy 1.36 crashes when it retries on headers that were held: the client gets this failure instead.
             effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
@@ -654,19 +734,32 @@ enum First {
 fn judge_first(api: Api, body: &[u8], end: bool) -> First {
     let mut decoder = sse::Decoder::new(MAX_FIRST);
     let mut verdict = First::Unknown;
-    let _ = decoder.push(body, &mut |event| {
-        if event.has_data && matches!(verdict, First::Unknown) {
-            let failure = if api.anthropic() {
-                anthropic::stream_failure(&event.data)
-            } else {
-                stream_error(&event.data)
-            };
-            verdict = match failure {
-                Some(failure) => First::Failed(failure),
-                None => First::Good,
-            };
+    if api.aws() {
+        let mut frames = eventstream::Decoder::new(MAX_FIRST);
+        let read = frames.push(body, &mut |frame| {
+            let failure = bedrock::invoke::failure_of(frame);
+            if matches!(verdict, First::Unknown) {
+                verdict = failure.map_or(First::Good, First::Failed);
+            }
+        });
+        if read.is_err() && matches!(verdict, First::Unknown) {
+            return First::Failed(Failure::unreadable("the provider's stream cannot be read"));
         }
-    });
+    } else {
+        let _ = decoder.push(body, &mut |event| {
+            if event.has_data && matches!(verdict, First::Unknown) {
+                let failure = if api.anthropic() {
+                    anthropic::stream_failure(&event.data)
+                } else {
+                    stream_error(&event.data)
+                };
+                verdict = match failure {
+                    Some(failure) => First::Failed(failure),
+                    None => First::Good,
+                };
+            }
+        });
+    }
     if end && matches!(verdict, First::Unknown) {
         return First::Failed(Failure::unreadable("the provider's stream ended before its first event"));
     }

@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub api: Api,
     /// The model that serves because the chosen one's budget has too little left. It opens nothing.
     pub instead: Option<&'a str>,
+    /// It asks for what only Bedrock has.
+    pub only_bedrock: bool,
 }
 
 /// The decision.
@@ -113,6 +115,20 @@ pub fn decide<'p>(
                 400,
                 "unsupported_feature",
                 format!("no target of model `{}` serves text completions: use chat completions", model.name),
+            ));
+        }
+    }
+    if facts.only_bedrock {
+        targets
+            .retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock));
+        if targets.is_empty() {
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                format!(
+                    "no target of model `{}` is at Bedrock, which alone has guardrails and bodies of a model's own",
+                    model.name
+                ),
             ));
         }
     }

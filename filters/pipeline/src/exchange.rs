@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use weir_dialects::{anthropic, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_lease::Need;
 use weir_pii as pii;
 use weir_sorted::contains;
@@ -21,13 +21,13 @@ use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use crate::learned::Sample;
 use crate::measure::Measure;
-use crate::paths::{self, Api, Path};
+use crate::paths::{self, Api, Named, Path};
 use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS};
 use crate::policy::{Caller, Policy};
 use crate::prompt::{self, Redacted, Request};
 use crate::ratelimit::Left;
 use crate::record;
-use crate::refusal::Refusal;
+use crate::refusal::{ERROR_TYPE, Refusal};
 use crate::span::{Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
 use weir_config::filter::{List, ProviderKind, ShowHeaders, Target, UnknownPaths};
@@ -87,6 +87,10 @@ struct Admitted {
     scheme: String,
     /// See [`Plan::anthropic`].
     anthropic: (String, String),
+    /// What the path says, where it is Bedrock's.
+    named: Option<Named>,
+    /// See [`Plan::extra`].
+    extra: String,
 }
 
 struct Flight {
@@ -196,6 +200,9 @@ impl Exchange {
     }
 
     fn show(&self, reply: &mut Reply) {
+        if self.api.aws() {
+            reply.headers.push(("x-amzn-requestid", self.span.id.clone()));
+        }
         if self.api.anthropic() {
             // Where Anthropic's SDKs look for it.
             reply.headers.push(("request-id", self.span.id.clone()));
@@ -267,7 +274,12 @@ impl Exchange {
         };
         self.span.operation = api.operation();
         // Whose API was called, until it is known who answers.
-        self.span.provider = if api.anthropic() { "anthropic" } else { "openai" }.to_owned();
+        self.span.provider = match api {
+            _ if api.aws() => "aws.bedrock",
+            _ if api.anthropic() => "anthropic",
+            _ => "openai",
+        }
+        .to_owned();
         if headers.bytes("upgrade").is_some() {
             return Err(Refusal::request(
                 400,
@@ -307,7 +319,10 @@ impl Exchange {
         }
 
         let kind = headers.get("content-type").unwrap_or_default();
-        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        // Of InvokeModel's body boto3 says only that it is bytes.
+        let bytes = api == Api::BedrockInvoke && matches!(kind, "" | "application/octet-stream");
+        if !bytes && !kind.eq_ignore_ascii_case("application/json") {
             return Err(Refusal::request(
                 415,
                 "unsupported_media_type",
@@ -332,6 +347,8 @@ impl Exchange {
             api,
             scheme: headers.get(":scheme").unwrap_or("http").to_owned(),
             anthropic: if api.anthropic() { asked_of_anthropic(headers) } else { Default::default() },
+            named: if api.aws() { Named::read(path) } else { None },
+            extra: if api == Api::BedrockInvoke { asked_of_bedrock(headers) } else { String::new() },
         }));
         Ok(Step::Pause)
     }
@@ -451,10 +468,16 @@ impl Exchange {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Step, Refusal> {
-        let Admitted { caller, api, scheme, .. } = admitted;
+        let Admitted { caller, api, scheme, named, .. } = admitted;
+        let named = named.as_ref();
         let counting = *api == Api::AnthropicCount;
         let doc = prompt::parse(body)?;
-        let request = Request::read(*api, &doc)?;
+        let api = match api {
+            // Whose dialect its body has, only the body says.
+            Api::BedrockInvoke if !bedrock::invoke::is_messages(&doc) => &Api::BedrockModel,
+            api => api,
+        };
+        let request = Request::read(*api, &doc, named)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
         if self.span.downgrade.is_none() && !self.counting {
@@ -465,6 +488,16 @@ impl Exchange {
             Some(set) => prompt::redact(*api, &doc, &set)?,
             None => Redacted::default(),
         };
+        if *api == Api::BedrockModel
+            && request.stream()
+            && (redacted.vault.is_some() || policy.redaction(caller, false).is_some())
+        {
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                "the stream of this model's own dialect cannot be redacted: ask for a whole answer, or use Converse",
+            ));
+        }
         self.trace.note(Stage::Redaction, || {
             if redacted.counts.is_empty() {
                 "nothing found".to_owned()
@@ -485,6 +518,7 @@ impl Exchange {
             found: &redacted.found,
             needs: &features,
             api: *api,
+            only_bedrock: request.only_bedrock() || contains(&admitted.extra, "guardrail"),
             instead: downgrade.as_ref().map(|(_, model)| model.as_str()),
         };
         let mut choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
@@ -552,12 +586,20 @@ impl Exchange {
             }
         }
 
+        if request.unlimited() && limits.max_output_tokens.is_some() {
+            // What cannot be written is not pretended.
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                "the output of this request is limited, and where its body has a limit is not known: name one, or use Converse",
+            ));
+        }
         let asked = request.ceiling();
         let hard = budgets.iter().any(|budget| !budget.soft);
         // What cannot be counted is bounded by its bytes, several times too high: it must not choke the answer.
         let room = context.saturating_sub(size.bound).max(if size.exact { 1 } else { MIN_DEFAULT });
         let ceiling = match (asked, limits.max_output_tokens) {
-            _ if counting => None,
+            _ if counting || request.unlimited() => None,
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (Some(asked), None) => Some(asked),
             (None, Some(max)) => Some(max),
@@ -621,7 +663,7 @@ impl Exchange {
 
         let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
         let model_at = match &out {
-            Some(bytes) => Request::read(*api, &prompt::parse(bytes)?)?.model_at(),
+            Some(bytes) => Request::read(*api, &prompt::parse(bytes)?, named)?.model_at(),
             None => request.model_at(),
         };
 
@@ -638,6 +680,10 @@ impl Exchange {
             redacted.vault,
         );
         flight.plan.anthropic.clone_from(&admitted.anthropic);
+        flight.plan.extra.clone_from(&admitted.extra);
+        if *api == Api::BedrockInvoke {
+            flight.plan.anthropic.1 = bedrock::invoke::beta(&doc);
+        }
         flight.ahead = first.map(|first| ahead::Ahead::new(first, &self.bound, &self.needs, &budgets));
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
@@ -720,7 +766,14 @@ impl Exchange {
         let cluster = policy.config.lists.as_ref().and_then(|lists| one_cluster(policy, lists, &mut order));
         let legs = order
             .iter()
-            .map(|(i, t)| Leg { provider: t.provider.clone(), model: t.model.clone(), target: *i as u64 })
+            .map(|(i, t)| {
+                // Converse is asked, unless the target says otherwise or the client's own body can pass.
+                let passes =
+                    api == Api::BedrockModel || api == Api::BedrockInvoke && bedrock::is_claude(&t.model);
+                let bedrock = policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock);
+                let (provider, model) = (t.provider.clone(), t.model.clone());
+                Leg { provider, model, target: *i as u64, invoke: bedrock && passes }
+            })
             .collect();
         let targets: Vec<Target> = order.iter().map(|(_, t)| (*t).clone()).collect();
         if let Some(first) = targets.first() {
@@ -745,6 +798,7 @@ impl Exchange {
             needs: self.needs.clone(),
             one_cluster: cluster.is_some(),
             anthropic: Default::default(),
+            extra: String::new(),
             limits: (
                 policy.config.request_timeout_ms,
                 if request.stream() && order.len() > 1 { policy.config.retry.first_byte_ms } else { 0 },
@@ -866,11 +920,18 @@ impl Exchange {
         let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
         let hide_usage = flight.plan.include_usage && !flight.client_usage;
         // Envoy's configuration puts its own words into OpenAI's shape; a try's words are in the client's own.
-        let foreign = flight.plan.api.anthropic() && !matches!(origin.details, "" | "weir" | "via_upstream");
+        let foreign = (flight.plan.api.anthropic() || flight.plan.api.aws())
+            && !matches!(origin.details, "" | "weir" | "via_upstream");
         flight.answer = if !flight.provider && status >= 400 && (foreign || !openai_error(kind)) {
             // Envoy's own words, put into the client's dialect.
             effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
             effects.push(Effect::RemoveResponseHeader("content-length"));
+            if flight.plan.api.aws() {
+                let (status, class) = bedrock::class_of(status, "server_error", None);
+                effects.push(Effect::SetResponseHeader(":status", status.to_string()));
+                effects.push(Effect::SetResponseHeader(ERROR_TYPE, class.to_owned()));
+                effects.push(Effect::SetResponseHeader("x-amzn-requestid", flight.plan.id.clone()));
+            }
             Answer::Local(local(flight.plan.api, status, origin.details))
         } else if encoded || end {
             Answer::Opaque(end)
@@ -996,6 +1057,19 @@ fn asked_of_anthropic(headers: &Headers<'_>) -> (String, String) {
     (word("anthropic-version"), word("anthropic-beta"))
 }
 
+/// The headers of InvokeModel that Bedrock reads, as lines.
+fn asked_of_bedrock(headers: &Headers<'_>) -> String {
+    let mut out = String::new();
+    for (name, value) in headers.0 {
+        let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else { continue };
+        let usable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if name.starts_with("x-amzn-bedrock-") && usable && out.len() + value.len() < 8192 {
+            out.push_str(&[name, ": ", value, "\n"].concat());
+        }
+    }
+    out
+}
+
 /// The caller's trace state, which may stand in several fields; what is absurdly long is left out.
 fn tracestate(headers: &Headers<'_>) -> String {
     let mut out = String::new();
@@ -1067,6 +1141,9 @@ fn local(api: Api, status: u16, details: &str) -> Vec<u8> {
         _ => ("gateway_error", "the gateway could not serve the request"),
     };
     let message = if details.is_empty() { message.to_owned() } else { format!("{message} ({details})") };
+    if api.aws() {
+        return bedrock::error(Some(code), &message, None);
+    }
     if api.anthropic() {
         return anthropic::error(status, Some(code), &message, None);
     }

@@ -17,10 +17,24 @@ pub enum Api {
     AnthropicMessages = 4,
     /// `POST /v1/messages/count_tokens`, answered here where the count is exact.
     AnthropicCount = 5,
+    /// `POST /model/{id}/converse` and `/converse-stream`.
+    BedrockConverse = 10,
+    /// `POST /model/{id}/invoke` and `/invoke-with-response-stream` with a body of Anthropic's.
+    BedrockInvoke = 11,
+    /// The same with a body in another model's own dialect.
+    BedrockModel = 12,
 }
 
-const ALL: [Api; 5] =
-    [Api::OpenaiChat, Api::OpenaiCompletions, Api::Models, Api::AnthropicMessages, Api::AnthropicCount];
+const ALL: [Api; 8] = [
+    Api::OpenaiChat,
+    Api::OpenaiCompletions,
+    Api::Models,
+    Api::AnthropicMessages,
+    Api::AnthropicCount,
+    Api::BedrockConverse,
+    Api::BedrockInvoke,
+    Api::BedrockModel,
+];
 
 impl Api {
     /// The API of a code made by `as u64`.
@@ -30,8 +44,21 @@ impl Api {
 
     /// The dialect in which whoever asks for this path understands errors: OpenAI's for want of a better.
     pub fn of_path(path: &str) -> Self {
+        if path.starts_with("/model/") {
+            return Self::BedrockConverse;
+        }
         let anthropic = path.starts_with("/v1/messages") || path.starts_with("/anthropic/");
         if anthropic { Self::AnthropicMessages } else { Self::OpenaiChat }
+    }
+
+    /// It is AWS's: model and streaming are in the path, streams are frames.
+    pub fn aws(self) -> bool {
+        matches!(self, Self::BedrockConverse | Self::BedrockInvoke | Self::BedrockModel)
+    }
+
+    /// Bodies are Anthropic's messages.
+    pub fn messages(self) -> bool {
+        self.anthropic() || self == Self::BedrockInvoke
     }
 
     /// It is Anthropic's.
@@ -43,7 +70,12 @@ impl Api {
     pub fn operation(self) -> &'static str {
         match self {
             Self::Models => "",
-            Self::OpenaiChat | Self::AnthropicMessages | Self::AnthropicCount => "chat",
+            Self::OpenaiChat
+            | Self::AnthropicMessages
+            | Self::AnthropicCount
+            | Self::BedrockConverse
+            | Self::BedrockInvoke => "chat",
+            Self::BedrockModel => "generate_content",
             Self::OpenaiCompletions => "text_completion",
         }
     }
@@ -56,7 +88,52 @@ impl Api {
             Self::Models => "/v1/models",
             Self::AnthropicMessages => "/v1/messages",
             Self::AnthropicCount => "/v1/messages/count_tokens",
+            Self::BedrockConverse => "/model/{id}/converse",
+            Self::BedrockInvoke | Self::BedrockModel => "/model/{id}/invoke",
         }
+    }
+}
+
+/// What a path of Bedrock's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Converse, or InvokeModel with whatever body.
+    pub api: Api,
+    /// The model, decoded.
+    pub model: String,
+    /// A streamed answer is asked.
+    pub stream: bool,
+}
+
+impl Named {
+    /// Reads `/model/{id}/{operation}`.
+    pub fn read(path: &str) -> Option<Self> {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let (id, operation) = path.strip_prefix("/model/")?.split_once('/')?;
+        let (api, stream) = match operation {
+            "converse" => (Api::BedrockConverse, false),
+            "converse-stream" => (Api::BedrockConverse, true),
+            "invoke" => (Api::BedrockInvoke, false),
+            "invoke-with-response-stream" => (Api::BedrockInvoke, true),
+            _ => return None,
+        };
+        // The longest id that Bedrock takes, each byte of it escaped.
+        if id.is_empty() || id == "." || id == ".." || id.len() > 3 * 2048 {
+            return None;
+        }
+        let mut model = Vec::with_capacity(id.len());
+        let mut rest = id.bytes();
+        while let Some(byte) = rest.next() {
+            model.push(match byte {
+                b'%' => {
+                    let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                    u8::try_from(digit()? * 16 + digit()?).ok()?
+                }
+                byte => byte,
+            });
+        }
+        let model = String::from_utf8(model).ok()?;
+        (!model.bytes().any(|byte| byte < b' ')).then_some(Self { api, model, stream })
     }
 }
 
@@ -74,7 +151,7 @@ pub enum Path {
 }
 
 /// For error texts.
-pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models";
+pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /model/{id}/converse, /converse-stream, /invoke and /invoke-with-response-stream, GET /v1/models";
 
 // Whatever a policy says of unknown paths, these never pass: they carry prompts.
 const LLM_PREFIXES: [&str; 22] = [
@@ -105,6 +182,13 @@ const LLM_PREFIXES: [&str; 22] = [
 /// Classifies a request by method and path; a query string does not matter.
 pub fn classify(method: &str, path: &str) -> Path {
     let path = path.split(['?', '#']).next().unwrap_or_default();
+    if path.starts_with("/model/") {
+        return match Named::read(path) {
+            Some(named) if method == "POST" => Path::Served(named.api),
+            Some(_) => Path::Method("POST"),
+            None => Path::Unserved,
+        };
+    }
     for api in ALL {
         if path == api.path() {
             let allowed = if api == Api::Models { "GET" } else { "POST" };
@@ -125,6 +209,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_model_id_is_decoded_once() {
+        for (id, model) in [
+            ("us.amazon.nova-lite-v1%3A0", "us.amazon.nova-lite-v1:0"),
+            ("us.amazon.nova-lite-v1:0", "us.amazon.nova-lite-v1:0"),
+            (
+                "arn%3Aaws%3Abedrock%3AR%3AA%3Ainference-profile%2Fx",
+                "arn:aws:bedrock:R:A:inference-profile/x",
+            ),
+            ("a%253A", "a%3A"),
+        ] {
+            let named = Named::read(&format!("/model/{id}/converse-stream")).unwrap();
+            assert_eq!((named.model.as_str(), named.stream), (model, true));
+        }
+        assert_eq!(Named::read("/model/a%0A/converse"), None);
+    }
+
+    #[test]
     fn paths_are_told_apart() {
         for (method, path, expected) in [
             ("POST", "/v1/chat/completions", Path::Served(Api::OpenaiChat)),
@@ -143,7 +244,18 @@ mod tests {
             ("POST", "//v1/chat/completions", Path::Unserved),
             ("POST", "/x/../v1/chat/completions", Path::Unserved),
             ("POST", "/%761/chat/completions", Path::Unknown),
-            ("POST", "/model/x/converse", Path::Unserved),
+            ("POST", "/model/x/converse", Path::Served(Api::BedrockConverse)),
+            ("POST", "/model/a%3A0/converse-stream?x=1", Path::Served(Api::BedrockConverse)),
+            ("POST", "/model/arn%3Aaws%2Fx/invoke", Path::Served(Api::BedrockInvoke)),
+            ("POST", "/model/a:0/invoke-with-response-stream", Path::Served(Api::BedrockInvoke)),
+            ("GET", "/model/x/converse", Path::Method("POST")),
+            ("POST", "/model//converse", Path::Unserved),
+            ("POST", "/model/../converse", Path::Unserved),
+            ("POST", "/model/a/b/converse", Path::Unserved),
+            ("POST", "/model/%zz/converse", Path::Unserved),
+            ("POST", "/model/%ff/converse", Path::Unserved),
+            ("POST", "/model/x/count-tokens", Path::Unserved),
+            ("POST", "/model/{id}/converse", Path::Served(Api::BedrockConverse)),
             ("GET", "/healthz", Path::Unknown),
             ("GET", "", Path::Unknown),
         ] {

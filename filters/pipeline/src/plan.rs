@@ -23,6 +23,8 @@ pub const SLOTS: [&str; 3] = ["s1", "s2", "s3"];
 pub const CLUSTER: &str = "x-weir-cluster";
 /// Response header with which Envoy's router never retries.
 pub const NO_RETRY: &str = "x-envoy-ratelimited";
+/// Status by which a try tells the router that the next target's window is larger. No client sees it.
+pub const TOO_LONG: u16 = 498;
 /// Filter state key that a list's signer reads: the provider of this try.
 pub const PROVIDER: &str = "provider";
 
@@ -40,6 +42,8 @@ pub struct Leg {
     pub model: String,
     /// Index of the target in the policy's model.
     pub target: u64,
+    /// Bedrock is asked by InvokeModel.
+    pub invoke: bool,
 }
 
 /// What Exchange decided for one request.
@@ -77,6 +81,14 @@ pub struct Plan {
     pub anthropic: (String, String),
     /// Milliseconds that Envoy gives the whole request, and each try until its first byte; 0 is no limit.
     pub limits: (u64, u64),
+    /// Further headers for a provider of the client's own dialect, as `name: value` lines.
+    pub extra: String,
+    /// Milliseconds of silence after which an answer that has begun is given up; 0 is no limit.
+    pub stall_ms: u64,
+    /// Bit by leg: the one after it has a larger window.
+    pub wider: u64,
+    /// Repeats at one provider are limited to this share of the requests in flight, in hundredths of a percent.
+    pub repeats: Option<u32>,
 }
 
 impl Plan {
@@ -99,7 +111,11 @@ impl Plan {
         let soft: u64 = soft.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
         let (version, beta) = &self.anthropic;
         let headers = !(version.is_empty() && beta.is_empty());
-        let limits = self.limits != (0, 0);
+        let invoke = self.legs.iter().enumerate().filter(|(_, leg)| leg.invoke);
+        let invoke: u64 = invoke.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
+        let failover = self.stall_ms > 0 || self.wider > 0 || self.repeats.is_some();
+        let aws = invoke != 0 || !self.extra.is_empty() || failover;
+        let limits = aws || self.limits != (0, 0);
         if self.one_cluster || soft != 0 || headers || limits {
             w.int(u64::from(self.one_cluster));
         }
@@ -111,6 +127,12 @@ impl Plan {
         }
         if limits {
             w.int(self.limits.0).int(self.limits.1);
+        }
+        if aws {
+            w.int(invoke).bytes(self.extra.as_bytes());
+        }
+        if failover {
+            w.int(self.stall_ms).int(self.wider).int(self.repeats.map_or(0, |share| u64::from(share) + 1));
         }
         w.finish()
     }
@@ -133,7 +155,8 @@ impl Plan {
             ..Plan::default()
         };
         for _ in 0..r.int()?.min(16) {
-            plan.legs.push(Leg { provider: r.str()?.into(), model: r.str()?.into(), target: r.int()? });
+            let (provider, model) = (r.str()?.into(), r.str()?.into());
+            plan.legs.push(Leg { provider, model, target: r.int()?, invoke: false });
         }
         for _ in 0..r.int()?.min(64) {
             plan.needs.push(decode_need(&mut r)?);
@@ -146,6 +169,14 @@ impl Plan {
         plan.anthropic.0 = r.str().unwrap_or_default().into();
         plan.anthropic.1 = r.str().unwrap_or_default().into();
         plan.limits = (r.int().unwrap_or(0), r.int().unwrap_or(0));
+        let invoke = r.int().unwrap_or(0);
+        for (at, leg) in plan.legs.iter_mut().enumerate() {
+            leg.invoke = invoke >> at & 1 == 1;
+        }
+        plan.extra = r.str().unwrap_or_default().into();
+        plan.stall_ms = r.int().unwrap_or(0);
+        plan.wider = r.int().unwrap_or(0);
+        plan.repeats = r.int().and_then(|share| u32::try_from(share.checked_sub(1)?).ok());
         Some(plan)
     }
 }
@@ -184,6 +215,8 @@ pub struct Report {
     pub losses: String,
     /// Number of its leg, from 1, where the host chose it; 0 where it is that of the try.
     pub leg: u64,
+    /// Its answer had begun and fell silent before anything of it was told.
+    pub stalled: bool,
 }
 
 impl Report {
@@ -192,6 +225,7 @@ impl Report {
         let mut w = Writer::new(VERSION);
         w.int(self.attempt).int(self.progress as u64).int(self.lost).int(self.status);
         w.bytes(self.request_id.as_bytes()).bytes(self.losses.as_bytes()).int(self.leg);
+        w.int(u64::from(self.stalled));
         w.finish()
     }
 
@@ -219,6 +253,7 @@ impl Report {
             request_id: r.str()?.into(),
             losses: r.str()?.into(),
             leg: r.int().unwrap_or(0),
+            stalled: r.int() == Some(1),
         })
     }
 }
@@ -241,11 +276,18 @@ mod tests {
             traceparent: "00-1-2-01".into(),
             tracestate: "a=b".into(),
             scheme: "https".into(),
-            legs: vec![Leg { provider: "gpu".into(), model: "m".into(), target: 3 }, Leg::default()],
+            legs: vec![
+                Leg { provider: "gpu".into(), model: "m".into(), target: 3, invoke: false },
+                Leg::default(),
+            ],
             needs: Vec::new(),
             one_cluster: false,
             anthropic: Default::default(),
             limits: (0, 0),
+            extra: String::new(),
+            stall_ms: 0,
+            wider: 0,
+            repeats: None,
         };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
@@ -259,7 +301,17 @@ mod tests {
         let plan = Plan { limits: (60_000, 300), anthropic: Default::default(), ..plan };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
-        // As a later build may write it.
+        let mut plan = plan;
+        plan.extra = "x-a: b\n".into();
+        if let Some(leg) = plan.legs.last_mut() {
+            leg.invoke = true;
+        }
+        let bytes = plan.encode();
+        assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
+        // As a build before the failover's own limits wrote it, and as a later one may.
+        let plan = Plan { stall_ms: 30_000, wider: 0b101, repeats: Some(0), ..plan };
+        let bytes = plan.encode();
+        assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
         assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan));
         let report = Report {
             attempt: 2,
@@ -267,6 +319,7 @@ mod tests {
             lost: 1,
             status: 503,
             leg: 1,
+            stalled: true,
             ..Report::default()
         };
         assert_eq!(Report::decode(&report.encode()), Some(report));

@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use weir_dialects::openai_chat::Rules;
-use weir_dialects::{anthropic, openai_chat, openai_completions};
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
 use weir_wire::splice::Splices;
 
-use crate::paths::Api;
+use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
 use crate::search::search;
 use crate::seen::Seen;
@@ -59,14 +59,18 @@ pub fn parse(body: &[u8]) -> Result<Doc<'_>, Refusal> {
 }
 
 impl<'d, 'a> Request<'d, 'a> {
-    /// Reads the request of an API.
-    pub fn read(api: Api, doc: &'d Doc<'a>) -> Result<Self, Refusal> {
+    /// Reads the request of an API; `named` is what its path says, where that is Bedrock's.
+    pub fn read(api: Api, doc: &'d Doc<'a>, named: Option<&Named>) -> Result<Self, Refusal> {
+        let named = named.map(|named| (named.model.as_str(), named.stream));
+        let (model, stream) = named.unwrap_or_default();
         let read = match api {
             Api::OpenaiCompletions => openai_completions::read(doc).map(Self::Text),
             Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(|r| Self::Chat(Box::new(r))),
-            Api::AnthropicMessages | Api::AnthropicCount => {
-                anthropic::read(doc, api == Api::AnthropicCount).map(|r| Self::Chat(Box::new(r)))
+            Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
+                anthropic::read_named(doc, api == Api::AnthropicCount, named).map(|r| Self::Chat(Box::new(r)))
             }
+            Api::BedrockConverse => bedrock::read(doc, model, stream).map(|r| Self::Chat(Box::new(r))),
+            Api::BedrockModel => bedrock::read_invoke(doc, model, stream).map(|r| Self::Chat(Box::new(r))),
         };
         read.map_err(|e| {
             let param = e.param.clone();
@@ -173,6 +177,16 @@ impl<'d, 'a> Request<'d, 'a> {
         }
     }
 
+    /// Only Bedrock can serve it: a guardrail of its, or a body in a model's own dialect.
+    pub fn only_bedrock(&self) -> bool {
+        matches!(self, Self::Chat(r) if r.has.guardrail || r.fixed)
+    }
+
+    /// No ceiling can be written into it, and it has none.
+    pub fn unlimited(&self) -> bool {
+        matches!(self, Self::Chat(r) if r.fixed && r.ceiling().is_none())
+    }
+
     /// A count would be an estimate.
     pub fn inexact(&self) -> bool {
         match self {
@@ -210,7 +224,11 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)
     match api {
         Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value)),
         Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut |text| each(text.value)),
-        Api::AnthropicMessages | Api::AnthropicCount => anthropic::texts(doc, &mut |text| each(text.value)),
+        Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
+            anthropic::texts(doc, &mut |text| each(text.value));
+        }
+        Api::BedrockConverse => bedrock::texts(doc, &mut |text| each(text.value)),
+        Api::BedrockModel => bedrock::all(doc, &mut |text| each(text.value)),
     }
 }
 
@@ -289,11 +307,22 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
             let tokens = openai_completions::prompt_tokens(&request, &mut tokens);
             Counted { tokens, exact: true, images: 0 }
         }
-        Api::OpenaiChat | Api::Models | Api::AnthropicMessages | Api::AnthropicCount => {
-            let count = if api.anthropic() {
-                anthropic::prompt_tokens(doc, rules, &mut tokens)
-            } else {
-                openai_chat::prompt_tokens_by(doc, rules, &mut tokens)
+        // What is shown to a model in a dialect of its own is not known here.
+        Api::BedrockModel => Counted { tokens: byte_bound(api, doc), exact: false, images: 0 },
+        Api::BedrockInvoke => {
+            let body = bedrock::invoke::to_messages(doc, "m", false);
+            let Ok(doc) = json::parse(&body, &Limits::default()) else { return Counted::default() };
+            count_by(Api::AnthropicMessages, &doc, vocabulary, rules, seen)
+        }
+        Api::OpenaiChat
+        | Api::Models
+        | Api::AnthropicMessages
+        | Api::AnthropicCount
+        | Api::BedrockConverse => {
+            let count = match api {
+                Api::BedrockConverse => bedrock::prompt_tokens(doc, rules, &mut tokens),
+                _ if api.anthropic() => anthropic::prompt_tokens(doc, rules, &mut tokens),
+                _ => openai_chat::prompt_tokens_by(doc, rules, &mut tokens),
             };
             Counted { tokens: count.tokens, exact: count.exact, images: count.images }
         }
@@ -317,6 +346,9 @@ pub fn byte_bound(api: Api, doc: &Doc<'_>) -> u64 {
             openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r))
         }
         Api::OpenaiChat | Api::Models => openai_chat::byte_bound(doc),
-        Api::AnthropicMessages | Api::AnthropicCount => anthropic::byte_bound(doc),
+        Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => anthropic::byte_bound(doc),
+        Api::BedrockConverse => bedrock::byte_bound(doc),
+        // A message has a few bytes that no model charges for, and a few tokens that no byte stands for.
+        Api::BedrockModel => 2 * doc.root().raw().len() as u64,
     }
 }

@@ -43,6 +43,7 @@ pub fn style(api: Api) -> Style {
     match api {
         Api::OpenaiChat | Api::OpenaiCompletions | Api::Models => Style::Openai,
         Api::AnthropicMessages | Api::AnthropicCount => Style::Anthropic,
+        Api::BedrockConverse | Api::BedrockInvoke | Api::BedrockModel => Style::Silent,
     }
 }
 

@@ -1,9 +1,12 @@
 //! Why a request is refused, and the answer that says so in the client's dialect.
 
-use weir_dialects::{anthropic, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 
 use crate::io::Reply;
 use crate::paths::Api;
+
+/// The header in which AWS's SDKs look for an error's class.
+pub const ERROR_TYPE: &str = "x-amzn-errortype";
 
 /// A refusal, before it is put into a dialect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +58,11 @@ impl Refusal {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         headers.extend(self.headers.iter().cloned());
         let (status, code, param) = (self.status, Some(self.code), self.param.as_deref());
+        if api.aws() {
+            let (status, class) = bedrock::class_of(status, self.kind, code);
+            headers.push((ERROR_TYPE, class.to_owned()));
+            return Reply { status, headers, body: bedrock::error(code, &self.message, param) };
+        }
         let body = if api.anthropic() {
             anthropic::error(status, code, &self.message, param)
         } else {

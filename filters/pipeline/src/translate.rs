@@ -2,6 +2,7 @@
 //! and the error the other. What each dialect makes of the hub is its own business; here they are only paired.
 
 use weir_config::filter::ProviderKind;
+use weir_dialects::bedrock::invoke::{self, Reframe};
 use weir_dialects::bedrock::{Encoded, Renames};
 use weir_dialects::hub::{Event, Failure, Invalid};
 use weir_dialects::openai_chat::AnswerContext;
@@ -9,25 +10,57 @@ use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_wire::json::{self, Limits};
 
 use crate::paths::Api;
+use crate::plan::{Leg, Plan};
 use crate::refusal::Refusal;
 
-/// Whether a client's API and a provider's are two dialects.
-pub fn needed(api: Api, kind: ProviderKind) -> bool {
+/// Whether a client's API and a provider's are two dialects. `invoke` is Bedrock's InvokeModel.
+pub fn needed(api: Api, kind: ProviderKind, invoke: bool) -> bool {
     match kind {
-        ProviderKind::Bedrock => true,
+        ProviderKind::Bedrock if invoke => !matches!(api, Api::BedrockInvoke | Api::BedrockModel),
+        ProviderKind::Bedrock => api != Api::BedrockConverse,
         ProviderKind::Anthropic => !api.anthropic(),
-        ProviderKind::Vllm | ProviderKind::Openai => api.anthropic(),
+        ProviderKind::Vllm | ProviderKind::Openai => api.anthropic() || api.aws(),
+    }
+}
+
+/// Whether both sides speak Anthropic's messages, each in its own envelope.
+fn reframes(api: Api, kind: ProviderKind, invoke: bool) -> bool {
+    match kind {
+        ProviderKind::Bedrock => invoke && api.anthropic(),
+        ProviderKind::Anthropic => api == Api::BedrockInvoke,
+        ProviderKind::Vllm | ProviderKind::Openai => false,
     }
 }
 
 /// The request for a provider, losses of both ways in it.
-pub fn request(api: Api, kind: ProviderKind, body: &[u8], model: &str) -> Result<Encoded, Refusal> {
+pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Result<Encoded, Refusal> {
+    let (api, model) = (plan.api, leg.model.as_str());
+    let in_invoke = |doc: &json::Doc<'_>, beta: &str| Encoded {
+        path: bedrock::invoke_path(model, plan.stream),
+        body: invoke::from_messages(doc, beta),
+        losses: Vec::new(),
+        renames: Renames::default(),
+    };
     let Ok(doc) = json::parse(body, &Limits::default()) else { return Err(unreadable_body()) };
     let invalid = |e: Invalid| Refusal::request(400, e.code, e.message).at(&e.param);
+    if reframes(api, kind, leg.invoke) {
+        if leg.invoke {
+            return Ok(in_invoke(&doc, &plan.anthropic.1));
+        }
+        let body = invoke::to_messages(&doc, model, plan.stream);
+        let path = Api::AnthropicMessages.path().to_owned();
+        return Ok(Encoded { path, body, losses: Vec::new(), renames: Renames::default() });
+    }
     let decoded = match api {
+        Api::BedrockConverse => bedrock::decode(&doc, &plan.asked, plan.stream),
+        Api::BedrockInvoke => {
+            let body = invoke::to_messages(&doc, &plan.asked, plan.stream);
+            let Ok(doc) = json::parse(&body, &Limits::default()) else { return Err(unreadable_body()) };
+            anthropic::decode(&doc)
+        }
         Api::OpenaiChat => openai_chat::decode(&doc),
         Api::AnthropicMessages => anthropic::decode(&doc),
-        Api::OpenaiCompletions | Api::AnthropicCount | Api::Models => {
+        Api::OpenaiCompletions | Api::AnthropicCount | Api::BedrockModel | Api::Models => {
             return Err(Refusal::request(
                 400,
                 "unsupported_feature",
@@ -37,6 +70,13 @@ pub fn request(api: Api, kind: ProviderKind, body: &[u8], model: &str) -> Result
     };
     let (mut chat, mut losses) = decoded.map_err(invalid)?;
     let mut encoded = match kind {
+        ProviderKind::Bedrock if leg.invoke => {
+            let messages = anthropic::encode(&chat, model).map_err(invalid)?;
+            let Ok(doc) = json::parse(&messages.body, &Limits::default()) else {
+                return Err(unreadable_body());
+            };
+            Encoded { losses: messages.losses, renames: messages.renames, ..in_invoke(&doc, "") }
+        }
         ProviderKind::Bedrock => bedrock::encode(&chat, model).map_err(invalid)?,
         ProviderKind::Anthropic => anthropic::encode(&chat, model).map_err(invalid)?,
         ProviderKind::Vllm | ProviderKind::Openai => {
@@ -63,17 +103,23 @@ pub fn unreadable_body() -> Refusal {
 /// A whole answer, as the client reads it.
 pub fn answer(
     api: Api,
-    kind: ProviderKind,
+    (kind, invoke): (ProviderKind, bool),
     body: &[u8],
     renames: &Renames,
     context: &AnswerContext,
 ) -> Result<Vec<u8>, Failure> {
+    if reframes(api, kind, invoke) {
+        return Ok(body.to_vec());
+    }
     let answer = match kind {
+        ProviderKind::Bedrock if invoke => anthropic::decode_answer(body, renames)?,
         ProviderKind::Bedrock => bedrock::decode_answer(body, renames)?,
         ProviderKind::Anthropic => anthropic::decode_answer(body, renames)?,
         ProviderKind::Vllm | ProviderKind::Openai => openai_chat::decode_answer(body)?,
     };
-    Ok(if api.anthropic() {
+    Ok(if api == Api::BedrockConverse {
+        bedrock::encode_answer(&answer)
+    } else if api.messages() {
         anthropic::encode_answer(&answer, context)
     } else {
         openai_chat::encode_answer(&answer, context)
@@ -91,6 +137,9 @@ pub fn error(kind: ProviderKind, status: u16, class: Option<&str>, body: &[u8]) 
 
 /// A failure, as the client reads it.
 pub fn failure(api: Api, failure: &Failure) -> Vec<u8> {
+    if api.aws() {
+        return bedrock::error(failure.code.as_deref(), &failure.message, failure.param.as_deref());
+    }
     if api.anthropic() { anthropic::failure(failure) } else { openai_chat::failure(failure) }
 }
 
@@ -104,22 +153,40 @@ enum Decoder {
     Chat(openai_chat::StreamDecoder),
     Messages(anthropic::StreamDecoder),
     Converse(bedrock::StreamDecoder),
+    Invoke(Reframe, anthropic::StreamDecoder),
+    Reframe(Reframe),
 }
 
 enum Encoder {
     Chat(openai_chat::StreamEncoder),
     Messages(anthropic::StreamEncoder),
+    Converse(bedrock::StreamEncoder),
+    Invoke(anthropic::StreamEncoder, Reframe),
 }
 
 impl Stream {
     /// A stream of the provider's kind for a client of this API.
-    pub fn new(api: Api, kind: ProviderKind, renames: Renames, context: &AnswerContext, usage: bool) -> Self {
+    pub fn new(
+        api: Api,
+        (kind, invoke): (ProviderKind, bool),
+        renames: Renames,
+        context: &AnswerContext,
+        usage: bool,
+    ) -> Self {
         let decoder = match kind {
+            _ if reframes(api, kind, invoke) => Decoder::Reframe(Reframe::new(api.aws())),
+            ProviderKind::Bedrock if invoke => {
+                Decoder::Invoke(Reframe::new(false), anthropic::StreamDecoder::new(renames))
+            }
             ProviderKind::Bedrock => Decoder::Converse(bedrock::StreamDecoder::new(renames)),
             ProviderKind::Anthropic => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
             ProviderKind::Vllm | ProviderKind::Openai => Decoder::Chat(openai_chat::StreamDecoder::default()),
         };
-        let encoder = if api.anthropic() {
+        let encoder = if api == Api::BedrockConverse {
+            Encoder::Converse(bedrock::StreamEncoder::default())
+        } else if api == Api::BedrockInvoke {
+            Encoder::Invoke(anthropic::StreamEncoder::new(context), Reframe::new(true))
+        } else if api.anthropic() {
             Encoder::Messages(anthropic::StreamEncoder::new(context))
         } else {
             Encoder::Chat(openai_chat::StreamEncoder::new(context, usage))
@@ -133,22 +200,41 @@ impl Stream {
             Decoder::Chat(decoder) => decoder.push(chunk, events),
             Decoder::Messages(decoder) => decoder.push(chunk, events),
             Decoder::Converse(decoder) => decoder.push(chunk, events),
+            Decoder::Reframe(reframe) => reframe.push(chunk, events),
+            Decoder::Invoke(reframe, decoder) => {
+                let mut inner = Vec::new();
+                reframe.push(chunk, &mut Vec::new());
+                reframe.take(&mut inner);
+                decoder.push(&inner, events);
+            }
         }
         if end {
             match &mut self.decoder {
                 Decoder::Chat(decoder) => decoder.finish(events),
                 Decoder::Messages(decoder) => decoder.finish(events),
                 Decoder::Converse(decoder) => decoder.finish(events),
+                Decoder::Reframe(reframe) => reframe.finish(events),
+                Decoder::Invoke(_, decoder) => decoder.finish(events),
             }
         }
     }
 
     /// Appends what the client reads of them.
     pub fn write(&mut self, events: &[Event], out: &mut Vec<u8>) {
+        if let Decoder::Reframe(reframe) = &mut self.decoder {
+            return reframe.take(out);
+        }
         for event in events {
             match &mut self.encoder {
                 Encoder::Chat(encoder) => encoder.event(event, out),
                 Encoder::Messages(encoder) => encoder.event(event, out),
+                Encoder::Converse(encoder) => encoder.event(event, out),
+                Encoder::Invoke(encoder, reframe) => {
+                    let mut inner = Vec::new();
+                    encoder.event(event, &mut inner);
+                    reframe.push(&inner, &mut Vec::new());
+                    reframe.take(out);
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ pub use answer::{decode_answer, encode_answer, read_answer};
 pub use decode::decode;
 pub use encode::encode;
 pub use errors::{decode_error, error, failure, stream_failure};
-pub use request::{byte_bound, prompt_tokens, read};
+pub use request::{byte_bound, prompt_tokens, read, read_named};
 pub use stream_decode::StreamDecoder;
 pub use stream_read::{read_event_into, text_event};
 pub use stream_write::{StreamEncoder, refused};

@@ -8,6 +8,15 @@ use crate::openai_chat::{self, Count, Has, Request, Rules, fields};
 
 /// Reads the facts. `counting` is a request of `count_tokens`, which has no ceiling.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>, counting: bool) -> Result<Request<'d, 'a>, Invalid> {
+    read_named(doc, counting, None)
+}
+
+/// [`read`], where model and streaming may be told in the path and not in the body.
+pub fn read_named<'d, 'a>(
+    doc: &'d Doc<'a>,
+    counting: bool,
+    named: Option<(&str, bool)>,
+) -> Result<Request<'d, 'a>, Invalid> {
     let root = doc.root();
     let mut found = Request::blank(root)?;
     // The stream's usage is part of the dialect: every client reads it.
@@ -41,7 +50,10 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, counting: bool) -> Result<Request<'d, 'a>,
     if !counting && found.max_tokens.is_none_or(Value::is_null) {
         return Err(Invalid::missing("max_tokens"));
     }
-    found.filled(model, messages)
+    let Some((model, stream)) = named else { return found.filled(model, messages) };
+    found.stream = stream;
+    found.model_name = model.to_owned().into();
+    found.with_messages(messages)
 }
 
 /// Notes what blocks contain, at any depth that a block can stand at.

@@ -1,12 +1,12 @@
-//! An answer that is a stream of server-sent events.
+//! An answer that is a stream: of server-sent events, or of AWS's frames.
 
-use weir_dialects::hub::{Event, Finish, Usage};
+use weir_dialects::hub::{Event, Failure, Finish, Usage};
 use weir_dialects::openai_chat::{AnswerContext, Chunk, Slot, StreamEncoder, unquote};
-use weir_dialects::{anthropic, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
-use weir_wire::sse;
+use weir_wire::{eventstream, sse};
 
 use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer, sealed};
 use crate::paths::Api;
@@ -16,10 +16,22 @@ const MAX_TEXTS: usize = 256;
 
 /// The reader. In a stream that nothing may change it only looks; else it hands out each event anew.
 pub struct Stream {
-    decoder: sse::Decoder,
+    decoder: Framing,
     events: Events,
     /// What is told to the client is over.
     cut: bool,
+}
+
+enum Framing {
+    Sse(sse::Decoder),
+    Aws(eventstream::Decoder),
+}
+
+/// An event, whatever its frame.
+struct Framed<'e> {
+    name: Option<&'e [u8]>,
+    data: &'e [u8],
+    raw: &'e [u8],
 }
 
 struct Events {
@@ -48,6 +60,8 @@ struct Events {
     told: bool,
     /// The last event with a choice: the form in which text that was held back to the end is told.
     template: Vec<u8>,
+    /// Its name.
+    template_name: Vec<u8>,
 }
 
 /// One text of the answer, on its way.
@@ -78,8 +92,14 @@ impl Stream {
             blocked: None,
             told: false,
             template: Vec::new(),
+            template_name: Vec::new(),
         };
-        Self { decoder: sse::Decoder::new(MAX_EVENT), events, cut: false }
+        let decoder = if api.aws() {
+            Framing::Aws(eventstream::Decoder::new(MAX_EVENT))
+        } else {
+            Framing::Sse(sse::Decoder::new(MAX_EVENT))
+        };
+        Self { decoder, events, cut: false }
     }
 
     pub(super) fn changes(&self) -> bool {
@@ -125,18 +145,29 @@ impl Stream {
         }
         let mut out = Vec::with_capacity(if changes { chunk.len() + 64 } else { 0 });
         let events = &mut self.events;
-        let fits = self.decoder.push(chunk, &mut |event| events.event(&event, changes, &mut out));
-        if fits.is_err() {
+        let fits = match &mut self.decoder {
+            Framing::Sse(decoder) => {
+                decoder.push(chunk, &mut |event| events.sse(&event, changes, &mut out)).is_ok()
+            }
+            Framing::Aws(decoder) => {
+                decoder.push(chunk, &mut |frame| events.frame(frame, changes, &mut out)).is_ok()
+            }
+        };
+        if !fits {
             self.cut = true;
             events.failed = true;
             if !changes {
                 return Ok(None);
             }
             let (code, message) = (Some("event_too_large"), "the provider sent an event larger than 4 MiB");
-            if events.api.anthropic() {
-                emit(Some(b"error"), &anthropic::error(502, code, message, None), &mut out);
+            let api = events.api;
+            if api.aws() {
+                let message = "the provider's stream cannot be read";
+                bedrock::exception(&Failure::unreadable(message), &mut out);
+            } else if api.anthropic() {
+                emit(api, Some(b"error"), &anthropic::error(502, code, message, None), &mut out);
             } else {
-                emit(None, &openai_chat::error(502, "server_error", code, message, None), &mut out);
+                emit(api, None, &openai_chat::error(502, "server_error", code, message, None), &mut out);
             }
             return Err(Cut { last: out });
         }
@@ -144,7 +175,10 @@ impl Stream {
             events.complete = events.done || !events.finish.is_empty();
             if changes {
                 events.flush_all(&mut out);
-                let rest = self.decoder.finish();
+                let rest = match &mut self.decoder {
+                    Framing::Sse(decoder) => decoder.finish(),
+                    Framing::Aws(_) => Vec::new(),
+                };
                 if events.treatment.set.is_none() {
                     out.extend_from_slice(&rest);
                 }
@@ -156,17 +190,37 @@ impl Stream {
 }
 
 impl Events {
-    fn event(&mut self, event: &sse::Event<'_>, changes: bool, out: &mut Vec<u8>) {
-        if !event.has_data {
-            if changes {
-                out.extend_from_slice(event.raw);
-            }
-            return;
+    fn sse(&mut self, event: &sse::Event<'_>, changes: bool, out: &mut Vec<u8>) {
+        if event.has_data {
+            self.event(&Framed { name: event.name, data: &event.data, raw: event.raw }, changes, out);
+        } else if changes {
+            out.extend_from_slice(event.raw);
         }
+    }
+
+    fn frame(&mut self, frame: eventstream::Frame<'_>, changes: bool, out: &mut Vec<u8>) {
+        let name = frame.event_type().map(str::as_bytes);
+        let inner = match self.api {
+            Api::BedrockConverse => None,
+            _ => Some(bedrock::invoke::payload(frame).unwrap_or_default()),
+        };
+        if frame.message_type() == Some("event") {
+            let data = inner.as_deref().unwrap_or(frame.payload);
+            self.event(&Framed { name, data, raw: frame.raw }, changes, out);
+        } else {
+            self.failed = true;
+            if changes && self.blocked.is_none() {
+                out.extend_from_slice(frame.raw);
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Framed<'_>, changes: bool, out: &mut Vec<u8>) {
         let mut chunk = std::mem::take(&mut self.chunk);
-        let read = read_chunk_into(self.api, &event.data, &mut chunk).is_ok();
+        let name = event.name.unwrap_or_default();
+        let read = read_chunk_into(self.api, name, event.data, &mut chunk).is_ok();
         if read {
-            self.learn(&event.data, &chunk);
+            self.learn(event.data, &chunk);
         }
         if changes && self.blocked.is_none() {
             if read {
@@ -188,8 +242,20 @@ impl Events {
             return;
         }
         self.told = true;
-        if self.api.anthropic() {
-            anthropic::refused(Some(self.blocked_at), &self.begun, out);
+        if self.api == Api::BedrockConverse {
+            bedrock::refused(Some(self.blocked_at), &self.begun, out);
+            return;
+        }
+        if self.api.messages() {
+            let mut end = Vec::new();
+            anthropic::refused(Some(self.blocked_at), &self.begun, &mut end);
+            if self.api.aws() {
+                let mut reframe = bedrock::invoke::Reframe::new(true);
+                reframe.push(&end, &mut Vec::new());
+                end.clear();
+                reframe.take(&mut end);
+            }
+            out.append(&mut end);
             return;
         }
         let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
@@ -283,7 +349,7 @@ impl Events {
     }
 
     /// Hands the event out with its texts treated and our usage hidden.
-    fn rewrite(&mut self, event: &sse::Event<'_>, chunk: &Chunk, out: &mut Vec<u8>) {
+    fn rewrite(&mut self, event: &Framed<'_>, chunk: &Chunk, out: &mut Vec<u8>) {
         if chunk.is_done {
             self.flush_all(out);
             out.extend_from_slice(event.raw);
@@ -292,7 +358,7 @@ impl Events {
         if self.treatment.hide_usage && chunk.is_usage_only() {
             return;
         }
-        let payload: &[u8] = &event.data;
+        let payload = event.data;
         let mut edits = Splices::new();
         if self.treatment.hide_usage
             && let Some(range) = &chunk.usage_member
@@ -329,6 +395,8 @@ impl Events {
             if !chunk.choices.is_empty() {
                 self.template.clear();
                 self.template.extend_from_slice(payload);
+                self.template_name.clear();
+                self.template_name.extend_from_slice(event.name.unwrap_or_default());
             }
         }
         if edits.is_empty() {
@@ -336,7 +404,7 @@ impl Events {
             return;
         }
         match edits.apply(payload) {
-            Ok(edited) => emit(event.name, &edited, out),
+            Ok(edited) => emit(self.api, event.name, &edited, out),
             // Ranges that the reader gave cannot overlap; if they did, nothing unredacted may pass.
             Err(_) => self.failed = true,
         }
@@ -370,7 +438,11 @@ impl Events {
                 edits.replace(range.clone(), Vec::new());
             }
             if let Ok(event) = edits.apply(payload) {
-                emit(self.api.anthropic().then_some(b"content_block_delta"), &event, out);
+                let name: Option<&[u8]> = match self.api {
+                    Api::BedrockConverse => Some(b"contentBlockDelta"),
+                    api => api.anthropic().then_some(b"content_block_delta"),
+                };
+                emit(self.api, name, &event, out);
             }
         }
     }
@@ -381,7 +453,8 @@ impl Events {
         }
         let template = std::mem::take(&mut self.template);
         let mut chunk = Chunk::default();
-        if read_chunk_into(self.api, &template, &mut chunk).is_ok() {
+        let name = std::mem::take(&mut self.template_name);
+        if read_chunk_into(self.api, &name, &template, &mut chunk).is_ok() {
             self.flush(&template, &chunk, None, out);
         }
     }
@@ -437,7 +510,14 @@ impl Text {
     }
 }
 
-fn emit(name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
+fn emit(api: Api, name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
+    if api == Api::BedrockConverse {
+        let name = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+        return bedrock::frame(name, payload, out);
+    }
+    if api.aws() {
+        return bedrock::invoke::chunk(payload, out);
+    }
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name);
@@ -450,7 +530,10 @@ fn emit(name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
 
 /// A delta that carries only this text.
 fn delta(api: Api, choice: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
-    if api.anthropic() {
+    if api == Api::BedrockConverse {
+        return bedrock::text_event(choice, slot, text);
+    }
+    if api.messages() {
         return anthropic::text_event(choice, slot, text);
     }
     let (before, after) = match (api, slot) {

@@ -5,8 +5,8 @@ use weir_wire::splice::Splices;
 
 use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, restorer, sealed};
 use crate::paths::Api;
-use weir_dialects::anthropic;
 use weir_dialects::openai_chat::read_answer;
+use weir_dialects::{anthropic, bedrock};
 use weir_pii as pii;
 
 /// The reader. It keeps a copy to read at the end; where something may change it keeps the bytes themselves.
@@ -81,7 +81,12 @@ impl Whole {
             self.unread = true;
             return edits;
         };
-        let answer = if self.api.anthropic() { anthropic::read_answer(&doc) } else { read_answer(&doc) };
+        let answer = match self.api {
+            Api::BedrockConverse => bedrock::read_answer(&doc),
+            Api::BedrockModel => bedrock::read_any(&doc),
+            api if api.messages() => anthropic::read_answer(&doc),
+            _ => read_answer(&doc),
+        };
         self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
         self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
         self.facts.usage = answer.usage;
@@ -123,9 +128,15 @@ impl Whole {
                 edits.replace(text.value.range(), quoted(&out));
             }
         }
-        if self.facts.blocked.is_some() && self.api.anthropic() {
-            if let Some(reason) = doc.root().get("stop_reason") {
-                edits.replace(reason.range(), b"\"refusal\"".to_vec());
+        let converse = self.api == Api::BedrockConverse;
+        if self.facts.blocked.is_some() && (self.api.messages() || converse) {
+            let (key, word): (_, &[u8]) = if converse {
+                ("stopReason", b"\"content_filtered\"")
+            } else {
+                ("stop_reason", b"\"refusal\"")
+            };
+            if let Some(reason) = doc.root().get(key) {
+                edits.replace(reason.range(), word.to_vec());
             }
         } else if self.facts.blocked.is_some() {
             for choice in doc.root().get("choices").into_iter().flat_map(json::Value::items) {

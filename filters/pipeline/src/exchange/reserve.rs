@@ -5,6 +5,7 @@ use weir_lease::{Granted, Unit};
 use super::{Admitted, Exchange, Flight, State};
 use crate::budget;
 use crate::io::{Effect, Now, Step};
+use crate::paths::Named;
 use crate::policy::Policy;
 use crate::prompt::{self, Request};
 use crate::ratelimit;
@@ -104,11 +105,14 @@ impl Exchange {
     /// The body with a lower ceiling, and the plan that goes with it.
     fn lower(&mut self, flight: &mut Flight, body: &[u8], ceiling: u64) -> Result<Vec<u8>, Refusal> {
         let api = flight.plan.api;
+        let named =
+            api.aws().then(|| Named { api, model: flight.plan.asked.clone(), stream: flight.plan.stream });
+        let named = named.as_ref();
         let mut edits = weir_wire::splice::Splices::default();
         let doc = prompt::parse(body)?;
-        Request::read(api, &doc)?.set_ceiling(ceiling, &mut edits);
+        Request::read(api, &doc, named)?.set_ceiling(ceiling, &mut edits);
         let out = super::applied(&edits, body)?;
-        let model_at = Request::read(api, &prompt::parse(&out)?)?.model_at();
+        let model_at = Request::read(api, &prompt::parse(&out)?, named)?.model_at();
         flight.plan.model_at = (model_at.start as u64, model_at.end as u64);
         flight.plan.body_len = out.len() as u64;
         self.bound.output = ceiling.saturating_mul(flight.answers).min(self.bound.output);
@@ -200,6 +204,9 @@ pub(super) fn unboundable(
     }
     if input == u64::MAX {
         return Some(request.unseen());
+    }
+    if request.unlimited() {
+        return Some("max_tokens");
     }
     let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
     if targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Anthropic))
