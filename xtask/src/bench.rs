@@ -13,6 +13,9 @@ pub fn run(args: &[String]) -> Result {
         return ledger();
     }
     setup::for_run()?;
+    if args.iter().any(|name| name.contains("redis")) {
+        setup::redis::install()?;
+    }
     build::for_bench()?;
     say("building the benchmark");
     let mut command = cargo();

@@ -115,6 +115,9 @@ pub struct Totals {
     pub errors: u64,
     pub billed_prompt_tokens: u64,
     pub billed_completion_tokens: u64,
+    /// Of the prompts that were billed: read from the provider's cache, and written to it.
+    pub billed_cache_read_tokens: u64,
+    pub billed_cache_write_tokens: u64,
 }
 
 struct Held {
@@ -297,6 +300,7 @@ impl Entry {
         };
         (record.billed_prompt_tokens, record.billed_completion_tokens) = billed;
         let failed = record.status >= 400;
+        let cache = if billed.0 > 0 { (record.cached_tokens, record.cache_write_tokens) } else { (0, 0) };
         drop(held);
         // The epoch is read under the totals' lock order of `clear`: pages, then totals.
         let pages = self.book.pages.lock().unwrap();
@@ -312,6 +316,8 @@ impl Entry {
         totals.errors += u64::from(failed);
         totals.billed_prompt_tokens += u64::from(billed.0);
         totals.billed_completion_tokens += u64::from(billed.1);
+        totals.billed_cache_read_tokens += u64::from(cache.0);
+        totals.billed_cache_write_tokens += u64::from(cache.1);
     }
 }
 

@@ -165,6 +165,11 @@ pub struct Behaviour {
     pub gzip: Option<bool>,
     /// Cached prompt tokens to report, instead of what the simulated cache found.
     pub cached_tokens: Option<u32>,
+    /// Prompt tokens that the provider writes to its cache unasked, where its API tells of them; no more than there are.
+    pub cache_write_tokens: Option<u32>,
+    /// Most tokens that it thinks before it says anything, by the prompt: within the ceiling, billed as output, never
+    /// shown.
+    pub reasoning_tokens: Option<u32>,
     pub bill: Option<Bill>,
     /// More answer headers.
     pub headers: Vec<(String, String)>,
@@ -197,6 +202,8 @@ impl Behaviour {
             chunking: self.chunking.or_else(|| base.chunking.clone()),
             gzip: self.gzip.or(base.gzip),
             cached_tokens: self.cached_tokens.or(base.cached_tokens),
+            cache_write_tokens: self.cache_write_tokens.or(base.cache_write_tokens),
+            reasoning_tokens: self.reasoning_tokens.or(base.reasoning_tokens),
             bill: self.bill.or(base.bill),
             headers,
             fault: self.fault.or_else(|| base.fault.clone()),

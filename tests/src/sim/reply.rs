@@ -97,14 +97,31 @@ impl Reply {
 /// The reply to `ask`; `variant` tells several choices of one request apart.
 pub fn make(ask: &Ask, behaviour: &Behaviour, encoding: Encoding, variant: u64) -> Reply {
     let mut rng = Rng::new(hash(ask.seed.wrapping_add(variant << 32), ask.prompt.as_bytes()));
+    let most = behaviour.reasoning_tokens.unwrap_or(0);
+    if most == 0 {
+        return say(ask, behaviour, encoding, &mut rng);
+    }
+    let left = ask.max_tokens.unwrap_or(u32::MAX);
+    let thought = (rng.below(most as usize + 1) as u32).min(left);
+    let rest = Ask { max_tokens: Some(left - thought), ..ask.clone() };
+    let mut reply = say(&rest, behaviour, encoding, &mut rng);
+    // Generated and billed with the first thing that is said.
+    if reply.pieces.is_empty() {
+        reply.pieces.push(Piece { text: String::new(), tokens: 0 });
+    }
+    reply.pieces[0].tokens += thought;
+    reply
+}
+
+fn say(ask: &Ask, behaviour: &Behaviour, encoding: Encoding, rng: &mut Rng) -> Reply {
     let kind = behaviour.reply.clone().unwrap_or_default();
     if wants_calls(ask, &kind) {
-        return with_calls(ask, &kind, behaviour, encoding, &mut rng);
+        return with_calls(ask, &kind, behaviour, encoding, rng);
     }
     let text = match kind {
         ReplyKind::Fixed(text) => text,
         ReplyKind::Echo => ask.last_user.clone().unwrap_or_else(|| ask.prompt.clone()),
-        ReplyKind::Text | ReplyKind::Tools => pseudo(behaviour.reply_tokens, encoding, &mut rng),
+        ReplyKind::Text | ReplyKind::Tools => pseudo(behaviour.reply_tokens, encoding, rng),
     };
     with_text(&text, ask, behaviour, encoding)
 }
@@ -304,6 +321,23 @@ mod tests {
             let reply = make(&limited, &long, ENCODING, 0);
             assert_eq!((reply.tokens(), reply.finish), (limit, Finish::Length));
         }
+    }
+
+    #[test]
+    fn thoughts_are_billed_within_the_limit_and_never_said() {
+        let thinks = Behaviour { reasoning_tokens: Some(30), ..Behaviour::default() };
+        let mut thought = 0;
+        for seed in 0..50 {
+            let limited = Ask { max_tokens: Some(40), ..ask(&format!("prompt {seed}")) };
+            let reply = make(&limited, &thinks, ENCODING, 0);
+            assert!(reply.tokens() <= 40);
+            let said = ENCODING.count(&reply.text());
+            assert!(reply.tokens() >= said && reply.tokens() - said <= 30, "{} {said}", reply.tokens());
+            thought += reply.tokens() - said;
+            let none = Ask { max_tokens: Some(1), ..limited };
+            assert!(make(&none, &thinks, ENCODING, 0).tokens() <= 1);
+        }
+        assert!(thought > 300, "{thought}");
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
-    let variants = if options.variants.is_empty() { Variant::all() } else { options.variants.clone() };
+    let variants =
+        if options.variants.is_empty() { Variant::all(options.ledger) } else { options.variants.clone() };
     let mut rows: Vec<Row> = Vec::new();
     for variant in variants {
         eprintln!("{}", variant.title());

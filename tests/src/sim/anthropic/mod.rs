@@ -217,6 +217,8 @@ impl Anthropic {
         let (mut read, mut write) = (0, 0);
         if let Some(forced) = behaviour.cached_tokens {
             read = forced.min(asked.tokens);
+        } else if let Some(forced) = behaviour.cache_write_tokens {
+            write = forced.min(asked.tokens);
         } else if let Some((key, tokens)) = asked.cache_point {
             let new = self.cache.lock().unwrap().insert(key);
             *(if new { &mut write } else { &mut read }) = tokens.min(asked.tokens);

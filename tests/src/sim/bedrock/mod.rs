@@ -220,6 +220,7 @@ impl Bedrock {
         entry.note(|r| {
             r.completion_tokens = reply.tokens();
             r.cached_tokens = usage.cache_read;
+            r.cache_write_tokens = usage.cache_write;
         });
         let made = answer::Made { id, asked: &asked, reply: &reply, usage, error, seed: entry.number() };
         let answer = if target.stream { made.stream() } else { made.unary() };
@@ -230,6 +231,8 @@ impl Bedrock {
         let (mut read, mut write) = (0, 0);
         if let Some(forced) = behaviour.cached_tokens {
             read = forced.min(asked.tokens);
+        } else if let Some(forced) = behaviour.cache_write_tokens {
+            write = forced.min(asked.tokens);
         } else if let Some((key, tokens)) = asked.cache_point {
             let new = self.cache.lock().unwrap().insert(key);
             *(if new { &mut write } else { &mut read }) = tokens.min(asked.tokens);

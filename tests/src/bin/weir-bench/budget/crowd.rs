@@ -109,6 +109,15 @@ impl Met {
     }
 }
 
+/// How its clients behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Ways {
+    /// Every second one leaves its streams in the middle.
+    pub leaving: bool,
+    /// Every second request offers a tool.
+    pub tools: bool,
+}
+
 /// The crowd, running.
 pub struct Crowd {
     pub met: Arc<Met>,
@@ -117,8 +126,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts the clients. With `leaving` every second one leaves its streams in the middle.
-    pub fn start(stage: &Stage, clients: usize, limit: u64, leaving: bool) -> Self {
+    /// Starts the clients.
+    pub fn start(stage: &Stage, clients: usize, limit: u64, ways: Ways) -> Self {
         let met = Arc::new(Met::default());
         let judge =
             Arc::new(Judge { limit: limit.into(), reservation: CEILING.into(), begun: Instant::now() });
@@ -127,7 +136,8 @@ impl Crowd {
             let one = One {
                 number,
                 client: Client::new(stage.port, KEY),
-                leaves: leaving && number % 2 == 1,
+                leaves: ways.leaving && number % 2 == 1,
+                tools: ways.tools,
                 met: met.clone(),
                 judge: judge.clone(),
             };
@@ -161,6 +171,7 @@ struct One {
     number: usize,
     client: Client,
     leaves: bool,
+    tools: bool,
     met: Arc<Met>,
     judge: Arc<Judge>,
 }
@@ -190,6 +201,12 @@ impl One {
         });
         if stream {
             body["stream"] = json!(true);
+        }
+        if self.tools && (self.number / 2 + round).is_multiple_of(2) {
+            body["tools"] = json!([{"type": "function", "function": {
+                "name": "gauge", "description": "Reads a gauge.",
+                "parameters": {"type": "object", "properties": {"river": {"type": "string"}}}
+            }}]);
         }
         add(&self.met.asked);
         let (begun, begun_us) = (Instant::now(), self.judge.now());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::crowd::Met;
+use super::stage::Bounds;
 use super::variant::Variant;
 use crate::stats::percentile;
 
@@ -34,7 +35,23 @@ pub struct Row {
     pub took: Duration,
     /// Refused while enough was free by the provider's book.
     pub free_by_book: u64,
+    /// Requests that waited for the ledger, by the gateways' own count.
+    pub waited: u64,
+    /// Of them, and of all requests, those of the first seconds, in which no gateway has a lease.
+    pub cold: Option<(u64, u64)>,
+    /// What a learned bound may overspend.
+    pub r1: Option<R1>,
     pub met: Arc<Met>,
+}
+
+/// The bound on what is overspent where bounds are learned: the protocol's r1.
+pub struct R1 {
+    /// How well prompts were bounded.
+    pub bounds: Bounds,
+    /// For all that may be in flight when the room reaches 0.
+    pub units: u64,
+    /// Units that settlements were above their reservations.
+    pub excess: u64,
 }
 
 fn percent(of: u64, all: u64) -> String {
@@ -54,7 +71,7 @@ impl Row {
 
     /// What must never be.
     pub fn broken(&self) -> Option<String> {
-        if self.overspent > 0 {
+        if self.overspent > self.r1.as_ref().map_or(0, |r1| r1.units) {
             return Some(format!("{}: overspent by {} of {}", self.title, self.overspent, self.bound));
         }
         let charged = self.settled + self.stranded;
@@ -90,6 +107,8 @@ impl Row {
         let (by_word, by_book) = match self.variant {
             Variant::EnvoyKilled => ("–".to_owned(), "–".to_owned()),
             Variant::AbortsStop | Variant::AbortsBilled => (by_word, "–".to_owned()),
+            // Its words are about money.
+            Variant::Money => ("–".to_owned(), by_book),
             _ => (by_word, by_book),
         };
         vec![
@@ -101,6 +120,7 @@ impl Row {
             self.stranded.to_string(),
             asked.to_string(),
             admitted.to_string(),
+            percent(self.waited, admitted.max(1)),
             met.refused().to_string(),
             Met::get(&met.unavailable).to_string(),
             Met::get(&met.quarantine).to_string(),
@@ -125,6 +145,7 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
         "stranded",
         "asked",
         "admitted",
+        "waited for the ledger, of admitted",
         "refused",
         "ledger away (503)",
         "ledger recovering",
@@ -157,6 +178,35 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
                 out,
                 "\n{}: lowered to {}; {} were committed at that moment, and no more was ever billed",
                 row.title, row.limit, row.bound
+            );
+        }
+        if let (Variant::Roomy, Some((asked, waited))) = (row.variant, row.cold) {
+            let all = Met::get(&row.met.asked);
+            let _ = writeln!(
+                out,
+                "\n{}: {} of {all} requests waited for the ledger ({}), {waited} of the first {asked}, when no gateway had \
+                 a lease yet; after that {}",
+                row.title,
+                row.waited,
+                percent(row.waited, all),
+                percent(row.waited.saturating_sub(waited), all - asked),
+            );
+        }
+        if let Some(R1 { bounds, units, excess }) = &row.r1 {
+            let rate = |(_, bound, input): (u64, u64, u64)| bound as f64 / input.max(1) as f64;
+            let Bounds { learned, proven, over, most } = bounds;
+            let _ = writeln!(
+                out,
+                "\n{}: limit {}; {} prompts bounded by what was learned, at {:.2} times what was billed for them, {} by \
+                 their bytes, at {:.2} times; {over} were billed above their bound, by {most} tokens at most, settlements \
+                 above reservations came to {excess} units; so r1 allows {units} units to be overspent, and {} were",
+                row.title,
+                row.limit,
+                learned.0,
+                rate(*learned),
+                proven.0,
+                rate(*proven),
+                row.overspent
             );
         }
         if let Ok(codes) = row.met.codes.lock() {

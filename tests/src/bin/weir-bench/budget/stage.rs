@@ -1,13 +1,14 @@
 //! What runs in a variant: a provider with its book, a control plane over a policy file, a ledger, two Envoys that share
 //! one listener as behind a load balancer.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_tests::harness::{Child, Envoy, EnvoyConfig, free_port, paths};
-use weir_tests::sim::{Behaviour, Bill, Server, vllm};
+use weir_tests::sim::{Behaviour, Bill, Encoding, Server, bedrock, vllm};
 
 /// What `printf weir-demo | sha256sum` says.
 const KEY_SHA256: &str = "980794f845da7371072d7212a114e4705490248bcb420874a88c4abf9edf0c0d";
@@ -17,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub const CEILING: u64 = 64;
 /// The budget's name.
 pub const BUDGET: &str = "small";
+/// What a model of an unknown vocabulary costs, in pico-USD per token: input, output, read from and written to the
+/// provider's cache, which is a quarter dearer than input.
+const PRICE: [u64; 4] = [3_000_000, 15_000_000, 300_000, 3_750_000];
 
 /// Who keeps the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,14 +31,47 @@ pub enum Engine {
     Redis,
 }
 
+/// Whose model answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// One whose vocabulary the gateway has.
+    Known,
+    /// One whose vocabulary nobody here has. Its provider counts by another one, says up to 346 hidden tokens of its own
+    /// where tools are offered, writes prompts to its cache unasked, and bills thoughts that nobody sees.
+    Unknown,
+}
+
+/// What the budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    Tokens,
+    NanoUsd,
+}
+
 /// What differs between variants.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// In what is counted.
     pub limit: u64,
+    pub counts: Counts,
+    pub model: Model,
     pub window: &'static str,
     /// What the provider bills, and what the policy says that it bills, when a client leaves.
     pub bill: Bill,
     pub engine: Engine,
+}
+
+/// How well prompts were bounded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// By a learned bound: requests, tokens reserved for their input, tokens billed for it.
+    pub learned: (u64, u64, u64),
+    /// The same by their bytes.
+    pub proven: (u64, u64, u64),
+    /// Requests billed above their bound.
+    pub over: u64,
+    /// The most of them, in tokens.
+    pub most: u64,
 }
 
 /// All of it, running.
@@ -66,8 +103,31 @@ impl Stage {
             bill: Some(plan.bill),
             ..Behaviour::default()
         };
-        let provider = vllm::Config { defaults, concurrency: 4_096, ..vllm::Config::default() };
-        let provider = vllm::start(provider).await.map_err(|e| e.to_string())?;
+        let provider = match plan.model {
+            Model::Known => {
+                vllm::start(vllm::Config { defaults, concurrency: 4_096, ..vllm::Config::default() }).await
+            }
+            Model::Unknown => {
+                let defaults = Behaviour {
+                    reply_tokens: Some(12),
+                    reasoning_tokens: Some(16),
+                    cache_write_tokens: Some(u32::MAX),
+                    ..defaults
+                };
+                let provider = bedrock::Config {
+                    defaults,
+                    concurrency: 4_096,
+                    // Two hundred clients keep one judge of signatures too busy to be anything else.
+                    check_signature: false,
+                    check_parameters: false,
+                    encoding: Encoding::Cl100kBase,
+                    hidden_tool_spread: 346,
+                    ..bedrock::Config::default()
+                };
+                bedrock::start(provider).await
+            }
+        };
+        let provider = provider.map_err(|e| e.to_string())?;
         let mut stage = Self {
             provider,
             control: None,
@@ -95,7 +155,10 @@ impl Stage {
             let mut bootstrap = EnvoyConfig::read("envoy/gateway/bootstrap.yaml");
             bootstrap.port(18000, stage.xds);
             bootstrap.0["node"]["id"] = json!(format!("gateway-{number}"));
-            let envoy = Envoy::builder(bootstrap).name("bench-budget").concurrency(2).try_start().await?;
+            let envoy = Envoy::builder(bootstrap).name("bench-budget").concurrency(2);
+            let envoy =
+                envoy.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+            let envoy = envoy.env("AWS_SECRET_ACCESS_KEY", "nobody-checks-it").try_start().await?;
             stage.envoys.push(envoy);
         }
         let current = |status: &Value| {
@@ -132,7 +195,8 @@ impl Stage {
             "--api".to_owned(),
             format!("127.0.0.1:{}", self.api),
             "--access-log".to_owned(),
-            "off".to_owned(),
+            // What was bounded, and how well, is told there.
+            if self.plan.model == Model::Unknown { "stdout" } else { "off" }.to_owned(),
         ];
         self.control = Some(Child::spawn("bench-budget-control", &paths::control_plane(), arguments, &[]));
     }
@@ -158,6 +222,10 @@ impl Stage {
         ];
         let program = std::env::var_os("REDIS_BIN").map_or_else(|| "redis-server".into(), PathBuf::from);
         self.redis = Some(Child::spawn("bench-budget-redis", &program, arguments, &[]));
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.redis_port)).is_err() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A document of the control plane's API; `None` while nobody answers.
@@ -191,11 +259,70 @@ impl Stage {
         ))
     }
 
-    /// Tokens billed so far, and requests that are still being answered.
+    /// Units billed so far, and requests that are still being answered.
     pub fn book(&self) -> (u64, u64) {
         let totals = self.provider.book().totals();
         let ended = totals.answered + totals.vanished + totals.faulted;
-        (totals.billed_prompt_tokens + totals.billed_completion_tokens, totals.requests.saturating_sub(ended))
+        let (input, output) = (totals.billed_prompt_tokens, totals.billed_completion_tokens);
+        let billed = match self.plan.counts {
+            Counts::Tokens => input + output,
+            Counts::NanoUsd => {
+                let (read, write) = (totals.billed_cache_read_tokens, totals.billed_cache_write_tokens);
+                let amounts = [input - read - write, output, read, write];
+                amounts.iter().zip(PRICE).map(|(tokens, price)| tokens * price).sum::<u64>() / 1_000
+            }
+        };
+        (billed, totals.requests.saturating_sub(ended))
+    }
+
+    /// What the gateways count, over both.
+    pub async fn stats(&self, part: &str) -> u64 {
+        let mut sum = 0;
+        for envoy in &self.envoys {
+            sum += envoy.stat(part).await;
+        }
+        sum
+    }
+
+    /// How well prompts were bounded, by the records that the gateways write.
+    pub fn bounds(&self) -> Bounds {
+        let mut out = Bounds::default();
+        for line in self.envoys.iter().flat_map(|envoy| envoy.access_log().lines()) {
+            let record: Value = match &line["weir"] {
+                Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+                other => other.clone(),
+            };
+            let (Some(bound), Some(input)) = (record["bound"].as_u64(), record["input"].as_u64()) else {
+                continue;
+            };
+            if record["usage"] != "provider" {
+                continue;
+            }
+            let of = if record["basis"] == "calibrated" { &mut out.learned } else { &mut out.proven };
+            *of = (of.0 + 1, of.1 + bound, of.2 + input);
+            if let Some(over) = record["over_bound"].as_u64() {
+                out.over += 1;
+                out.most = out.most.max(over);
+            }
+        }
+        out
+    }
+
+    /// The most of what is counted that a prompt above its bound by so many tokens is billed.
+    pub fn worth(&self, tokens: u64) -> u64 {
+        match self.plan.counts {
+            Counts::Tokens => tokens,
+            Counts::NanoUsd => (tokens * PRICE[3]).div_ceil(1_000),
+        }
+    }
+
+    fn limit(&self, limit: u64) -> Value {
+        match self.plan.counts {
+            Counts::Tokens => json!({"tokens": limit}),
+            Counts::NanoUsd => {
+                json!({"usd": format!("{}.{:09}", limit / 1_000_000_000, limit % 1_000_000_000)})
+            }
+        }
     }
 
     fn policy(&self, limit: u64) -> Value {
@@ -221,10 +348,23 @@ impl Stage {
                 "limits": {"max_output_tokens": CEILING},
             }],
             "budgets": [{
-                "name": BUDGET, "when": {"tenant": "demo"}, "limit": {"tokens": limit},
+                "name": BUDGET, "when": {"tenant": "demo"}, "limit": self.limit(limit),
                 "window": self.plan.window,
             }],
         });
+        if self.plan.model == Model::Unknown {
+            let usd = |pico: u64| json!(format!("{}.{:06}", pico / 1_000_000, pico % 1_000_000));
+            let [input, output, read, write] = PRICE.map(usd);
+            policy["providers"][0] = json!({
+                "name": "cloud", "kind": "bedrock", "region": "us-east-1", "endpoint": self.provider.url(),
+                "auth": {"aws": "default"}, "on_abort": on_abort,
+            });
+            policy["models"][0]["targets"][0] = json!({
+                "provider": "cloud", "model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+                "tokenizer": "learned", "context": 131_072, "supports": ["tools", "reasoning"],
+                "price": {"input": input, "output": output, "cache_read": read, "cache_write": write},
+            });
+        }
         if self.plan.engine == Engine::Redis {
             policy["ledger"] = json!({"redis": [format!("redis://127.0.0.1:{}", self.redis_port)]});
         }

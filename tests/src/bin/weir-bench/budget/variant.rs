@@ -9,9 +9,9 @@ use weir_tests::harness::Child;
 use weir_tests::sim::Bill;
 
 use super::Options;
-use super::crowd::{Crowd, Met};
-use super::report::Row;
-use super::stage::{Engine, Plan, Stage};
+use super::crowd::{Crowd, Met, Ways};
+use super::report::{R1, Row};
+use super::stage::{Counts, Engine, Model, Plan, Stage};
 
 /// How often the driver looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -45,11 +45,36 @@ pub enum Variant {
     Rollover,
     /// The limit is lowered to half, below what is spent.
     Lowered,
+    /// A model whose vocabulary nobody here has: another tokenizer, hidden tokens with tools, thoughts that are billed.
+    Learned,
+    /// The same, and the budget is in money: prompts are written to the provider's cache, which is dearer than input.
+    Money,
+    /// More than enough for everybody: how many wait for the ledger.
+    Roomy,
 }
 
+/// Times the limit of the other variants that a model is given whose bounds are to be learned first: each gateway
+/// learns from a thousand requests of a kind.
+const TO_LEARN: u64 = 5;
+/// Nano-USD for a token of the others' limit.
+const NANO_PER_TOKEN: u64 = 6_000;
+/// Times the others' limit that nobody gets through.
+const PLENTY: u64 = 1_000_000;
+/// How long it takes until every gateway has a lease, and has said how many waited for it.
+const COLD: Duration = Duration::from_secs(3);
+/// How long a budget that is not spent is asked.
+const ROOMY_FOR: Duration = Duration::from_secs(30);
+
 impl Variant {
-    pub fn all() -> Vec<Self> {
-        Self::value_variants().iter().filter(|one| **one != Self::RedisRestarted).copied().collect()
+    /// All that an engine can meet.
+    pub fn all(engine: Engine) -> Vec<Self> {
+        let met = |one: &&Self| **one != Self::RedisRestarted || engine == Engine::Redis;
+        Self::value_variants().iter().filter(met).copied().collect()
+    }
+
+    /// Clients offer tools every second time, and a bound is learned.
+    pub fn learns(self) -> bool {
+        matches!(self, Self::Learned | Self::Money)
     }
 
     pub fn title(self) -> String {
@@ -60,8 +85,16 @@ impl Variant {
         if self == Self::RedisRestarted && options.ledger != Engine::Redis {
             return Err("needs --ledger redis".into());
         }
+        let limit = match self {
+            Self::Learned => options.limit * TO_LEARN,
+            Self::Money => options.limit * TO_LEARN * NANO_PER_TOKEN,
+            Self::Roomy => options.limit * PLENTY,
+            _ => options.limit,
+        };
         let plan = Plan {
-            limit: options.limit,
+            limit,
+            counts: if self == Self::Money { Counts::NanoUsd } else { Counts::Tokens },
+            model: if self.learns() { Model::Unknown } else { Model::Known },
             window: if self == Self::Rollover { "minute" } else { "month" },
             bill: if self == Self::AbortsBilled { Bill::All } else { Bill::Stops },
             engine: options.ledger,
@@ -74,17 +107,19 @@ impl Variant {
             }
         }
         let leaving = matches!(self, Self::AbortsStop | Self::AbortsBilled);
-        let crowd = Crowd::start(&stage, options.clients, options.limit, leaving);
+        let ways = Ways { leaving, tools: self.learns() };
+        let crowd = Crowd::start(&stage, options.clients, limit, ways);
         let mut run = Run {
             variant: self,
             options,
             stage,
             crowd,
             begun: Instant::now(),
-            limit: options.limit,
-            bound: options.limit,
+            limit,
+            bound: limit,
             ops: Ops::default(),
             windows: Vec::new(),
+            cold: None,
         };
         run.course().await?;
         run.end().await
@@ -127,6 +162,8 @@ struct Run<'o> {
     ops: Ops,
     /// Billed in each window that is over.
     windows: Vec<u64>,
+    /// Requests, and those that waited for the ledger, while the gateways had no lease yet.
+    cold: Option<(u64, u64)>,
 }
 
 impl Run<'_> {
@@ -156,16 +193,22 @@ impl Run<'_> {
                 }
                 self.note_reservation().await;
             }
-            if !trouble && billed * 100 >= self.options.limit * HALF_WAY {
+            if self.cold.is_none() && self.begun.elapsed() > COLD {
+                let asked = Met::get(&self.crowd.met.asked);
+                self.cold = Some((asked, self.stage.stats("weir_admit_waited_total").await));
+            }
+            if !trouble && billed * 100 >= self.limit * HALF_WAY {
                 trouble = true;
                 self.trouble().await?;
             }
             let asked = Met::get(&self.crowd.met.asked);
             let admitted = Met::get(&self.crowd.met.answered) + Met::get(&self.crowd.met.left);
             let total = self.stage.book().0;
-            let demanded = asked * total / admitted.max(1) >= self.options.demand * self.options.limit;
+            let demand = u128::from(asked) * u128::from(total) / u128::from(admitted.max(1));
+            let demanded = demand >= u128::from(self.options.demand) * u128::from(self.limit);
             let rolled = self.variant != Variant::Rollover || self.windows.len() == 1;
-            let over = demanded && rolled && still_since.elapsed() > STILL;
+            let spent = demanded && rolled && still_since.elapsed() > STILL;
+            let over = spent || (self.variant == Variant::Roomy && self.begun.elapsed() > ROOMY_FOR);
             if over || self.begun.elapsed() > Duration::from_secs(self.options.seconds) {
                 if self.variant == Variant::Rollover {
                     self.windows.push(self.stage.book().0 - base);
@@ -212,7 +255,7 @@ impl Run<'_> {
                 self.stage.start_redis();
             }
             Variant::Lowered => {
-                let lower = self.options.limit * HALF_WAY / 200;
+                let lower = self.limit * HALF_WAY / 200;
                 self.stage.set_limit(lower)?;
                 self.crowd.judge.limit.store(lower, Ordering::Relaxed);
                 self.limit = lower;
@@ -224,7 +267,13 @@ impl Run<'_> {
                     ["settled", "held", "leased", "stranded"].map(|name| counter[name].as_u64().unwrap_or(0));
                 self.bound = lower.max(committed.iter().sum());
             }
-            Variant::Baseline | Variant::AbortsStop | Variant::AbortsBilled | Variant::Rollover => {}
+            Variant::Baseline
+            | Variant::AbortsStop
+            | Variant::AbortsBilled
+            | Variant::Rollover
+            | Variant::Learned
+            | Variant::Money
+            | Variant::Roomy => {}
         }
         Ok(())
     }
@@ -270,6 +319,14 @@ impl Run<'_> {
             self.ops.note(&said);
         }
         let (billed, _) = self.stage.book();
+        let waited = self.stage.stats("weir_admit_waited_total").await;
+        let excess = self.stage.stats("weir_budget_excess_units_total").await;
+        // All that may be in flight when the room reaches 0, each as much above its bound as any was.
+        let r1 = self.variant.learns().then(|| {
+            let bounds = self.stage.bounds();
+            let units = self.stage.worth(bounds.most) * self.options.clients as u64;
+            R1 { bounds, units, excess }
+        });
         let (overspent, used) = match self.windows.as_slice() {
             [] => (billed.saturating_sub(self.bound), billed),
             windows => {
@@ -295,6 +352,9 @@ impl Run<'_> {
             head: head.into_iter().map(f64::from).collect(),
             took,
             free_by_book,
+            waited,
+            cold: self.cold,
+            r1,
             met,
         })
     }
