@@ -85,7 +85,7 @@ pub struct Identity {
     pub anonymous: Option<String>,
 }
 
-/// A header that carries an API key.
+/// A header that carries an API key, or with the scheme `aws4-hmac-sha256` a signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeySource {
@@ -103,6 +103,9 @@ pub struct Tenant {
     pub name: String,
     /// Its API keys.
     pub keys: Vec<Key>,
+    /// Its key pairs, by which AWS's SDKs sign.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<KeyPair>,
     /// Models that may be asked for and that may be chosen, `auto` included; empty allows none.
     pub models: Vec<String>,
     /// Labels of all its requests.
@@ -122,6 +125,23 @@ pub struct Key {
     /// Labels that override the tenant's.
     pub labels: Map<String, String>,
     /// Unix seconds from which the key is refused.
+    pub expires: Option<u64>,
+}
+
+/// A key pair, without its secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyPair {
+    /// Shown in spans and spend, never secret.
+    pub id: String,
+    /// What requests name it by.
+    pub access_key: String,
+    /// By day (`YYYYMMDD`, UTC) the key derived from the secret for that day, 64 lower-case hex digits: yesterday's,
+    /// today's and tomorrow's.
+    pub days: Map<String, String>,
+    /// Labels that override the tenant's.
+    pub labels: Map<String, String>,
+    /// Unix seconds from which it is refused.
     pub expires: Option<u64>,
 }
 
@@ -204,6 +224,9 @@ pub struct Target {
     pub tokenizer: Option<String>,
     /// The bound of an unknown vocabulary is learned from reported usage; until enough is known it is that of bytes.
     pub learned: bool,
+    /// Bedrock is asked by InvokeModel with Anthropic's bodies, not by Converse.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invoke: bool,
     /// Context window in tokens.
     pub context: u64,
     /// Features: `tools`, `json_schema`, `images`, `documents`, `audio`, `reasoning`.
@@ -268,6 +291,21 @@ pub struct Route {
     pub model: String,
     /// Whether targets after the first may be tried; absent is yes.
     pub fallback: Option<bool>,
+    /// A copy of some requests, its answer discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// Where copies go: a target of some model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mirror {
+    /// Name of a [`Provider`].
+    pub provider: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// Of a hundred requests.
+    pub percent: u32,
 }
 
 /// When another try is made, and how long each may take.
@@ -280,6 +318,16 @@ pub struct Retry {
     pub on: Vec<String>,
     /// Streamed answers: until the first byte of the answer, in milliseconds; 0 is no limit.
     pub first_byte_ms: u64,
+    /// Between two pieces of an answer, in milliseconds; 0 is no limit.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stall_ms: u64,
+    /// Share of the requests in flight that may be repeats at the same provider, in hundredths of a percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u32>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// One budget. Each limit that is given is an instance of its own: both must hold.
@@ -314,6 +362,8 @@ pub struct Budget {
     pub unbounded: bool,
     /// Reserves ahead of the stream, a part at a time.
     pub progressive: bool,
+    /// How long a request waits for others' reservations to come back, in milliseconds; 0 is not at all.
+    pub wait_ms: u64,
 }
 
 /// What happens to requests under a budget whose ledger cannot be reached.

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use weir_config::filter::{
-    Action, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeySource, Ledger, LedgerLost,
-    Limits, List, Model, Price, Provider, ProviderKind, Redaction, Retry, Route, ShowHeaders, Target,
-    Telemetry, Tenant, UnknownPaths, When,
+    Action, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair, KeySource, Ledger,
+    LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction, Retry, Route,
+    ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
@@ -258,21 +258,23 @@ structs! {
     }
     Identity { from, anonymous }
     KeySource { header, scheme }
-    Tenant { name, keys, models, labels, limits }
+    Tenant { name, keys, pairs, models, labels, limits }
     Key { id, sha256, labels, expires }
+    KeyPair { id, access_key, days, labels, expires }
     Limits { max_input_tokens, max_output_tokens }
     Provider { name, kind, region, cluster, stops }
     List { cluster, providers }
     Model { name, aliases, targets }
-    Target { provider, model, priority, weight, tokenizer, learned, context, supports, price }
+    Target { provider, model, priority, weight, tokenizer, learned, invoke, context, supports, price }
     Price { input_pico, output_pico, cache_read_pico, cache_write_pico }
     When { tenant, key, model, labels, found }
     Boundary { name, when, providers, regions }
-    Route { name, when, model, fallback }
-    Retry { tries, on, first_byte_ms }
+    Route { name, when, model, fallback, mirror }
+    Mirror { provider, model, percent }
+    Retry { tries, on, first_byte_ms, stall_ms, budget }
     Budget {
         name, when, each, tokens, requests, usd_nano, window, definition, ledger_lost, soft, min_output, exceeded, unbounded,
-        progressive
+        progressive, wait_ms
     }
     Ledger { cluster }
     Redaction { name, when, find, words, action, request, response }

@@ -19,15 +19,16 @@ use crate::budget::{self, Bound, Lowering};
 use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
-use crate::learned::Sample;
+use crate::learned::{self, Cell, Sample};
 use crate::measure::Measure;
 use crate::paths::{self, Api, Named, Path};
-use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS};
+use crate::plan::{CLUSTER, Leg, NO_RETRY, PLAN, Plan, Progress, Report, SLOTS, TOO_LONG};
 use crate::policy::{Caller, Policy};
 use crate::prompt::{self, Redacted, Request};
 use crate::ratelimit::Left;
 use crate::record;
 use crate::refusal::{ERROR_TYPE, Refusal};
+use crate::sigv4::Signed;
 use crate::span::{Span, TraceContext, hex};
 use crate::trace::{Stage, Trace};
 use weir_config::filter::{List, ProviderKind, ShowHeaders, Target, UnknownPaths};
@@ -36,6 +37,7 @@ mod ahead;
 mod measured;
 mod reserve;
 mod settle;
+mod stall;
 
 use reserve::{Again, Pending};
 
@@ -61,6 +63,8 @@ pub struct Exchange {
     sample: Option<Sample>,
     /// The prompt is counted: a rough bound was too much for a budget.
     counting: bool,
+    /// How long its answer is will be learned: a budget would know below what none is cut short.
+    teaches: bool,
 }
 
 enum State {
@@ -91,6 +95,8 @@ struct Admitted {
     named: Option<Named>,
     /// See [`Plan::extra`].
     extra: String,
+    /// A signature to be verified over the body.
+    signed: Option<Signed>,
 }
 
 struct Flight {
@@ -114,6 +120,10 @@ struct Flight {
     left: Vec<Left>,
     /// Reserved ahead of the stream.
     ahead: Option<ahead::Ahead>,
+    /// When the answer was last heard, in nanoseconds; 0 before it began.
+    heard: u64,
+    /// It was given up for its silence.
+    silenced: bool,
 }
 
 impl Exchange {
@@ -131,6 +141,7 @@ impl Exchange {
             input_known: false,
             sample: None,
             counting: false,
+            teaches: false,
         }
     }
 
@@ -180,6 +191,7 @@ impl Exchange {
             Input::Reserved(answer) => self.reserved(now, answer, effects),
             Input::Short => self.short(now, effects),
             Input::ToppedUp(answer) => self.topped_up(answer),
+            Input::Tick => self.silent(now, effects),
             Input::ResponseHeaders { headers, end, origin } => {
                 self.response_headers(now, &headers, end, origin, effects)
             }
@@ -288,7 +300,7 @@ impl Exchange {
             ));
         }
 
-        let mut caller = identity::identify(&policy, headers, now)?;
+        let (mut caller, signed) = identity::identify(&policy, headers, now)?;
         self.trace.note(Stage::Identity, || format!("tenant {}, key {}", caller.name, caller.key));
         for name in &policy.config.client_labels {
             let mut header = String::from("x-weir-label-");
@@ -311,6 +323,9 @@ impl Exchange {
         }
 
         if api == Api::Models {
+            if let Some(signed) = &signed {
+                signed.verify(b"").map_err(identity::unsigned)?;
+            }
             let reply = self.models(&policy, &caller, now);
             self.span.status = reply.status;
             self.state = State::Refused;
@@ -347,6 +362,7 @@ impl Exchange {
             api,
             scheme: headers.get(":scheme").unwrap_or("http").to_owned(),
             anthropic: if api.anthropic() { asked_of_anthropic(headers) } else { Default::default() },
+            signed,
             named: if api.aws() { Named::read(path) } else { None },
             extra: if api == Api::BedrockInvoke { asked_of_bedrock(headers) } else { String::new() },
         }));
@@ -456,6 +472,9 @@ impl Exchange {
         let Some(policy) = self.policy.clone() else {
             return Err(Refusal::server(503, "no_policy", "this gateway has received no policy yet"));
         };
+        if let Some(signed) = &admitted.signed {
+            signed.verify(body).map_err(identity::unsigned)?;
+        }
         self.judge(&policy, &admitted, body, now, effects)
     }
 
@@ -650,7 +669,17 @@ impl Exchange {
             doc.root().get("thinking").and_then(|t| t.get("budget_tokens")).and_then(|b| b.as_u64());
         let never = features.iter().any(|feature| matches!(*feature, "tools" | "json_schema"));
         let first = ahead::first(policy, &budgets, &request, *api, &choice.targets);
-        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0), first };
+        let lowers = budgets.iter().any(|budget| budget.min_output.is_some() && !budget.soft);
+        self.teaches = lowers;
+        let mut usual = budget::TRANSIENT_FLOOR;
+        if lowers && !never {
+            let learned = policy.learned.borrow();
+            for (_, target) in &choice.targets {
+                let cell = learned.cell(learned::answers(&target.provider, &target.model));
+                usual = usual.max(cell.and_then(Cell::usual).unwrap_or(0));
+            }
+        }
+        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0), usual, first };
         self.needs = budget::needs(&budgets, caller, &choice.model.name, &self.bound, &lowering);
         if ceiling == Some(0) && hard {
             return Err(Refusal::request(
@@ -698,7 +727,11 @@ impl Exchange {
             .then(|| Again { admitted: Box::new(admitted.clone()), body: body.to_vec() });
         let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), rough, again };
         self.state = State::Reserving(Box::new(pending));
-        let needs = self.needs.clone();
+        let mut needs = self.needs.clone();
+        if rough {
+            // Whoever has to wait is counted first.
+            needs.iter_mut().for_each(|need| need.wait = 0);
+        }
         effects.push(if rough { Effect::Try(needs) } else { Effect::Reserve(needs) });
         Ok(Step::Pause)
     }
@@ -768,8 +801,9 @@ impl Exchange {
             .iter()
             .map(|(i, t)| {
                 // Converse is asked, unless the target says otherwise or the client's own body can pass.
-                let passes =
-                    api == Api::BedrockModel || api == Api::BedrockInvoke && bedrock::is_claude(&t.model);
+                let passes = t.invoke
+                    || api == Api::BedrockModel
+                    || api == Api::BedrockInvoke && bedrock::is_claude(&t.model);
                 let bedrock = policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock);
                 let (provider, model) = (t.provider.clone(), t.model.clone());
                 Leg { provider, model, target: *i as u64, invoke: bedrock && passes }
@@ -801,8 +835,11 @@ impl Exchange {
             extra: String::new(),
             limits: (
                 policy.config.request_timeout_ms,
-                if request.stream() && order.len() > 1 { policy.config.retry.first_byte_ms } else { 0 },
+                if request.stream() { policy.config.retry.first_byte_ms } else { 0 },
             ),
+            stall_ms: policy.config.retry.stall_ms,
+            wider: if cluster.is_some() { 0 } else { wider(&targets) },
+            repeats: policy.config.retry.budget,
         };
         Flight {
             plan,
@@ -818,6 +855,8 @@ impl Exchange {
             answers: request.answers(),
             left: Vec::new(),
             ahead: None,
+            heard: 0,
+            silenced: false,
         }
     }
 
@@ -837,17 +876,17 @@ impl Exchange {
         // Setting any header makes Envoy choose the route anew, now that the slots are known.
         out.push(Effect::SetRequestHeader("x-envoy-max-retries", (flight.plan.legs.len() - 1).to_string()));
         if flight.plan.legs.len() > 1 {
-            let (on, codes) = retry_on(&policy.config.retry.on);
+            let (on, codes) = retry_on(&policy.config.retry.on, flight.plan.wider > 0);
             out.push(Effect::SetRequestHeader("x-envoy-retry-on", on));
             if let Some(codes) = codes {
                 out.push(Effect::SetRequestHeader("x-envoy-retriable-status-codes", codes));
             }
-            if flight.plan.stream && policy.config.retry.first_byte_ms > 0 {
-                out.push(Effect::SetRequestHeader(
-                    "x-envoy-upstream-rq-per-try-timeout-ms",
-                    policy.config.retry.first_byte_ms.to_string(),
-                ));
-            }
+        }
+        if flight.plan.limits.1 > 0 {
+            out.push(Effect::SetRequestHeader(
+                "x-envoy-upstream-rq-per-try-timeout-ms",
+                flight.plan.limits.1.to_string(),
+            ));
         }
         if policy.config.request_timeout_ms > 0 {
             out.push(Effect::SetRequestHeader(
@@ -879,6 +918,7 @@ impl Exchange {
         flight.status = status;
         self.span.address = origin.address.to_owned();
         let report = origin.report.and_then(Report::decode).unwrap_or_default();
+        flight.heard = now.0;
         // Only a try that got an answer says so; Envoy's own answers follow tries that did not.
         flight.provider = matches!(report.progress, Progress::Answering | Progress::Refused)
             && (status < 400 || origin.details == "via_upstream");
@@ -894,9 +934,16 @@ impl Exchange {
             self.span.provider = provider_name(policy, &target.provider).to_owned();
         }
         self.span.losses.clone_from(&report.losses);
+        if report.stalled && status == 504 {
+            return self.stalled(report, effects);
+        }
         flight.report = Some(report);
-        if flight.cluster.is_some() {
+        if status >= 400 {
             effects.push(Effect::RemoveResponseHeader(NO_RETRY));
+        }
+        if status == TOO_LONG {
+            // Envoy did not go on: the client reads what the provider said.
+            effects.push(Effect::SetResponseHeader(":status", "400".into()));
         }
         if let Some(policy) = &policy
             && policy.config.headers != ShowHeaders::None
@@ -965,6 +1012,12 @@ impl Exchange {
                 Some(_) => self.span.pace.piece(now.0),
             }
             self.span.pace.last = now.0;
+            flight.heard = now.0;
+        }
+        if flight.silenced {
+            // The client has been told: what comes late is nobody's, and the cut is under way.
+            effects.push(Effect::ResponseBody(Vec::new()));
+            return Step::Continue;
         }
         let over = flight.ahead.as_ref().is_some_and(|ahead| ahead.over);
         match flight.answer.push(chunk, end) {
@@ -1098,24 +1151,37 @@ fn strip(headers: &Headers<'_>, also: &[&'static str], effects: &mut Vec<Effect>
     }
 }
 
+/// Bit by target: the one after it has a larger window.
+fn wider(targets: &[Target]) -> u64 {
+    let pairs = targets.iter().zip(targets.iter().skip(1)).enumerate();
+    let larger = pairs.filter(|(at, (one, next))| *at < 64 && one.context > 0 && next.context > one.context);
+    larger.map(|(at, _)| 1 << at).sum()
+}
+
 /// The policy's words for Envoy: its `x-envoy-retry-on` conditions, and its retriable status codes.
-fn retry_on(on: &[String]) -> (String, Option<String>) {
+fn retry_on(on: &[String], wider: bool) -> (String, Option<String>) {
     let mut conditions: Vec<&str> = Vec::new();
-    let mut codes = None;
+    let mut codes = String::new();
     for word in on {
         match word.as_str() {
             "connect" => conditions.push("connect-failure"),
             "reset" => conditions.push("reset"),
             "5xx" => conditions.push("5xx"),
             "429" => {
-                conditions.push("retriable-status-codes");
                 // 529 is what Anthropic says when it, not the client, has too much.
-                codes = Some("429,529".to_owned());
+                codes.push_str("429,529");
             }
             _ => {}
         }
     }
-    (conditions.join(","), codes)
+    if wider {
+        codes.push_str(if codes.is_empty() { "" } else { "," });
+        codes.push_str(&TOO_LONG.to_string());
+    }
+    if !codes.is_empty() {
+        conditions.push("retriable-status-codes");
+    }
+    (conditions.join(","), (!codes.is_empty()).then_some(codes))
 }
 
 /// `gen_ai.provider.name`. vLLM has no value of its own in the registry: its API's name stands for it.

@@ -11,6 +11,7 @@ use weir_tokens::Vocabulary;
 use crate::io::Now;
 use crate::learned::Learned;
 use crate::seen::Seen;
+use crate::sigv4::unhex;
 
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
 const MAX_SETS: usize = 64;
@@ -24,6 +25,7 @@ pub struct Policy {
     /// As received.
     pub config: filter::Exchange,
     keys: Map<[u8; 32], (usize, usize)>,
+    pairs: Map<String, (usize, usize)>,
     models: Map<String, usize>,
     tenants: Map<String, usize>,
     sets: RefCell<Vec<KeptSet>>,
@@ -97,11 +99,22 @@ impl Policy {
     /// Checks every reference and builds the tables.
     pub fn new(config: filter::Exchange) -> Result<Self, ConfigError> {
         let mut keys = Map::new();
+        let mut pairs = Map::new();
         let mut tenants = Map::new();
         for (t, tenant) in config.tenants.iter().enumerate() {
             tenants.insert(tenant.name.clone(), t);
+            for (p, pair) in tenant.pairs.iter().enumerate() {
+                let hashes = pair.days.values().all(|key| unhex(key.as_bytes()).is_some());
+                if !hashes {
+                    return Err(ConfigError::KeyHash(pair.id.clone()));
+                }
+                if pairs.insert(pair.access_key.clone(), (t, p)).is_some() {
+                    return Err(ConfigError::KeyTwice(pair.id.clone()));
+                }
+            }
             for (k, key) in tenant.keys.iter().enumerate() {
-                let hash = hex32(&key.sha256).ok_or_else(|| ConfigError::KeyHash(key.id.clone()))?;
+                let hash =
+                    unhex(key.sha256.as_bytes()).ok_or_else(|| ConfigError::KeyHash(key.id.clone()))?;
                 if keys.insert(hash, (t, k)).is_some() {
                     return Err(ConfigError::KeyTwice(key.id.clone()));
                 }
@@ -153,6 +166,7 @@ impl Policy {
         let policy = Self {
             config,
             keys,
+            pairs,
             models,
             tenants,
             sets: RefCell::default(),
@@ -171,12 +185,32 @@ impl Policy {
         let (t, k) = *self.keys.get(hash)?;
         let tenant = self.config.tenants.get(t)?;
         let key = tenant.keys.get(k)?;
-        if key.expires.is_some_and(|at| now.seconds() >= at) {
-            return Some(Err(&key.id));
+        Some(self.known(t, &key.id, &key.labels, key.expires, now))
+    }
+
+    /// The caller who signs with this access key, and the pair; `Err` names one that has expired.
+    pub fn signer(&self, access_key: &str, now: Now) -> Option<Result<(Caller, &filter::KeyPair), &str>> {
+        let (t, p) = *self.pairs.get(access_key)?;
+        let pair = self.config.tenants.get(t)?.pairs.get(p)?;
+        Some(self.known(t, &pair.id, &pair.labels, pair.expires, now).map(|caller| (caller, pair)))
+    }
+
+    fn known<'p>(
+        &'p self,
+        tenant: usize,
+        id: &'p str,
+        own: &Map<String, String>,
+        expires: Option<u64>,
+        now: Now,
+    ) -> Result<Caller, &'p str> {
+        if expires.is_some_and(|at| now.seconds() >= at) {
+            return Err(id);
         }
-        let mut labels = tenant.labels.clone();
-        labels.extend(key.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
-        Some(Ok(Caller { tenant: t, name: tenant.name.clone(), key: key.id.clone(), labels }))
+        let of = self.config.tenants.get(tenant);
+        let mut labels = of.map(|of| of.labels.clone()).unwrap_or_default();
+        labels.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let name = of.map(|of| of.name.clone()).unwrap_or_default();
+        Ok(Caller { tenant, name, key: id.to_owned(), labels })
     }
 
     /// The caller without a credential, if the policy admits one.
@@ -267,17 +301,4 @@ pub fn who(when: &filter::When, caller: &Caller) -> bool {
 /// Whether a list allows a value: an empty one allows every value.
 pub fn any(list: &[String], value: &str) -> bool {
     list.is_empty() || list.iter().any(|v| v == value)
-}
-
-fn hex32(text: &str) -> Option<[u8; 32]> {
-    let mut out = [0u8; 32];
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        let digit = |c: u8| (c as char).to_digit(16);
-        *byte = (digit(*high)? * 16 + digit(*low)?) as u8;
-    }
-    Some(out)
 }

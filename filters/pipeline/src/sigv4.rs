@@ -100,7 +100,8 @@ impl Signed {
         if !(signed("host") && signed("x-amz-date") && all) || names.len() > MOST_HEADERS {
             return Err(Fault::Form("`host` and every `x-amz-*` header must be signed"));
         }
-        let signature = unhex(signature.as_bytes()).ok_or(Fault::Form("the signature is not 64 hex digits"))?;
+        let signature =
+            unhex(signature.as_bytes()).ok_or(Fault::Form("the signature is not 64 hex digits"))?;
         let key = day_key(day).ok_or(Fault::NoKey)?;
         let key = hmac(&hmac(&hmac(&key, &[region.as_bytes()]), &[SERVICE.as_bytes()]), &[b"aws4_request"]);
         Ok(Self {
@@ -120,8 +121,17 @@ impl Signed {
         if self.claimed.as_ref().is_some_and(|claimed| claimed != &payload) {
             return Err(Fault::Wrong);
         }
-        let request: [u8; 32] = Sha256::new().chain_update(&self.head).chain_update(payload).finalize().into();
-        let parts = [SCHEME.as_bytes(), b"\n", self.date.as_bytes(), b"\n", self.scope.as_bytes(), b"\n", &hex(&request)];
+        let request: [u8; 32] =
+            Sha256::new().chain_update(&self.head).chain_update(payload).finalize().into();
+        let parts = [
+            SCHEME.as_bytes(),
+            b"\n",
+            self.date.as_bytes(),
+            b"\n",
+            self.scope.as_bytes(),
+            b"\n",
+            &hex(&request),
+        ];
         let right = hmac(&self.key, &parts);
         // Every byte is looked at, whichever differs.
         let differs = right.iter().zip(&self.signature).fold(0, |all, (one, other)| all | (one ^ other));
@@ -140,12 +150,17 @@ fn head(headers: &Headers<'_>, names: &[&str]) -> Vec<u8> {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(byte) {
             out.push(*byte);
         } else {
-            out.extend_from_slice(&[b'%', digit(byte >> 4).to_ascii_uppercase(), digit(byte & 15).to_ascii_uppercase()]);
+            out.extend_from_slice(&[
+                b'%',
+                digit(byte >> 4).to_ascii_uppercase(),
+                digit(byte & 15).to_ascii_uppercase(),
+            ]);
         }
     }
     out.push(b'\n');
     let mut query: Vec<(&[u8], &[u8])> = Vec::new();
-    for pair in halves.next().unwrap_or_default().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+    for pair in halves.next().unwrap_or_default().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
+    {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');
         query.push((halves.next().unwrap_or_default(), halves.next().unwrap_or_default()));
     }
@@ -206,7 +221,9 @@ fn seconds(date: &str) -> Option<u64> {
     let bytes: &[u8; 16] = date.as_bytes().try_into().ok()?;
     let [y1, y2, y3, y4, m1, m2, d1, d2, b'T', h1, h2, n1, n2, s1, s2, b'Z'] = bytes else { return None };
     let number = |digits: &[&u8]| {
-        digits.iter().try_fold(0u64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(**digit - b'0')))
+        digits
+            .iter()
+            .try_fold(0u64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(**digit - b'0')))
     };
     let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
