@@ -141,6 +141,14 @@ impl Answer {
         }
     }
 
+    /// It is silent for too long: what the client of a stream reads last.
+    pub fn give_up(&mut self) -> Vec<u8> {
+        match self {
+            Self::Stream(stream) => stream.give_up(),
+            _ => Vec::new(),
+        }
+    }
+
     /// It came to its end.
     pub fn complete(&self) -> bool {
         match self {

@@ -68,6 +68,8 @@ pub enum Input<'a> {
     ToppedUp(Result<weir_lease::Granted, weir_lease::Refusal>),
     /// The answer to [`Effect::Try`] where too little is at hand.
     Short,
+    /// Time has passed: what is silent for too long is given up.
+    Tick,
     /// Response headers are complete.
     ResponseHeaders {
         /// The fields.
@@ -143,6 +145,8 @@ pub enum Effect {
     Emit(Box<Span>),
     /// Cut the upstream short: the client has been told why.
     Cut,
+    /// Tell the process to leave a target alone.
+    Cool(crate::cooling::Cool),
 }
 
 /// What the host does with the stream after a callback.

@@ -193,6 +193,11 @@ fn route(route: &policy::Route) -> filter::Route {
         when: when(&route.when),
         model: route.to.model.clone(),
         fallback: route.to.fallback,
+        mirror: route.to.mirror.as_ref().filter(|mirror| mirror.percent > 0).map(|mirror| filter::Mirror {
+            provider: mirror.provider.clone(),
+            model: mirror.model.clone(),
+            percent: mirror.percent,
+        }),
     }
 }
 
@@ -204,6 +209,8 @@ fn retry(retry: Option<&Retry>) -> filter::Retry {
         tries: retry.tries.unwrap_or(2),
         on: on.into_iter().map(|on| on.name().to_owned()).collect(),
         first_byte_ms: retry.first_byte.map_or(60_000, |time| time.ms),
+        stall_ms: retry.stall.map_or(0, |time| time.ms),
+        budget: retry.budget.and_then(|share| u32::try_from(share.hundredths).ok()),
     }
 }
 
@@ -224,6 +231,7 @@ fn budget(budget: &Budget, policy: &Policy) -> filter::Budget {
         exceeded: budget.exceeded.as_ref().map(|exceeded| exceeded.to.clone()),
         unbounded: budget.unbounded == Some(Unbounded::Allow),
         progressive: budget.reserve == Some(Reserve::Progressive),
+        wait_ms: budget.wait.map_or(0, |time| time.ms),
     }
 }
 

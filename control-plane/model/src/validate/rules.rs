@@ -24,6 +24,13 @@ pub fn check(check: &mut Check<'_>) {
             if mirror.percent > 100 {
                 check.error(format!("{path}.use.mirror.percent"), "more than 100 of 100");
             }
+            let mut targets = policy.models.iter().flat_map(|model| &model.targets);
+            if !targets.any(|target| target.provider == mirror.provider && target.model == mirror.model) {
+                let message =
+                    format!("`{}` of `{}` is no target of a model", mirror.model, mirror.provider);
+                check.error(format!("{path}.use.mirror.model"), message).hint =
+                    Some("a copy needs a target's price and window: add it to a model".to_owned());
+            }
         }
         let hidden = policy.routes[..index].iter().find(|earlier| earlier.when == Default::default());
         if let Some(earlier) = hidden {
@@ -38,6 +45,9 @@ pub fn check(check: &mut Check<'_>) {
     }
     if retry.first_byte.is_some_and(|time| time.ms == 0) {
         check.error("retry.first_byte", "no answer comes in no time");
+    }
+    if retry.stall.is_some_and(|time| time.ms == 0) {
+        check.error("retry.stall", "no chunk comes in no time");
     }
     if retry.budget.is_some_and(|share| share.hundredths > 10_000) {
         check.error("retry.budget", "more than 100%");

@@ -138,6 +138,29 @@ impl Stream {
         out
     }
 
+    /// Ends a stream that fell silent; nothing where its end was told already.
+    pub(super) fn give_up(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.cut && !self.events.done && !self.events.told {
+            let begun = match &mut self.decoder {
+                Framing::Sse(decoder) => !decoder.finish().is_empty(),
+                Framing::Aws(decoder) => decoder.finish().is_err(),
+            };
+            self.events.failed = true;
+            if begun && !self.changes() {
+                // The client has the beginning of an event. In a frame nothing else can be told.
+                if self.events.api.aws() {
+                    return out;
+                }
+                out.extend_from_slice(b"\n\n");
+            }
+            let message = "the provider fell silent in the middle of its answer: try again";
+            tell_failure(self.events.api, 504, "provider_timeout", message, &mut out);
+        }
+        self.cut = true;
+        out
+    }
+
     pub(super) fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
         let changes = self.changes();
         if self.cut {
@@ -159,16 +182,11 @@ impl Stream {
             if !changes {
                 return Ok(None);
             }
-            let (code, message) = (Some("event_too_large"), "the provider sent an event larger than 4 MiB");
-            let api = events.api;
-            if api.aws() {
-                let message = "the provider's stream cannot be read";
-                bedrock::exception(&Failure::unreadable(message), &mut out);
-            } else if api.anthropic() {
-                emit(api, Some(b"error"), &anthropic::error(502, code, message, None), &mut out);
-            } else {
-                emit(api, None, &openai_chat::error(502, "server_error", code, message, None), &mut out);
-            }
+            let message = match events.api.aws() {
+                true => "the provider's stream cannot be read",
+                false => "the provider sent an event larger than 4 MiB",
+            };
+            tell_failure(events.api, 502, "event_too_large", message, &mut out);
             return Err(Cut { last: out });
         }
         if end {
@@ -507,6 +525,18 @@ impl Text {
             }
             None => rest,
         }
+    }
+}
+
+/// A failure of the stream as the client reads it.
+fn tell_failure(api: Api, status: u16, code: &str, message: &str, out: &mut Vec<u8>) {
+    if api.aws() {
+        let failure = Failure { status, code: Some(code.into()), ..Failure::unreadable(message) };
+        bedrock::exception(&failure, out);
+    } else if api.anthropic() {
+        emit(api, Some(b"error"), &anthropic::error(status, Some(code), message, None), out);
+    } else {
+        emit(api, None, &openai_chat::error(status, "server_error", Some(code), message, None), out);
     }
 }
 

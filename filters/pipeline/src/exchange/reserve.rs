@@ -115,6 +115,8 @@ impl Exchange {
         let model_at = Request::read(api, &prompt::parse(&out)?, named)?.model_at();
         flight.plan.model_at = (model_at.start as u64, model_at.end as u64);
         flight.plan.body_len = out.len() as u64;
+        // Where it would have ended by itself nobody knows.
+        self.teaches = false;
         self.bound.output = ceiling.saturating_mul(flight.answers).min(self.bound.output);
         self.span.ints.push(("weir.output_ceiling", i64::try_from(ceiling).unwrap_or(i64::MAX)));
         Ok(out)
@@ -260,7 +262,14 @@ pub(super) fn told(needs: &[Need], budgets: &[&Budget]) -> String {
             out.push_str(&format!(" of {:?}", need.instance.subject.split('\u{1f}').collect::<Vec<_>>()));
         }
         if need.min < need.full {
-            out.push_str(&format!(" (at least {} when short)", amount(need.min)));
+            out.push_str(&format!(" (at least {} when used up", amount(need.min)));
+            if need.floor > need.min {
+                out.push_str(&format!(", {} while others may give back", amount(need.floor)));
+            }
+            out.push(')');
+        }
+        if need.wait > 0 && !need.soft {
+            out.push_str(&format!(" (waits up to {} ms for others)", need.wait / 1_000_000));
         }
         let budget = budgets.iter().find(|budget| budget.name == *name);
         if let Some(model) = budget.and_then(|budget| budget.exceeded.as_ref()) {

@@ -109,6 +109,10 @@ impl Exchange {
         if complete && self.span.status < 400 && (flight.plan.include_usage || !flight.plan.stream) {
             policy.learned.borrow_mut().answered(&target.provider, told);
         }
+        if self.teaches && told && complete && self.span.status < 400 {
+            let each = self.span.usage.output / flight.answers.max(1);
+            effects.push(Effect::Learn(learned::said(&target.provider, &target.model, each)));
+        }
         if let Some(sample) = self.sample
             && told
             && [false, true].iter().any(|tools| {
