@@ -1,12 +1,13 @@
 //! One counter: its windows, and in each window one vector per session and lane. `committed <= limit` after every
 //! grant, where a vector commits what was granted and not returned, or what was used if that is more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use weir_lease::Instance;
 use weir_lease::mutant::{self, Mutant};
 
 use crate::ring::Ring;
+use crate::waiting::{Asks, Told};
 use crate::window::Window;
 
 /// A session and a lane of it.
@@ -168,22 +169,6 @@ impl Period {
     }
 }
 
-/// A request that waits for others' returns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parked {
-    pub call: u64,
-    /// Its item in the call.
-    pub item: usize,
-    pub key: Key,
-    pub rev: u64,
-    /// Still wanted, beyond what the process has free.
-    pub full: u64,
-    pub floor: u64,
-    pub min: u64,
-    pub one: u64,
-    pub until: u64,
-}
-
 /// Sums over the current window's vectors.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
@@ -215,9 +200,8 @@ pub(crate) struct Book {
     pub periods: Vec<Period>,
     /// The current window; 0 before the first.
     pub wid: u64,
-    pub parked: VecDeque<Parked>,
-    /// Sessions that were told to wait, and the least that is of use to them, in the order of being told.
-    pub told: VecDeque<(u64, u64)>,
+    pub parked: Asks,
+    pub told: Told,
     /// When each session was last recalled.
     pub recalled: BTreeMap<u64, u64>,
     pub sums: Option<Sums>,
@@ -235,8 +219,8 @@ impl Book {
             instance,
             periods: Vec::new(),
             wid: 0,
-            parked: VecDeque::new(),
-            told: VecDeque::new(),
+            parked: Asks::default(),
+            told: Told::default(),
             recalled: BTreeMap::new(),
             sums: None,
             scanned: 0,

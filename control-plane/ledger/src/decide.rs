@@ -4,12 +4,13 @@ use weir_lease::message::{Figures, Item, ItemReply, NextGrant, Short};
 use weir_lease::mix;
 use weir_lease::mutant::{self, Mutant};
 
-use crate::book::{Book, Key, Parked, Sums, Vector};
+use crate::book::{Book, Key, Sums, Vector};
 use crate::budget::Spend;
 use crate::core::{Rest, Time};
 use crate::log::Entry;
 use crate::operate::Released;
 use crate::ring::Ring;
+use crate::waiting::Parked;
 use crate::window::{Window, WindowKind};
 
 /// A large counter's sessions are looked through for free units at most this often, in milliseconds.
@@ -56,7 +57,7 @@ impl Rest {
         book.periods.retain(|period| period.window.wid() >= before);
         book.recalled.clear();
         book.sums = None;
-        for (sid, _) in std::mem::take(&mut book.told) {
+        while let Some((sid, _)) = book.told.pop() {
             self.wake(book.id, sid);
         }
     }
@@ -148,7 +149,7 @@ impl Rest {
         let reachable = u128::from(available) + others;
         if reachable >= u128::from(floor) && (others > 0 || !book.parked.is_empty()) {
             self.counters.parked += 1;
-            book.parked.push_back(parked);
+            book.parked.push(parked);
             self.busy.insert(book.index);
             self.recall_for(book, now, limit);
             return None;
@@ -191,7 +192,7 @@ impl Rest {
             self.out.entries.push(Entry::Epoch(self.epoch));
             self.out.durable = true;
             if !mutant::on(Mutant::NoQuarantine) {
-                self.quarantine_until = now.mono + self.params.quarantine;
+                self.pause(now);
             }
             self.ring.extend(self.sessions.keys().copied());
         }
@@ -304,7 +305,7 @@ impl Rest {
             return sums;
         }
         let mut sums = Sums { at: now.mono, ..Sums::default() };
-        let lately = 3 * self.params.sync + 1_000;
+        let lately = 3 * self.sync() + 1_000;
         for (key, vector) in book.current().iter().flat_map(|period| &period.vectors) {
             let Some(session) = self.sessions.get(&key.0) else {
                 sums.stranded += u128::from(vector.outstanding());
@@ -454,8 +455,7 @@ impl Rest {
         }
         self.counters.short += 1;
         let sid = parked.key.0;
-        book.told.retain(|(told, _)| *told != sid);
-        book.told.push_back((sid, floor.max(1)));
+        book.told.push(sid, floor.max(1));
         self.busy.insert(book.index);
         let sessions = self.sums(book, now).active;
         let base = (100 + sessions).min(1_000);
@@ -469,10 +469,10 @@ impl Rest {
     /// Decides what has waited long enough.
     pub fn expire(&mut self, book: &mut Book, now: Time) {
         self.roll(book, now);
-        while let Some(parked) = book.parked.front().copied()
+        while let Some(parked) = book.parked.front()
             && parked.until <= now.mono
         {
-            book.parked.pop_front();
+            book.parked.pop();
             let limit = self.limit(&book.instance, now.wall).unwrap_or(0);
             let reply = self.come_up_short(book, now, limit, &parked);
             self.resolve(&parked, reply);
@@ -483,28 +483,28 @@ impl Rest {
     /// Serves those who wait, in their order; when nobody waits, wakes those who were sent away.
     pub fn pump(&mut self, book: &mut Book, now: Time) {
         let Some(limit) = self.limit(&book.instance, now.wall) else {
-            for parked in std::mem::take(&mut book.parked) {
+            while let Some(parked) = book.parked.pop() {
                 let gone = ItemReply { gone: true, rev: parked.rev, ..ItemReply::default() };
                 self.resolve(&parked, gone);
             }
             return;
         };
-        while let Some(parked) = book.parked.front().copied() {
+        while let Some(parked) = book.parked.front() {
             if self.available(book, now, limit) < parked.full || self.paused(now) {
                 self.recall_for(book, now, limit);
                 return;
             }
-            book.parked.pop_front();
+            book.parked.pop();
             self.grant(book, now, parked.key, parked.full);
             let reply = self.answer(book, now, parked.key, parked.rev, None, true);
             self.resolve(&parked, reply);
         }
         let mut room = self.available(book, now, limit);
-        while let Some((sid, floor)) = book.told.front().copied()
+        while let Some((sid, floor)) = book.told.front()
             && floor <= room
         {
             room -= floor;
-            book.told.pop_front();
+            book.told.pop();
             self.wake(book.id, sid);
         }
         if book.told.is_empty() {
@@ -522,7 +522,7 @@ impl Rest {
 
     /// Asks the sessions with the most free units to return them, until twice the shortage is covered.
     fn recall_for(&mut self, book: &mut Book, now: Time, limit: u64) {
-        let wanted: u128 = book.parked.iter().map(|parked| u128::from(parked.full)).sum();
+        let wanted = book.parked.wanted();
         let available = u128::from(self.available(book, now, limit));
         let shortage = wanted.saturating_sub(available) * 2;
         // The first in the queue has its own free units already in hand; all others may have to give.
@@ -536,7 +536,7 @@ impl Rest {
             return;
         }
         book.scanned = now.mono;
-        let lately = 3 * self.params.sync + 1_000;
+        let lately = 3 * self.sync() + 1_000;
         let mut rich: Vec<(u64, Key)> = book
             .current()
             .iter()

@@ -22,6 +22,7 @@ mod operate;
 mod redis;
 mod ring;
 mod service;
+mod waiting;
 mod window;
 
 pub use budget::{BudgetDef, Spend};

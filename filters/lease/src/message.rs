@@ -30,7 +30,7 @@ pub struct OpenReply {
     /// Grows whenever the ledger may have forgotten reports: every process then sends all it has.
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
-    /// Time between two reports.
+    /// Time between two reports. Each answer to a report says it anew, for it grows with the number of processes.
     #[prost(uint32, tag = "3")]
     pub sync_ms: u32,
 }
@@ -145,6 +145,9 @@ pub struct SyncReply {
     /// One for each item of the request, in its order.
     #[prost(message, repeated, tag = "2")]
     pub items: Vec<ItemReply>,
+    /// See [`OpenReply::sync_ms`]; 0 is as before.
+    #[prost(uint32, tag = "3")]
+    pub sync_ms: u32,
 }
 
 /// Answer to one [`Item`].

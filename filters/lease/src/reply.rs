@@ -146,7 +146,7 @@ impl Lessee {
             Some(reply) if reply.items.len() == flight.refs.len() => reply,
             _ => return Some(13),
         };
-        if let Some(session) = shared::heard(store, flight.sent, reply.epoch) {
+        if let Some(session) = shared::heard(store, flight.sent, reply.epoch, reply.sync_ms) {
             self.session = session;
             self.session_at = Some(now);
         }

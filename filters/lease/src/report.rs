@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::shared;
 use crate::store::{self, Place, SharedData, Update, WAYS};
 use crate::wire;
-use crate::{ACQUIRE_TIMEOUT, MS, Nanos, SECOND};
+use crate::{ACQUIRE_TIMEOUT, MS, Nanos, SECOND, SYNC};
 
 /// Version of records and messages.
 const VERSION: u32 = 1;
@@ -139,9 +139,12 @@ impl Lessee {
             return;
         }
         let all = self.resend || self.told_epoch != self.session.epoch;
-        let sync = Nanos::from(self.session.sync_ms.max(10)) * MS;
+        let sync = self.session.sync();
         if all || now.saturating_sub(self.reported_at) + sync / 8 >= sync || now < self.reported_at {
-            self.reported_at = now;
+            // Where processes are so many that they report seldom, those that were all called at once do not stay in
+            // step.
+            let early = if all && sync > SYNC { self.setup.random[1] % sync } else { 0 };
+            self.reported_at = now.saturating_sub(early);
             self.resend = false;
             self.told_epoch = self.session.epoch;
             self.sweep(now, store, all);

@@ -33,9 +33,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the ledger counts as lost.
+    /// Whether the ledger counts as lost: not before three reports could have been answered.
     pub fn lost(&self, now: Nanos) -> bool {
-        now.saturating_sub(self.heard) > LOST_AFTER
+        now.saturating_sub(self.heard) > LOST_AFTER.max(self.sync().saturating_mul(3))
+    }
+
+    /// Time between two reports.
+    pub fn sync(&self) -> Nanos {
+        Nanos::from(self.sync_ms.max(10)) * MS
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -103,12 +108,16 @@ pub fn change_session(
     None
 }
 
-/// Notes that a call sent at `sent` was answered. Written at most four times a second.
-pub fn heard(store: &mut dyn SharedData, sent: Nanos, epoch: u64) -> Option<Session> {
+/// Notes that a call sent at `sent` was answered, with what the answer says of reports to come (0 is nothing). Written
+/// at most four times a second.
+pub fn heard(store: &mut dyn SharedData, sent: Nanos, epoch: u64, sync_ms: u32) -> Option<Session> {
     change_session(store, &mut |session| {
         let write = sent > session.heard + 250 * MS || epoch > session.epoch;
         session.heard = session.heard.max(sent);
         session.epoch = session.epoch.max(epoch);
+        if sync_ms > 0 {
+            session.sync_ms = sync_ms;
+        }
         write
     })
 }

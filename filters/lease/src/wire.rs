@@ -205,13 +205,13 @@ pub fn open_reply(from: &[u8]) -> Option<OpenReply> {
 /// A [`SyncReply`].
 pub fn sync_reply(from: &[u8]) -> Option<SyncReply> {
     let mut items = Vec::new();
-    let [epoch] = numbers(from, &mut |tag, bytes| {
+    let [epoch, _, sync_ms] = numbers(from, &mut |tag, bytes| {
         if tag == 2 {
             items.push(item_reply(bytes)?);
         }
         Some(())
     })?;
-    Some(SyncReply { epoch, items })
+    Some(SyncReply { epoch, items, sync_ms: sync_ms as u32 })
 }
 
 fn item_reply(from: &[u8]) -> Option<ItemReply> {
@@ -441,7 +441,7 @@ mod tests {
                     hold_ms: n.next() as u32,
                 });
             }
-            let reply = SyncReply { epoch: n.next(), items };
+            let reply = SyncReply { epoch: n.next(), items, sync_ms: n.next() as u32 };
             let bytes = reply.encode_to_vec();
             assert_eq!(sync_reply(&bytes), Some(reply));
             for cut in 0..bytes.len() {

@@ -102,7 +102,7 @@ impl Vm {
             let request = SyncRequest::decode(call.body.as_slice()).unwrap();
             let items = request.items.iter().map(&answer).collect();
             seen.extend(request.items);
-            self.reply(&call, SyncReply { epoch: 1, items });
+            self.reply(&call, SyncReply { epoch: 1, items, sync_ms: 0 });
         }
         seen
     }
@@ -309,7 +309,7 @@ fn a_grant_for_a_request_that_is_gone_is_held_by_nobody() {
     let call = vm.calls(Method::Sync).pop().unwrap();
     vm.lessee.cancel(vm.now, &mut vm.store, 1);
     let request = SyncRequest::decode(call.body.as_slice()).unwrap();
-    vm.reply(&call, SyncReply { epoch: 1, items: vec![granted(&request.items[0], 100)] });
+    vm.reply(&call, SyncReply { epoch: 1, items: vec![granted(&request.items[0], 100)], sync_ms: 0 });
     assert!(vm.lessee.woken().is_empty());
     assert_eq!(vm.held(), 0);
     // Decided, and gone before it was told.
@@ -340,7 +340,7 @@ fn a_drained_process_returns_all_and_closes_when_its_last_request_ends() {
                 Method::Sync => {
                     let request = SyncRequest::decode(call.body.as_slice()).unwrap();
                     let items = request.items.iter().map(|item| granted(item, 10_000)).collect();
-                    vm.reply(&call, SyncReply { epoch: 1, items });
+                    vm.reply(&call, SyncReply { epoch: 1, items, sync_ms: 0 });
                 }
                 Method::Close => {
                     vm.lessee.reply(vm.now, &mut vm.store, call.id, Ok(&[]));
