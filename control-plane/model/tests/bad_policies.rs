@@ -357,6 +357,11 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
         ),
         (
             "budgets: []",
+            "budgets: [{name: b, limit: {tokens: 100M}, window: day, wait: 61s}]",
+            &["longer than a minute @ 61s; what is free only in the next window does not come back sooner"],
+        ),
+        (
+            "budgets: []",
             "budgets: [{name: b, limit: {tokens: 100M}, window: day, when_short: {min_output: 9}, reserve: progressive}]",
             &[
                 "an answer that is reserved ahead ends where the budget does: its ceiling is not lowered @ {min_output; keep `when_short` or `reserve: progressive`",

@@ -229,6 +229,7 @@ impl Gen {
             alert_at: self.many(|g| Percent { hundredths: g.count().0 }),
             exceeded: self.maybe(|g| Exceeded { to: g.text() }),
             when_short: self.maybe(|g| WhenShort { min_output: g.maybe(Gen::count) }),
+            wait: self.maybe(Gen::duration),
             ledger_lost: self.maybe(|g| g.pick(&[LedgerLost::Deny, LedgerLost::AllowLocal])),
             unbounded: self.maybe(|g| g.pick(&[Unbounded::Deny, Unbounded::Allow])),
             reserve: self.maybe(|g| g.pick(&[Reserve::Full, Reserve::Progressive])),

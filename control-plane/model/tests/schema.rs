@@ -27,6 +27,7 @@ const BUILT: &[&str] = &[
     "budgets[].name",
     "budgets[].reserve",
     "budgets[].unbounded",
+    "budgets[].wait",
     "budgets[].when.key",
     "budgets[].when.labels",
     "budgets[].when.model",

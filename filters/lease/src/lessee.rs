@@ -55,12 +55,14 @@ pub struct Need {
     pub ledger_lost: LedgerLost,
     /// Only counted: nothing is reserved, and nobody waits or is refused for it.
     pub soft: bool,
+    /// How long the request waits for others' reservations to come back; 0 is refused at once.
+    pub wait: Nanos,
 }
 
 impl Need {
     /// All or nothing.
     pub fn whole(instance: Instance, full: u64, ledger_lost: LedgerLost) -> Need {
-        Need { instance, full, floor: full, min: full, ledger_lost, soft: false }
+        Need { instance, full, floor: full, min: full, ledger_lost, soft: false, wait: 0 }
     }
 }
 
@@ -149,6 +151,10 @@ pub(crate) struct Waiter {
     pub deadline: Nanos,
     /// When it may ask again.
     pub after: Nanos,
+    /// When it was reserved for.
+    pub begun: Nanos,
+    /// It was short, and waits for others' reservations to come back.
+    pub patient: bool,
 }
 
 /// A record to be reported ahead of the next regular report.
@@ -158,6 +164,12 @@ pub(crate) struct Due {
     pub at: Nanos,
     /// Everything free goes home.
     pub all: bool,
+}
+
+impl Waiter {
+    pub fn new(now: Nanos, slips: Vec<Slip>) -> Waiter {
+        Waiter { slips, round: 0, deadline: now + ACQUIRE_TIMEOUT, after: now, begun: now, patient: false }
+    }
 }
 
 /// What became of one attempt to hold all needs.
@@ -293,7 +305,15 @@ impl Lessee {
                 self.stats.local += 1;
                 Reserve::Held(hold)
             }
-            Tried::Refused(list) => self.refused(list),
+            Tried::Refused(list) => {
+                let mut gone = Box::new(Waiter::new(now, slips));
+                if self.patient(now, &mut gone, &list) {
+                    self.stats.waited += 1;
+                    self.wait(waiter, gone);
+                    return Reserve::Wait;
+                }
+                self.refused(list)
+            }
             Tried::Short if lost => {
                 let short = slips.iter().filter(|slip| slip.short).map(unavailable).collect();
                 self.refused(short)
@@ -304,12 +324,15 @@ impl Lessee {
             }
             Tried::Short => {
                 self.stats.waited += 1;
-                self.pending.push(waiter);
-                let deadline = now + ACQUIRE_TIMEOUT;
-                self.waiters.insert(waiter, Box::new(Waiter { slips, round: 0, deadline, after: now }));
+                self.wait(waiter, Box::new(Waiter::new(now, slips)));
                 Reserve::Wait
             }
         }
+    }
+
+    pub(crate) fn wait(&mut self, id: u64, waiter: Box<Waiter>) {
+        self.waiters.insert(id, waiter);
+        self.pending.push(id);
     }
 
     /// The waiting request is gone: nothing is reserved for it any more.

@@ -28,6 +28,7 @@ mod lessee;
 mod level;
 pub mod message;
 pub mod mutant;
+mod patience;
 mod record;
 mod refusal;
 mod reply;

@@ -9,11 +9,15 @@ use crate::mutant::{self, Mutant};
 use crate::{KEEP, MS, Nanos, SECOND};
 
 /// Version of the format. Another version is another key prefix, so it is only a check.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TIGHT: u8 = 1;
 const ROOMY: u8 = 2;
 /// Bytes before the slots.
-const FIXED: usize = 24 + 22 * 8;
+const FIXED: usize = 24 + 23 * 8;
+/// Requests in which a cost above its reservation is forgotten by two thirds, as a power of two.
+const MEMORY: u32 = 12;
+/// Costs above reservations are kept in parts of this, so that small ones fade as slowly as large ones.
+const PART: u64 = 1 << 10;
 /// Bytes of one slot.
 const SLOT: usize = 32;
 
@@ -152,6 +156,8 @@ pub struct Record {
     pub hold_ms: u32,
     /// What each VM holds.
     pub slots: Vec<Slot>,
+    /// The most that a request of late cost above its reservation, in 1,024ths of a unit.
+    pub excess: u64,
     /// The encoded instance.
     pub name: Vec<u8>,
 }
@@ -174,6 +180,12 @@ impl Record {
     /// Requests that hold in the current window.
     pub fn running(&self) -> u32 {
         self.slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.n))
+    }
+
+    /// What the requests in flight may cost above their reservations, as those before them did: the ledger keeps so much
+    /// back. 0 while every bound holds.
+    pub fn headroom(&self) -> u64 {
+        u64::from(self.running()).saturating_mul(self.excess.div_ceil(PART))
     }
 
     /// Moves on to the window that was granted ahead, when its time has come. Whether the record's window is open.
@@ -246,6 +258,8 @@ impl Record {
         *count -= 1;
         vector.h = vector.h.saturating_sub(ticket.amount);
         vector.u = vector.u.saturating_add(actual);
+        let over = actual.saturating_sub(ticket.amount);
+        self.excess = (self.excess - (self.excess >> MEMORY)).max(over.saturating_mul(PART));
         self.slots.retain(|slot| slot.n > 0 || slot.n_prev > 0);
         self.rev += 1;
         Settled::Booked
@@ -398,6 +412,7 @@ impl Record {
             prev.u,
             prev.h,
             u64::from(self.hold_ms) << 32 | u64::from(self.seq),
+            self.excess,
         ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
@@ -446,6 +461,7 @@ impl Record {
             prev: Vector { g: from.u64()?, r: from.u64()?, u: from.u64()?, h: from.u64()? },
             seq: from.u32()?,
             hold_ms: from.u32()?,
+            excess: from.u64()?,
             ..Record::default()
         };
         record.slots.reserve_exact(usize::from(slots.min(1024)) + 1);
@@ -504,6 +520,7 @@ mod tests {
         record.reserve(1, 4, 10).unwrap();
         record.refuse_until = 9;
         record.note_demand(5 * SECOND, 77);
+        record.excess = 4_097;
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Some(record));
         for cut in 0..FIXED + 2 * SLOT {
@@ -569,6 +586,35 @@ mod tests {
         assert_eq!(record.surplus(100), 100);
         assert_eq!(record.give_back(70), 70);
         assert_eq!(record.now.free(), 30);
+    }
+
+    #[test]
+    fn a_cost_above_its_reservation_asks_for_headroom_until_it_is_long_ago() {
+        let mut record = granted(1 << 40);
+        assert_eq!(record.headroom(), 0);
+        let [first, second] = [(); 2].map(|()| record.reserve(1, 1, 10).unwrap());
+        let third = record.reserve(1, 2, 10).unwrap();
+        record.settle(&first, 10);
+        assert_eq!(record.headroom(), 0, "a bound that was kept asks for nothing");
+        record.settle(&second, 60);
+        // Fifty above its reservation; one request runs.
+        assert_eq!(record.headroom(), 50);
+        record.settle(&third, 7);
+        assert_eq!(record.headroom(), 0, "nothing runs");
+        let held = record.reserve(1, 3, 10).unwrap();
+        for _ in 0..1_000 {
+            let ticket = record.reserve(1, 3, 10).unwrap();
+            record.settle(&ticket, 10);
+        }
+        assert!((30..50).contains(&record.headroom()), "{}", record.headroom());
+        for _ in 0..100_000 {
+            let ticket = record.reserve(1, 3, 10).unwrap();
+            record.settle(&ticket, 10);
+        }
+        assert!(record.headroom() <= 4, "{}", record.headroom());
+        // The dearest that can be: no overflow.
+        record.settle(&held, u64::MAX);
+        assert_eq!((record.excess, record.headroom()), (u64::MAX, 0));
     }
 
     #[test]

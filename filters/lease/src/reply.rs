@@ -56,8 +56,7 @@ impl Lessee {
                 let outcome = self.refused(list);
                 self.woken.push((id, outcome));
             } else {
-                self.waiters.insert(id, waiter);
-                self.pending.push(id);
+                self.wait(id, waiter);
             }
         }
     }
@@ -117,6 +116,9 @@ impl Lessee {
                     let lane = found.record.lane;
                     if found.record.id != id {
                         continue;
+                    }
+                    if !recall {
+                        self.hurry(now);
                     }
                     if recall {
                         self.stats.recalls += 1;
@@ -291,28 +293,23 @@ impl Lessee {
                 });
             }
         }
-        let outcome = match refused.is_empty() {
-            false => {
-                self.roll_back(now, store, &mut waiter.slips);
-                self.refused(refused)
+        if !refused.is_empty() {
+            self.roll_back(now, store, &mut waiter.slips);
+            return self.wait_or_refuse(now, id, waiter, refused);
+        }
+        match self.hold_all(now, store, &mut waiter.slips, false) {
+            Tried::Held(hold) => self.woken.push((id, crate::Reserve::Held(hold))),
+            Tried::Refused(list) => self.wait_or_refuse(now, id, waiter, list),
+            Tried::Short if waiter.round + 1 >= ROUNDS => {
+                let list = waiter.slips.iter().filter(|slip| slip.short).map(contended).collect();
+                self.wait_or_refuse(now, id, waiter, list);
             }
-            true => match self.hold_all(now, store, &mut waiter.slips, false) {
-                Tried::Held(hold) => crate::Reserve::Held(hold),
-                Tried::Refused(list) => self.refused(list),
-                Tried::Short if waiter.round + 1 >= ROUNDS => {
-                    let list = waiter.slips.iter().filter(|slip| slip.short).map(contended).collect();
-                    self.refused(list)
-                }
-                Tried::Short => {
-                    waiter.round += 1;
-                    waiter.after = now;
-                    waiter.deadline = now + ACQUIRE_TIMEOUT;
-                    self.waiters.insert(id, waiter);
-                    self.pending.push(id);
-                    return;
-                }
-            },
-        };
-        self.woken.push((id, outcome));
+            Tried::Short => {
+                waiter.round += 1;
+                waiter.after = now;
+                waiter.deadline = now + ACQUIRE_TIMEOUT;
+                self.wait(id, waiter);
+            }
+        }
     }
 }

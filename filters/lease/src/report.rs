@@ -82,6 +82,7 @@ impl Lessee {
                 self.send(now, Method::Open, open, 1_000, Vec::new(), Vec::new());
             }
         } else {
+            self.look_again(now, store);
             self.acquire(now, store);
             self.flush(now, store);
         }

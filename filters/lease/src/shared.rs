@@ -6,9 +6,9 @@ use crate::record::Reader;
 use crate::store::{CREATE, SharedData, TRIES};
 use crate::{LOST_AFTER, MS, Nanos, SECOND, VM_DEAD};
 
-const SESSION: &str = "weir/1/session";
-const VMS: &str = "weir/1/vm";
-const LEADER: &str = "weir/1/leader";
+const SESSION: &str = "weir/2/session";
+const VMS: &str = "weir/2/vm";
+const LEADER: &str = "weir/2/leader";
 const VERSION: u8 = 1;
 /// How long a reporter stays reporter without renewing.
 const LEASE: Nanos = 3 * SECOND;

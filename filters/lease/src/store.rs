@@ -26,7 +26,7 @@ pub const WAYS: u8 = 16;
 /// Tries of one compare-and-swap before the lease counts as short.
 pub const TRIES: u32 = 64;
 
-const USED: &str = "weir/1/sets";
+const USED: &str = "weir/2/sets";
 
 /// Where a record lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,14 +37,14 @@ pub struct Place {
     pub way: u8,
 }
 
-/// The key of a record, `weir/1/b/SET/WAY`.
+/// The key of a record, `weir/2/b/SET/WAY`.
 pub fn key(place: Place) -> String {
-    at("weir/1/b/", place)
+    at("weir/2/b/", place)
 }
 
-/// The key of what the ledger last said of the record's counter, `weir/1/f/SET/WAY`.
+/// The key of what the ledger last said of the record's counter, `weir/2/f/SET/WAY`.
 pub(crate) fn cell(place: Place) -> String {
-    at("weir/1/f/", place)
+    at("weir/2/f/", place)
 }
 
 fn at(prefix: &str, place: Place) -> String {

@@ -117,6 +117,7 @@ pub fn item(out: &mut Vec<u8>, record: &Record, ask: Option<&Ask>, no_grant: boo
         embed(13, &[ask.full, ask.floor, ask.min, ask.one]);
     }
     number(&mut body, 14, u64::from(no_grant));
+    number(&mut body, 15, record.headroom());
     bytes(out, 3, &body);
 }
 
@@ -380,7 +381,7 @@ mod tests {
                 prev: (prev.wid != 0).then_some(prev),
                 ask,
                 no_grant,
-                headroom: 0,
+                headroom: record.headroom(),
             };
             let expected = SyncRequest { sid, epoch, items: vec![expected] };
             assert_eq!(SyncRequest::decode(body.as_slice()).unwrap(), expected);

@@ -117,9 +117,10 @@ pub fn matching<'p>(budgets: &'p [Budget], caller: &Caller, model: &str) -> Vec<
     budgets.iter().filter(|b| who(&b.when, caller) && any(&b.when.model, model)).collect()
 }
 
-/// Output tokens below which no answer is cut short while others' reservations may still come back: a burst truncates
-/// nothing of a budget that is half unspent.
-const TRANSIENT_FLOOR: u64 = 512;
+/// The least of [`Lowering::usual`].
+pub const TRANSIENT_FLOOR: u64 = 512;
+/// Nanoseconds in a millisecond.
+const MS: u64 = 1_000_000;
 
 /// How far an output ceiling may be lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,9 @@ pub struct Lowering {
     pub never: bool,
     /// Tokens of each answer that the model thinks, as the client set it; a ceiling below it is refused by the provider.
     pub thinking: u64,
+    /// Output tokens below which no answer is cut short while others' reservations may still come back, for most of the
+    /// model's answers have no more: a burst truncates nothing of a budget that is half unspent.
+    pub usual: u64,
     /// Output tokens that are reserved at first where the budget is reserved ahead of the stream.
     pub first: Option<u64>,
 }
@@ -214,11 +218,12 @@ pub fn needs(
                 if let Some(first) = lowering.first.filter(|_| budget.progressive) {
                     need = Need::whole(need.instance, Bound { output: first, ..*bound }.of(unit), lost);
                 } else if let Some(min) = budget.min_output.filter(|_| !lowering.never) {
-                    let transient = lowering.down_to(bound, min.max(TRANSIENT_FLOOR));
+                    let transient = lowering.down_to(bound, min.max(lowering.usual));
                     need.floor = transient.of(unit);
                     need.min = lowering.down_to(bound, min).of(unit);
                 }
                 need.soft = budget.soft;
+                need.wait = budget.wait_ms.saturating_mul(MS);
                 out.push(need);
             }
         }

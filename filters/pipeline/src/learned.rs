@@ -11,6 +11,8 @@ use weir_lease::{CREATE, SharedData, mix};
 
 /// Requests before a cell says anything.
 const SETTLED: u32 = 1000;
+/// Answers before their length is known.
+const ANSWERED: u32 = 100;
 /// Bins of the histogram, eight an octave, from a ratio of 1/4 up to 64.
 const BINS: usize = 64;
 /// Ratios are in parts of this.
@@ -57,6 +59,16 @@ pub fn cell(provider: &str, model: &str, tools: bool, counted: u64) -> u64 {
     mix(&words)
 }
 
+/// The cell of what a model answers, in output tokens a choice. No prompt is so large that it shares it.
+pub fn answers(provider: &str, model: &str) -> u64 {
+    cell(provider, model, true, u64::MAX)
+}
+
+/// What an answer of so many output tokens teaches.
+pub fn said(provider: &str, model: &str, output: u64) -> Sample {
+    Sample { cell: answers(provider, model), counted: ONE, bound: u64::MAX, reported: output }
+}
+
 /// The bin of a ratio; the last one holds all above.
 fn bin(ratio: u64) -> usize {
     let ratio = ratio.max(ONE / 4);
@@ -96,16 +108,27 @@ impl Cell {
 
     /// What a request of this cell costs at most, if enough were seen.
     pub fn bound(&self, counted: u64) -> Option<u64> {
-        if self.settled < SETTLED {
+        let most = self.most(SETTLED, 1000)?;
+        counted.checked_mul(most).map(|bound| bound.div_ceil(ONE))
+    }
+
+    /// Of a cell of answers: the output tokens that nineteen of twenty do not exceed, if enough were seen. Beyond the
+    /// scale it is all that may be.
+    pub fn usual(&self) -> Option<u64> {
+        (self.settled >= ANSWERED).then(|| self.most(ANSWERED, 20).unwrap_or(u64::MAX))
+    }
+
+    /// What all but one in `part` keep to, if it is within the scale and enough were seen.
+    fn most(&self, seen: u32, part: u64) -> Option<u64> {
+        if self.settled < seen {
             return None;
         }
         let total: u64 = self.bins.iter().map(|n| u64::from(*n)).sum();
         let mut above = 0;
         for (at, n) in self.bins.iter().enumerate().rev() {
             above += u64::from(*n);
-            if above > total / 1000 {
-                let bound = counted.checked_mul(end(at))?.div_ceil(ONE);
-                return (at + 1 < BINS).then_some(bound);
+            if above > total / part {
+                return (at + 1 < BINS).then(|| end(at));
             }
         }
         None
@@ -305,6 +328,27 @@ mod tests {
         let mut none = Cell::new(1);
         (0..2000).for_each(|_| none.learn(&Sample::default()));
         assert_eq!(none.bound(u64::MAX), None);
+    }
+
+    #[test]
+    fn the_usual_length_of_answers_is_what_one_in_twenty_exceeds() {
+        let mut cell = Cell::new(1);
+        for n in 0..100u64 {
+            assert_eq!(cell.usual(), None);
+            // From 10 to 1,000 tokens.
+            cell.learn(&said("p", "m", 10 * (n + 1)));
+        }
+        let usual = cell.usual().unwrap();
+        assert!((950..=1_070).contains(&usual), "{usual}");
+        (0..6).for_each(|_| cell.learn(&said("p", "m", 100_000)));
+        assert_eq!(cell.usual(), Some(u64::MAX), "beyond the scale");
+        // Its cell is no prompt's, however large.
+        let own = answers("p", "m");
+        for tools in [false, true] {
+            for bits in 0..62 {
+                assert_ne!(super::cell("p", "m", tools, 1 << bits), own);
+            }
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn full() -> Value {
         "budgets": [{
             "name": "b", "when": when, "each": ["tenant"], "tokens": 5, "requests": 6, "usd_nano": 7,
             "window": "day", "definition": "00ff", "ledger_lost": "allow_local", "soft": true, "min_output": 8,
-            "exceeded": "fast", "unbounded": true, "progressive": true
+            "exceeded": "fast", "unbounded": true, "progressive": true, "wait_ms": 9
         }],
         "ledger": {"cluster": "weir"},
         "redaction": [{

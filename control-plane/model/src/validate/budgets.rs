@@ -10,6 +10,8 @@ use super::{AUTO, Check, ModelNames};
 pub const MAX_LIMIT: u64 = 1 << 53;
 /// Output tokens that a request may have when neither it nor its tenant's limits name a ceiling.
 pub const DEFAULT_OUTPUT_CEILING: u64 = 4096;
+/// How long a request may wait for others' reservations: clients and proxies before this one give up too.
+const MAX_WAIT_MS: u64 = 60_000;
 /// Requests at once that a budget should hold without a quarter of its time spent waiting.
 const CONCURRENCY: u64 = 8;
 
@@ -114,11 +116,16 @@ fn manner(check: &mut Check<'_>, path: &str, budget: &Budget) {
             ("ledger_lost", budget.ledger_lost.is_some()),
             ("unbounded", budget.unbounded.is_some()),
             ("reserve", budget.reserve.is_some()),
+            ("wait", budget.wait.is_some()),
         ];
         for (field, _) in idle.into_iter().filter(|(_, given)| *given) {
             check.warn(format!("{path}.{field}"), "does nothing in a soft budget, which refuses nobody");
         }
         return;
+    }
+    if budget.wait.is_some_and(|time| time.ms > MAX_WAIT_MS) {
+        check.error(format!("{path}.wait"), "longer than a minute").hint =
+            Some("what is free only in the next window does not come back sooner".to_owned());
     }
     if ahead && budget.when_short.is_some() {
         check

@@ -44,6 +44,9 @@ pub struct Budget {
     /// What happens when less is left than a request asks; left out: refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_short: Option<WhenShort>,
+    /// How long a request waits for others' reservations to come back, where too little is free; left out: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Duration>,
     /// Left out: `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_lost: Option<LedgerLost>,
