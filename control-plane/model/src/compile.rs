@@ -198,6 +198,9 @@ pub(crate) fn endpoints(provider: &Provider) -> Vec<String> {
     let given: Vec<_> = provider.endpoint.iter().chain(&provider.endpoints).cloned().collect();
     match (given.is_empty(), provider.kind, &provider.region) {
         (true, ProviderKind::Bedrock, Some(region)) => vec![format!("https://{}", bedrock_host(region))],
+        (true, ProviderKind::BedrockOpenai, Some(region)) => {
+            vec![format!("https://{}/openai", bedrock_host(region))]
+        }
         (true, ProviderKind::Openai, _) => vec!["https://api.openai.com".to_owned()],
         (true, ProviderKind::Anthropic, _) => vec!["https://api.anthropic.com".to_owned()],
         _ => given,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use weir_config::filter;
 use weir_model::Problem;
 use weir_xds::{Form, Input, List, Module, Provider, consistent, snapshot};
 
@@ -18,6 +19,7 @@ use crate::convert::{self, Surroundings};
 use crate::fleet::{Fleet, Published, unix_ms};
 use crate::ledger::Ledger;
 use crate::module::ModuleFile;
+use crate::pairs::Pairs;
 use crate::source::{Loaded, Refused, Source};
 use crate::spend::Spend;
 
@@ -54,6 +56,10 @@ pub struct Control {
     pub spend: Arc<Spend>,
     /// What operators did.
     pub audit: Audit,
+    /// Key pairs for AWS's SDKs.
+    pub pairs: Pairs,
+    /// The policy's tenants, with the ids of their keys.
+    tenants: Mutex<Vec<(String, Vec<String>)>>,
     status: Mutex<Status>,
 }
 
@@ -119,6 +125,8 @@ impl Control {
             ledger,
             spend: Arc::new(Spend::open(data).map_err(|why| Failure::new(format!("spend records: {why}")))?),
             audit: Audit::new(data),
+            pairs: Pairs::open(data).map_err(|why| Failure::new(format!("key pairs: {why}")))?,
+            tenants: Mutex::default(),
             status: Mutex::new(Status { file: source.file().to_owned(), problems, ..Status::default() }),
         });
         let mut watcher = Watcher {
@@ -129,6 +137,7 @@ impl Control {
             waiting: None,
             refused,
             loaded,
+            pairs: (0, 0),
             around: options.around.clone(),
             lingering: Vec::new(),
             lingering_lists: Vec::new(),
@@ -141,6 +150,11 @@ impl Control {
     /// What people are told about the policy.
     pub fn status(&self) -> Status {
         self.state().clone()
+    }
+
+    /// The policy's tenants, with the ids of their keys.
+    pub fn tenants(&self) -> Vec<(String, Vec<String>)> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, Status> {
@@ -159,6 +173,8 @@ pub struct Watcher {
     /// Why the file as it stands is not in use, whatever is published besides; empty when it is.
     refused: Vec<String>,
     loaded: Loaded,
+    /// What gateways were last told of key pairs.
+    pairs: (u64, u64),
     around: Surroundings,
     /// Providers that the policy no longer has, and when it lost them.
     lingering: Vec<(Provider, Instant)>,
@@ -204,7 +220,8 @@ impl Watcher {
         self.lingering.retain(|(_, since)| since.elapsed() < LINGER);
         self.lingering_lists.retain(|(_, since)| since.elapsed() < LINGER);
         let after = self.lingering.len() + self.lingering_lists.len();
-        if policy.is_none() && !module && after == before {
+        let pairs = self.control.pairs.mark(unix_ms() / 1000) != self.pairs;
+        if policy.is_none() && !module && !pairs && after == before {
             return;
         }
         let next = policy.unwrap_or_else(|| self.loaded.clone());
@@ -254,8 +271,12 @@ impl Watcher {
     /// Tells budgets to the ledger and everything to the gateways, in this order: a new budget is known before
     /// anyone asks for it.
     async fn publish(&mut self, next: Loaded) -> Result<(), String> {
-        let before = convert::input(&self.loaded.compiled, &self.module, &self.around, Form::Lists);
-        let input = |form| convert::input(&next.compiled, &self.module, &self.around, form);
+        let now = unix_ms() / 1000;
+        // Taken first: what is issued meanwhile is another change.
+        let mark = self.control.pairs.mark(now);
+        let add = |exchange: &mut filter::Exchange| self.control.pairs.hand_out(exchange, now);
+        let before = convert::input(&self.loaded.compiled, &self.module, &self.around, Form::Lists, &add);
+        let input = |form| convert::input(&next.compiled, &self.module, &self.around, form, &add);
         let (slots, lists) = (input(Form::Slots), input(Form::Lists));
         let has = |name: &str| slots.providers.iter().any(|kept| kept.name == name);
         for provider in before.providers.into_iter().filter(|provider| !has(&provider.name)) {
@@ -307,6 +328,10 @@ impl Watcher {
             // Before the status can be read: a gateway that is current is so with what the status names.
             self.control.fleet.publish(Arc::new(published));
         }
+        let keys = |tenant: &filter::Tenant| tenant.keys.iter().map(|key| key.id.clone()).collect();
+        let tenants = next.compiled.exchange.tenants.iter().map(|t| (t.name.clone(), keys(t))).collect();
+        *self.control.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants;
+        self.pairs = mark;
         tracing::info!(version = next.compiled.version, snapshot = version, "published");
         self.loaded = next;
         Ok(())

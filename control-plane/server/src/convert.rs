@@ -19,9 +19,16 @@ pub struct Surroundings {
     pub ca_file: String,
 }
 
-/// The input of a snapshot.
-pub fn input(compiled: &Compiled, module: &Module, around: &Surroundings, form: Form) -> Input {
+/// The input of a snapshot. `add` puts into the filter's configuration what no policy has.
+pub fn input(
+    compiled: &Compiled,
+    module: &Module,
+    around: &Surroundings,
+    form: Form,
+    add: &dyn Fn(&mut filter::Exchange),
+) -> Input {
     let mut exchange = compiled.exchange.clone();
+    add(&mut exchange);
     // Lists need clusters and a route that Weir writes.
     let form = if form == Form::Lists && compiled.listen.is_none() { Form::Single } else { form };
     match form {

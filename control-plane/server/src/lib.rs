@@ -15,6 +15,7 @@ pub mod graft;
 pub mod ledger;
 pub mod lists;
 pub mod module;
+pub mod pairs;
 pub mod source;
 pub mod spend;
 pub mod tokenizers;

@@ -168,6 +168,8 @@ pub enum ProviderKind {
     Bedrock,
     /// Anthropic Messages.
     Anthropic,
+    /// Amazon Bedrock's OpenAI-compatible endpoint.
+    BedrockOpenai,
 }
 
 /// A provider as Exchange sees it.

@@ -35,7 +35,7 @@ pub use rule::{Boundary, Mirror, Range, Retry, RetryOn, Route, ToolRule, Use, Wh
 pub use scalar::{Many, SCALAR};
 pub use upstream::{
     Auth, AwsAuth, Balance, CachePrefix, Feature, Model, OnAbort, Price, Provider, ProviderKind, Quota,
-    Secret, ServiceTier, Target, TokenBound,
+    Secret, ServiceTier, Target, TargetApi, TokenBound,
 };
 
 /// A whole policy.

@@ -286,7 +286,7 @@ structs! {
 words! {
     UnknownPaths { "deny" = Deny, "pass" = Pass }
     ShowHeaders { "none" = None, "ids" = Ids, "reasons" = Reasons }
-    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic }
+    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic, "bedrock_openai" = BedrockOpenai }
     LedgerLost { "deny" = Deny, "allow_local" = AllowLocal }
     Action { "report" = Report, "tokenize" = Tokenize, "mask" = Mask, "block" = Block }
 }

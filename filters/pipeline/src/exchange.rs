@@ -16,6 +16,7 @@ use weir_wire::json::{Value, Writer};
 
 use crate::answer::{Answer, Cut, Treatment};
 use crate::budget::{self, Bound, Lowering};
+use crate::cooling::Cooling;
 use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
@@ -165,6 +166,13 @@ impl Exchange {
     /// What must be held for each try.
     pub fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    /// What the host knows of targets that throttle.
+    pub fn cooling(&self, cooling: Cooling) {
+        if let Some(policy) = &self.policy {
+            policy.cooling.replace(cooling);
+        }
     }
 
     /// The answer came to its end, so that nothing the host could add at [`Input::Done`] is needed.
@@ -538,6 +546,7 @@ impl Exchange {
             needs: &features,
             api: *api,
             only_bedrock: request.only_bedrock() || contains(&admitted.extra, "guardrail"),
+            now,
             instead: downgrade.as_ref().map(|(_, model)| model.as_str()),
         };
         let mut choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
@@ -552,8 +561,10 @@ impl Exchange {
         }
         let mut edits = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
-        let context =
-            choice.targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+        let narrowest = |targets: &[(usize, &Target)]| {
+            targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX)
+        };
+        let mut context = narrowest(&choice.targets);
         // The window of the target that takes most bounds what any of them can bill.
         let widest = |c: u64| if c == 0 { u64::MAX } else { c };
         let widest = choice.targets.iter().map(|(_, t)| widest(t.context)).max().unwrap_or(u64::MAX);
@@ -569,6 +580,13 @@ impl Exchange {
         let size = self.measured(policy, &measure, &budgets, &limits, now);
         drop(counted_doc);
         drop(edited);
+        // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
+        let fits = |t: &Target| t.context == 0 || size.tokens() < t.context;
+        if size.exact && size.tokens() >= context && choice.targets.iter().any(|(_, t)| fits(t)) {
+            choice.targets.retain(|(_, t)| fits(t));
+            context = narrowest(&choice.targets);
+            self.trace.note(Stage::Targets, || format!("{} with a window that fits", choice.targets.len()));
+        }
         if let Some(max) = limits.max_input_tokens
             && size.tokens() > max
         {
@@ -1187,7 +1205,7 @@ fn retry_on(on: &[String], wider: bool) -> (String, Option<String>) {
 /// `gen_ai.provider.name`. vLLM has no value of its own in the registry: its API's name stands for it.
 fn provider_name<'p>(policy: &'p Policy, name: &str) -> &'p str {
     match policy.provider(name).map(|p| p.kind) {
-        Some(ProviderKind::Bedrock) => "aws.bedrock",
+        Some(ProviderKind::Bedrock | ProviderKind::BedrockOpenai) => "aws.bedrock",
         Some(ProviderKind::Anthropic) => "anthropic",
         _ => "openai",
     }

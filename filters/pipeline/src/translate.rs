@@ -19,7 +19,9 @@ pub fn needed(api: Api, kind: ProviderKind, invoke: bool) -> bool {
         ProviderKind::Bedrock if invoke => !matches!(api, Api::BedrockInvoke | Api::BedrockModel),
         ProviderKind::Bedrock => api != Api::BedrockConverse,
         ProviderKind::Anthropic => !api.anthropic(),
-        ProviderKind::Vllm | ProviderKind::Openai => api.anthropic() || api.aws(),
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
+            api.anthropic() || api.aws()
+        }
     }
 }
 
@@ -28,7 +30,7 @@ fn reframes(api: Api, kind: ProviderKind, invoke: bool) -> bool {
     match kind {
         ProviderKind::Bedrock => invoke && api.anthropic(),
         ProviderKind::Anthropic => api == Api::BedrockInvoke,
-        ProviderKind::Vllm | ProviderKind::Openai => false,
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => false,
     }
 }
 
@@ -79,7 +81,7 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
         }
         ProviderKind::Bedrock => bedrock::encode(&chat, model).map_err(invalid)?,
         ProviderKind::Anthropic => anthropic::encode(&chat, model).map_err(invalid)?,
-        ProviderKind::Vllm | ProviderKind::Openai => {
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
             model.clone_into(&mut chat.model);
             let (body, losses) = openai_chat::encode(&chat, kind == ProviderKind::Vllm);
             let path = Api::OpenaiChat.path().to_owned();
@@ -115,7 +117,9 @@ pub fn answer(
         ProviderKind::Bedrock if invoke => anthropic::decode_answer(body, renames)?,
         ProviderKind::Bedrock => bedrock::decode_answer(body, renames)?,
         ProviderKind::Anthropic => anthropic::decode_answer(body, renames)?,
-        ProviderKind::Vllm | ProviderKind::Openai => openai_chat::decode_answer(body)?,
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
+            openai_chat::decode_answer(body)?
+        }
     };
     Ok(if api == Api::BedrockConverse {
         bedrock::encode_answer(&answer)
@@ -131,7 +135,9 @@ pub fn error(kind: ProviderKind, status: u16, class: Option<&str>, body: &[u8]) 
     match kind {
         ProviderKind::Bedrock => bedrock::decode_error(status, class, body),
         ProviderKind::Anthropic => anthropic::decode_error(status, body),
-        ProviderKind::Vllm | ProviderKind::Openai => openai_chat::decode_error(status, body),
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
+            openai_chat::decode_error(status, body)
+        }
     }
 }
 
@@ -180,7 +186,9 @@ impl Stream {
             }
             ProviderKind::Bedrock => Decoder::Converse(bedrock::StreamDecoder::new(renames)),
             ProviderKind::Anthropic => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
-            ProviderKind::Vllm | ProviderKind::Openai => Decoder::Chat(openai_chat::StreamDecoder::default()),
+            ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
+                Decoder::Chat(openai_chat::StreamDecoder::default())
+            }
         };
         let encoder = if api == Api::BedrockConverse {
             Encoder::Converse(bedrock::StreamEncoder::default())

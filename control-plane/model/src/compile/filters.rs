@@ -65,6 +65,7 @@ pub fn kind(kind: ProviderKind) -> filter::ProviderKind {
         ProviderKind::Bedrock => filter::ProviderKind::Bedrock,
         ProviderKind::Openai => filter::ProviderKind::Openai,
         ProviderKind::Anthropic => filter::ProviderKind::Anthropic,
+        ProviderKind::BedrockOpenai => filter::ProviderKind::BedrockOpenai,
     }
 }
 
@@ -99,6 +100,10 @@ fn identity_of(identity: &Identity) -> filter::Identity {
             header: key.header.to_ascii_lowercase(),
             scheme: key.scheme.as_ref().map(|scheme| scheme.to_ascii_lowercase()),
         }),
+        IdentitySource::Sigv4(_) => Some(filter::KeySource {
+            header: "authorization".to_owned(),
+            scheme: Some("aws4-hmac-sha256".to_owned()),
+        }),
         _ => None,
     };
     let default =
@@ -123,6 +128,8 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
     filter::Tenant {
         name: tenant.name.clone(),
         keys: tenant.keys.iter().map(key).collect(),
+        // Issued by a running control plane; no policy has them.
+        pairs: Vec::new(),
         models: tenant.models.to_vec(),
         labels: tenant.labels.clone().into_iter().collect(),
         limits: filter::Limits {
@@ -163,6 +170,7 @@ fn target(target: &Target) -> filter::Target {
         learned: target.bound.map_or(target.tokenizer.as_deref() == Some("learned"), |bound| {
             bound == policy::TokenBound::Calibrated
         }),
+        invoke: target.api == Some(policy::TargetApi::Invoke),
         context: target.context.unwrap_or_default().0,
         supports: supports.into_iter().map(|feature| feature.name().to_owned()).collect(),
         price: target.price.as_ref().map(price),

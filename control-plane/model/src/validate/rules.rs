@@ -26,8 +26,7 @@ pub fn check(check: &mut Check<'_>) {
             }
             let mut targets = policy.models.iter().flat_map(|model| &model.targets);
             if !targets.any(|target| target.provider == mirror.provider && target.model == mirror.model) {
-                let message =
-                    format!("`{}` of `{}` is no target of a model", mirror.model, mirror.provider);
+                let message = format!("`{}` of `{}` is no target of a model", mirror.model, mirror.provider);
                 check.error(format!("{path}.use.mirror.model"), message).hint =
                     Some("a copy needs a target's price and window: add it to a model".to_owned());
             }

@@ -53,7 +53,7 @@ fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
     if RESERVED.contains(&name.as_str()) {
         check.error(format!("{path}.name"), format!("the name `{name}` is reserved"));
     }
-    let bedrock = provider.kind == ProviderKind::Bedrock;
+    let bedrock = is_bedrock(provider);
     match provider.region.as_deref() {
         None if bedrock => {
             check.error(path, format!("provider `{name}` needs a `region`"));
@@ -66,7 +66,10 @@ fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
     endpoints_of(check, path, provider);
     match (&provider.auth, bedrock) {
         (Some(Auth::Aws(_)), false) => {
-            check.error(format!("{path}.auth"), "only providers of kind `bedrock` are signed for AWS");
+            check.error(
+                format!("{path}.auth"),
+                "only providers of kind `bedrock` and `bedrock_openai` are signed for AWS",
+            );
         }
         (None, true) => {
             check
@@ -75,6 +78,10 @@ fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
         }
         _ => {}
     }
+}
+
+fn is_bedrock(provider: &Provider) -> bool {
+    matches!(provider.kind, ProviderKind::Bedrock | ProviderKind::BedrockOpenai)
 }
 
 /// `us-east-1`, `eusc-de-east-1`, `us-gov-west-1`.
@@ -97,10 +104,10 @@ fn endpoints_of(check: &mut Check<'_>, path: &str, provider: &Provider) {
         return;
     }
     let urls = endpoints(provider);
-    if urls.is_empty() && provider.kind != ProviderKind::Bedrock {
+    if urls.is_empty() && !is_bedrock(provider) {
         check.error(path, format!("provider `{name}` needs `endpoints`"));
     }
-    if provider.kind == ProviderKind::Bedrock && urls.len() > 1 {
+    if is_bedrock(provider) && urls.len() > 1 {
         check.error(format!("{path}.endpoints"), "a region of Bedrock has one endpoint").hint =
             Some("make each a provider of its own".to_owned());
     }
@@ -188,6 +195,10 @@ fn target(check: &mut Check<'_>, path: &str, target: &Target) {
     check.known(format!("{path}.provider"), "provider", &target.provider, &providers);
     if target.model.is_empty() || target.model.len() > 2048 || target.model.contains(char::is_control) {
         check.error(format!("{path}.model"), "the provider's model name is empty or not text");
+    }
+    let mut provider = check.policy.providers.iter().filter(|provider| provider.name == target.provider);
+    if target.api.is_some() && provider.any(|provider| provider.kind != ProviderKind::Bedrock) {
+        check.error(format!("{path}.api"), "only providers of kind `bedrock` have several APIs");
     }
     if let Some(tokenizer) = &target.tokenizer {
         self::tokenizer(check, format!("{path}.tokenizer"), tokenizer);

@@ -6,6 +6,7 @@
 mod auth;
 mod budgets;
 mod drain;
+mod pairs;
 mod spend;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub fn router(control: Arc<Control>, guard: Guard) -> Router {
         .route("/api/budgets/{name}/release-stranded", post(budgets::release))
         .route("/api/alerts", get(budgets::alerts))
         .route("/api/audit", get(budgets::audit))
+        .route("/api/pairs", get(pairs::list).post(pairs::issue))
+        .route("/api/pairs/{name}/revoke", post(pairs::revoke))
         .route("/api/ledger", get(budgets::ledger))
         .route("/api/ledger/confirm-empty", post(budgets::confirm_empty))
         .route("/api/sessions", get(drain::sessions))

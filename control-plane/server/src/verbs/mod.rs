@@ -4,6 +4,7 @@ mod budget;
 mod check;
 mod drain;
 mod explain;
+mod key;
 mod render;
 mod schema;
 mod serve;
@@ -40,6 +41,8 @@ enum Verb {
     Spend(spend::Spend),
     /// Look at budgets; raise a limit for a while, give free what lost gateways have.
     Budget(budget::Budget),
+    /// Key pairs for AWS's SDKs: issue, list, revoke.
+    Key(key::Key),
     /// Take gateways out of service without stranding what they hold.
     Drain(drain::Drain),
     /// Count a model's own tokenizer exactly: compile its tokenizer.json and deliver it to the filters.
@@ -59,6 +62,7 @@ impl Cli {
             Verb::Render(verb) => verb.run(),
             Verb::Spend(verb) => verb.run(),
             Verb::Budget(verb) => verb.run(),
+            Verb::Key(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
             Verb::Tokenizer(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),

@@ -65,7 +65,8 @@ impl Render {
             ca_file: self.ca_file.clone(),
         };
         let module = Module { file: self.module.clone(), fallback: self.module.clone() };
-        let patch = inject(&convert::input(&loaded.compiled, &module, &around, Form::Slots), &self.control);
+        let patch =
+            inject(&convert::input(&loaded.compiled, &module, &around, Form::Slots, &|_| ()), &self.control);
         let document = match (self.target, self.remove) {
             (Target::Envoy, false) => envoy(&patch),
             (Target::Envoy, true) => envoy_removal(&patch),

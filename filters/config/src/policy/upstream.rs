@@ -17,13 +17,13 @@ pub struct Provider {
     pub name: String,
     /// Its API.
     pub kind: ProviderKind,
-    /// Any name, boundaries refer to it; for `bedrock` the AWS region.
+    /// Any name, boundaries refer to it; for `bedrock` and `bedrock_openai` the AWS region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Replicas: `http(s)://HOST[:PORT][/PREFIX]`, of one scheme and prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// The only endpoint, in place of `endpoints`; `bedrock`, `openai` and `anthropic` have a default.
+    /// The only endpoint, in place of `endpoints`; `bedrock`, `bedrock_openai`, `openai` and `anthropic` have a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// How a replica is picked.
@@ -49,8 +49,10 @@ pub enum ProviderKind {
     Openai,
     /// Anthropic Messages.
     Anthropic,
-    /// Amazon Bedrock Converse.
+    /// Amazon Bedrock: Converse, or InvokeModel where a target says so.
     Bedrock,
+    /// Amazon Bedrock's own OpenAI-compatible endpoint.
+    BedrockOpenai,
 }
 
 /// How a replica is picked.
@@ -136,6 +138,9 @@ pub struct Target {
     pub provider: String,
     /// The provider's own name of the model.
     pub model: String,
+    /// Of `bedrock`: how the model is asked. Left out: `converse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<TargetApi>,
     /// Lower is tried first. Left out: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
@@ -167,6 +172,18 @@ pub struct Target {
     /// Cache points put in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_prefix: Option<CachePrefix>,
+}
+
+/// Which of Bedrock's APIs a target is asked by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TargetApi {
+    /// Converse and ConverseStream, alike for all models.
+    #[default]
+    Converse,
+    /// InvokeModel with Anthropic's bodies: what Anthropic's clients send passes as it is.
+    Invoke,
 }
 
 /// An upper bound of input tokens.

@@ -31,7 +31,11 @@ impl Exchange {
         let unasked = budgets.is_empty() && measure.request.stream() && !measure.request.include_usage();
         let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
         let mute = |target: &Target| {
-            unasked && matches!(kind(target), Some(ProviderKind::Vllm | ProviderKind::Openai))
+            unasked
+                && matches!(
+                    kind(target),
+                    Some(ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai)
+                )
         };
         let silent = || measure.targets.iter().any(|(_, t)| mute(t) || learned.silent(&t.provider));
         let short = || budgets.iter().any(|budget| !budget.soft && learned.tight(&budget.name, now.0));
@@ -41,7 +45,9 @@ impl Exchange {
         let limited = limits.max_input_tokens.is_some_and(|max| size.bound > max);
         // The ceiling that is set where nobody named one is what the window leaves.
         let narrow = !budgets.is_empty() && size.bound.saturating_add(DEFAULT_CEILING) > measure.context;
-        if size.loose && (limited || narrow) {
+        // Where windows differ, the count says which of them are too small.
+        let differ = || measure.targets.iter().any(|(_, t)| t.context == 0 || t.context > measure.context);
+        if size.loose && (limited || narrow || (size.bound >= measure.context && differ())) {
             size = measure.size(true, &mut seen, &learned);
         }
         drop(learned);
