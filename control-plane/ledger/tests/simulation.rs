@@ -33,7 +33,9 @@ fn fuzz(seed: u64) -> Plan {
         seconds: rng.within(30, 70) * (1 + u64::from(rolling)),
         reserve: (50, rng.within(100, 2_500)),
         billed: (rng.within(1, 60), 100),
+        over: (0, 0),
         duration_ms: (10, rng.within(100, 15_000)),
+        wait_ms: if seed.is_multiple_of(3) { (0, 4_000) } else { (0, 0) },
         loss: rng.below(20) as f64,
         duplicate: rng.below(30) as f64,
         slow: rng.below(30) as f64,
@@ -218,6 +220,68 @@ fn a_promoted_copy_may_not_grant_before_everybody_has_reported() {
     assert!(caught > 0);
 }
 
+/// Every answer costs more than was reserved for it, up to fifty units, and two hundred clients spend a budget to its
+/// end.
+fn dearer(seed: u64) -> Outcome {
+    let plan = Plan {
+        clients: 200,
+        budgets: vec![budget("day", Unit::Tokens, 600_000, WindowKind::Day, &[])],
+        reserve: (300, 1_400),
+        billed: (100, 100),
+        over: (1, 50),
+        duration_ms: (100, 1_500),
+        seconds: 300,
+        ..tight(0)
+    };
+    World::new(seed, plan).run()
+}
+
+#[test]
+fn answers_above_their_bounds_overspend_no_more_than_those_in_flight_and_headroom_keeps_it_back() {
+    let (mut without, mut kept) = (0, 0);
+    for seed in 0..3 {
+        mutant::set(Some(Mutant::NoHeadroom));
+        let bare = dearer(seed);
+        mutant::set(None);
+        let outcome = dearer(seed);
+        for run in [&bare, &outcome] {
+            assert!(run.breaches.is_empty(), "seed {seed}: {:#?}", run.breaches);
+            assert!(run.overspent <= 200 * 50, "seed {seed}: {} is above r1", run.overspent);
+        }
+        let used = outcome.settled as f64 / 600_000.0;
+        println!(
+            "overspent {} without headroom, {} with it, {used:.4} used",
+            bare.overspent, outcome.overspent
+        );
+        assert!(used >= 0.98, "{used}");
+        (without, kept) = (without + bare.overspent, kept + outcome.overspent);
+    }
+    assert!(without > 0, "the runs must reach the case");
+    assert_eq!(kept, 0);
+}
+
+#[test]
+fn whoever_waits_for_others_is_seldom_refused_for_their_sake() {
+    let run = |wait| {
+        let plan = Plan { wait_ms: (wait, wait), duration_ms: (100, 1_500), ..tight(0) };
+        let plan = Plan {
+            clients: 64,
+            // All may run at once, and hardly more: who comes when others hold the rest has to wait.
+            budgets: vec![budget("day", Unit::Tokens, 400_000, WindowKind::Day, &[])],
+            ..plan
+        };
+        let outcome = World::new(3, plan).run();
+        assert!(outcome.breaches.is_empty(), "{wait}: {:#?}", outcome.breaches);
+        let (used, _) = report(if wait > 0 { "waits" } else { "is refused" }, &outcome, 400_000);
+        assert!(used >= 0.98, "{used}");
+        let held = outcome.refused.get("budget_held").copied().unwrap_or(0);
+        (held, outcome.longest_wait_ms)
+    };
+    let ((hasty, _), (patient, longest)) = (run(0), run(5_000));
+    assert!(hasty > 20 && patient * 4 < hasty, "{hasty} refused without waiting, {patient} with");
+    assert!((1_000..6_500).contains(&longest), "{longest} ms");
+}
+
 /// Nothing breaks.
 fn quiet() -> Plan {
     Plan { until_spent: false, ..tight(0) }
@@ -234,7 +298,9 @@ fn tight(_: u64) -> Plan {
         seconds: 900,
         reserve: (1_200, 4_400),
         billed: (5, 40),
+        over: (0, 0),
         duration_ms: (200, 12_000),
+        wait_ms: (0, 0),
         loss: 0.0,
         duplicate: 0.0,
         slow: 0.0,

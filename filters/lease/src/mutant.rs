@@ -22,6 +22,8 @@ pub enum Mutant {
     RollReapNow,
     /// A ledger that finds that it had forgotten grants goes on granting at once.
     NoQuarantine,
+    /// Nothing is kept back for answers that cost more than their reservations.
+    NoHeadroom,
 }
 
 #[cfg(feature = "mutants")]

@@ -185,6 +185,9 @@ impl Record {
     /// What the requests in flight may cost above their reservations, as those before them did: the ledger keeps so much
     /// back. 0 while every bound holds.
     pub fn headroom(&self) -> u64 {
+        if mutant::on(Mutant::NoHeadroom) {
+            return 0;
+        }
         u64::from(self.running()).saturating_mul(self.excess.div_ceil(PART))
     }
 

@@ -66,7 +66,11 @@ pub struct Plan {
     /// Reservation of a request, and what of it is billed, in percent.
     pub reserve: (u64, u64),
     pub billed: (u64, u64),
+    /// Units that it is billed above that, bounds being calibrated: then what is overspent is counted, and no breach.
+    pub over: (u64, u64),
     pub duration_ms: (u64, u64),
+    /// How long a request waits for others' reservations.
+    pub wait_ms: (u64, u64),
     pub loss: f64,
     pub duplicate: f64,
     pub slow: f64,
@@ -116,6 +120,8 @@ pub struct Outcome {
     pub breaches: Vec<String>,
     /// By instance and window: what providers billed.
     pub billed: BTreeMap<(String, u64), u128>,
+    /// The most that any of them is above its limit.
+    pub overspent: u128,
     pub syncs: u64,
     pub acquires: u64,
     pub recalls: u64,
@@ -299,7 +305,8 @@ impl Common {
             let subject =
                 if def.each.is_empty() { String::new() } else { format!("s{}", self.within((0, 2))) };
             let instance = Instance::new(&def.name, def.unit, &subject, &def.definition);
-            needs.push(Need::whole(instance, full, self.plan.lost));
+            let wait = if self.plan.wait_ms.1 == 0 { 0 } else { self.within(self.plan.wait_ms) * MS };
+            needs.push(Need { wait, ..Need::whole(instance, full, self.plan.lost) });
         }
         needs
     }
@@ -332,6 +339,11 @@ impl Common {
         (*sum > u128::from(limit)).then(|| format!("{name}: {how} {sum} of {limit} within {length} ms"))
     }
 
+    /// What a request costs above its reservation.
+    fn dearer(&self) -> u64 {
+        if self.plan.over.1 == 0 { 0 } else { self.within(self.plan.over) }
+    }
+
     /// A request was admitted: the provider bills it, come what may.
     fn admit(&self, vm: &mut Vm, request: u64, needs: &[Need], hold: Hold, client: Option<usize>) {
         let share = self.within(self.plan.billed);
@@ -347,7 +359,7 @@ impl Common {
         let mut actual = Vec::new();
         let mut over = Vec::new();
         for ((need, amount), wid) in needs.iter().zip(hold.amounts()).zip(hold.windows()) {
-            let cost = (amount * share).div_ceil(100).min(amount);
+            let cost = (amount * share).div_ceil(100).min(amount) + self.dearer();
             actual.push(cost);
             let name = format!("{}/{}", need.instance.budget, need.instance.subject);
             let def = self.plan.budgets.iter().find(|def| def.name == need.instance.budget);
@@ -360,7 +372,10 @@ impl Common {
             let billed = out.billed.entry((name.clone(), wid)).or_default();
             *billed += u128::from(cost);
             let limit = self.limits.borrow().get(&need.instance.budget).copied().unwrap_or(0);
-            if *billed > u128::from(limit) {
+            let above = billed.saturating_sub(u128::from(limit));
+            if self.plan.over.1 > 0 {
+                out.overspent = out.overspent.max(above);
+            } else if above > 0 {
                 over.push(format!("{name} in window {wid}: billed {billed} of {limit}"));
             }
         }
@@ -441,7 +456,7 @@ impl Host<'_> {
             return;
         };
         for vector in [record.now, record.prev] {
-            if vector.u + vector.h > vector.g.saturating_sub(vector.r) {
+            if self.common.plan.over.1 == 0 && vector.u + vector.h > vector.g.saturating_sub(vector.r) {
                 self.common.breach(format!("I2 at {key}: {vector:?}"));
             }
         }
@@ -998,7 +1013,8 @@ impl World {
                 self.ledger.marks.push_back((self.common.now.get(), self.ledger.synced));
             }
         }
-        let steady = self.common.plan.limits == 0.0;
+        // What is billed above a reservation is committed above the limit, if need be.
+        let steady = self.common.plan.limits == 0.0 && self.common.plan.over.1 == 0;
         if steady && !mutant::on(Mutant::ExpiryRegrant) {
             // Adding up ten thousand vectors at every step would take hours: then it is done now and then.
             self.steps += 1;
