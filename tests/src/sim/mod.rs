@@ -1,4 +1,4 @@
-//! Simulated providers: a vLLM server, Amazon Bedrock's runtime and Anthropic's API, with real sockets and real billing.
+//! Simulated providers: a vLLM server, Amazon Bedrock's runtime, Anthropic's and OpenAI's APIs, with real sockets and real billing.
 //!
 //! Each simulator is strict about what it accepts, deterministic about what it answers, keeps a [`book`]
 //! of every request and every billed token, and misbehaves on order ([`control`]). They share the server
@@ -13,6 +13,7 @@ pub mod control;
 pub mod count;
 pub mod cut;
 pub mod flow;
+pub mod openai;
 pub mod reply;
 pub mod rng;
 pub mod server;
