@@ -96,6 +96,35 @@ pub async fn start(config: Config) -> io::Result<Server> {
     Server::start(&listen, defaults, Arc::new(provider)).await
 }
 
+/// Reads a body for Bedrock's InvokeModel, which has the same messages.
+pub(super) use request::Asked;
+pub(super) fn read(config: &Config, body: &[u8]) -> Result<Asked, Refusal> {
+    request::read(config, body, false)
+}
+
+/// The answer to it without any frames: one document, or each event of the stream with the tokens it stands for.
+pub(super) fn answer(
+    config: &Config,
+    asked: &Asked,
+    behaviour: &Behaviour,
+    id: &str,
+    streamed: bool,
+    seed: u64,
+) -> (Vec<(serde_json::Value, u32)>, answer::Usage) {
+    let reply = reply::make(&asked.ask, behaviour, ENCODING, 0);
+    let error = Refusal::new(500, "api_error", "Internal server error");
+    let made = answer::Made::new(config, id, asked, &reply, &error);
+    let read = behaviour.cached_tokens.unwrap_or(0).min(asked.tokens);
+    let output = made.output_tokens();
+    let usage = answer::Usage { input: asked.tokens - read, output, cache_read: read, cache_write: 0 };
+    let all = if streamed { made.stream(&usage, seed) } else { made.unary(&usage) };
+    let json = |bytes: &[u8]| {
+        let at = bytes.windows(6).position(|six| six == b"data: ").map_or(0, |at| at + 6);
+        serde_json::from_slice(&bytes[at..]).expect("what is written is JSON")
+    };
+    (all.events.iter().map(|event| (json(&event.bytes), event.tokens)).collect(), usage)
+}
+
 /// The signature over a thought, as this simulator makes it.
 pub fn signature(config: &Config, thought: &str) -> String {
     let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
-//! Simulated Amazon Bedrock runtime: Converse and ConverseStream, judged by botocore.
+//! Simulated Amazon Bedrock runtime: Converse and ConverseStream, InvokeModel and its stream, and the OpenAI-compatible
+//! endpoint below `/openai`, judged by botocore.
 //!
 //! Requests are checked by botocore's own service model and signer ([`Judge`]), then by the rules that
 //! Bedrock applies to conversations. Usage has a rule of its own, since real models' tokenizers are not
@@ -7,6 +8,7 @@
 //! tools. What lies before the last cache point is written to the cache the first time and read after.
 
 mod answer;
+mod invoke;
 mod judge;
 mod request;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use super::flow::{Abort, Wire, before_headers, send};
 use super::reply;
 use super::rng::{Rng, hash};
 use super::server::{Call, Provider, Server};
+use super::vllm;
 pub use judge::Judge;
 use request::Refusal;
 
@@ -122,7 +125,13 @@ pub async fn start(config: Config) -> io::Result<Server> {
     config.encoding.warm().await;
     let seats = Arc::new(Semaphore::new(config.concurrency.max(1)));
     let (listen, defaults) = (config.listen.clone(), config.defaults.clone());
-    let provider = Bedrock { config, judge, seats, cache: Mutex::default() };
+    let models = config
+        .models
+        .iter()
+        .map(|name| vllm::Model { encoding: config.encoding, ..vllm::Model::named(name) });
+    let compatible = vllm::provider(vllm::Config { models: models.collect(), ..vllm::Config::default() });
+    let invoke = invoke::Invoke::new(config.seed, &config.lead_in);
+    let provider = Bedrock { config, judge, seats, cache: Mutex::default(), compatible, invoke };
     Server::start(&listen, defaults, Arc::new(provider)).await
 }
 
@@ -132,14 +141,24 @@ struct Bedrock {
     seats: Arc<Semaphore>,
     /// Hashes of the prefixes in the cache.
     cache: Mutex<HashSet<u64>>,
+    /// Answers below `/openai`.
+    compatible: Arc<vllm::Vllm>,
+    invoke: invoke::Invoke,
 }
 
 impl Provider for Bedrock {
-    async fn answer(self: Arc<Self>, call: Call) -> Result<Response<Wire>, Abort> {
+    async fn answer(self: Arc<Self>, mut call: Call) -> Result<Response<Wire>, Abort> {
         let id = Rng::new(hash(self.config.seed, &call.entry().number().to_le_bytes())).uuid();
-        let Some(target) = request::Target::find(&call.head.path).filter(|_| call.head.method == "POST")
-        else {
-            return Ok(refuse(call, &id, &Refusal::unknown_operation()));
+        let target = request::Target::find(&call.head.path).filter(|_| call.head.method == "POST");
+        let Some(target) = target else {
+            let Some(path) = call.head.path.strip_prefix("/openai").map(str::to_owned) else {
+                return Ok(refuse(call, &id, &Refusal::unknown_operation()));
+            };
+            if let Err(refusal) = self.authorized(&call, None).await {
+                return Ok(refuse(call, &id, &refusal));
+            }
+            call.head.path = path;
+            return self.compatible.clone().answer(call).await;
         };
         call.entry().note(|r| {
             r.model = Some(target.model.clone());
@@ -169,6 +188,9 @@ impl Bedrock {
         let refused = |call: Call, refusal: Refusal| Failed::Refused(Box::new(call), refusal);
         if let Err(refusal) = self.check(&call, target).await {
             return Err(refused(call, refusal));
+        }
+        if target.invoke {
+            return self.invoke(call, target, id).await;
         }
         let read = {
             let (this, body) = (self.clone(), call.body.clone());
@@ -242,6 +264,27 @@ impl Bedrock {
 
     /// Authorization, host, model and parameters, in the order in which AWS looks at them.
     async fn check(&self, call: &Call, target: &request::Target) -> Result<(), Refusal> {
+        let problems = self.authorized(call, Some(target)).await?;
+        let known = self.config.models.iter().any(|m| *m == target.model || m == "*");
+        if !known {
+            return Err(Refusal::validation("The provided model identifier is invalid."));
+        }
+        let media = call.head.header("content-type").and_then(|c| c.split(';').next()).map(str::trim);
+        if !media.is_some_and(|m| m.eq_ignore_ascii_case("application/json")) {
+            return Err(Refusal::media());
+        }
+        if !problems.is_empty() {
+            return Err(Refusal::validation(&problems.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// Authorization and host; the problems of the parameters are told, not judged.
+    async fn authorized(
+        &self,
+        call: &Call,
+        target: Option<&request::Target>,
+    ) -> Result<Vec<String>, Refusal> {
         let host = call.head.header("host").or_else(|| call.head.header(":authority")).unwrap_or_default();
         if let Some(wanted) = self.config.host.as_ref().filter(|w| *w != host) {
             return Err(Refusal::signature(&format!("the request is for host {host}, not {wanted}")));
@@ -282,22 +325,10 @@ impl Bedrock {
         if !reasons.is_empty() {
             return Err(Refusal::signature(&reasons.join("; ")));
         }
-        let known = self.config.models.iter().any(|m| *m == target.model || m == "*");
-        if !known {
-            return Err(Refusal::validation("The provided model identifier is invalid."));
-        }
-        let media = call.head.header("content-type").and_then(|c| c.split(';').next()).map(str::trim);
-        if !media.is_some_and(|m| m.eq_ignore_ascii_case("application/json")) {
-            return Err(Refusal::media());
-        }
-        let problems = said(&verdict["parameters"]);
-        if !problems.is_empty() {
-            return Err(Refusal::validation(&problems.join("; ")));
-        }
-        Ok(())
+        Ok(said(&verdict["parameters"]))
     }
 
-    fn question(&self, call: &Call, target: &request::Target, host: &str, signed: bool) -> Value {
+    fn question(&self, call: &Call, target: Option<&request::Target>, host: &str, signed: bool) -> Value {
         let mut headers: Vec<_> =
             call.head.headers.iter().filter(|(n, _)| !n.starts_with(':')).cloned().collect();
         if call.head.header("host").is_none() {
@@ -305,15 +336,16 @@ impl Bedrock {
         }
         json!({
             "op": "judge",
-            "operation": if target.stream { "ConverseStream" } else { "Converse" },
+            "operation": if target.is_some_and(|t| t.stream) { "ConverseStream" } else { "Converse" },
             "check_signature": signed,
-            "check_parameters": self.config.check_parameters,
+            // The body of InvokeModel is bytes to botocore.
+            "check_parameters": self.config.check_parameters && target.is_some_and(|t| !t.invoke),
             "method": call.head.method.as_str(),
             "path": call.head.path,
             "query": call.head.query,
             "headers": headers,
             "body_b64": BASE64.encode(&call.body),
-            "model_id": target.segment,
+            "model_id": target.map(|target| target.segment.as_str()),
             "access_key": self.config.access_key,
             "secret_key": self.config.secret_key,
             "session_token": self.config.session_token,

@@ -15,20 +15,24 @@ pub struct Target {
     /// Encoded once, as AWS SDKs do: everything but `A-Za-z0-9-_.~`, in upper-case hex.
     pub canonical: bool,
     pub stream: bool,
+    /// InvokeModel, not Converse.
+    pub invoke: bool,
 }
 
 impl Target {
-    /// `/model/{id}/converse` or `/model/{id}/converse-stream`.
+    /// `/model/{id}/converse`, `/invoke`, and what they are called for streams.
     pub fn find(path: &str) -> Option<Self> {
         let (segment, operation) = path.strip_prefix("/model/")?.split_once('/')?;
-        let stream = match operation {
-            "converse" => false,
-            "converse-stream" => true,
+        let (invoke, stream) = match operation {
+            "converse" => (false, false),
+            "converse-stream" => (false, true),
+            "invoke" => (true, false),
+            "invoke-with-response-stream" => (true, true),
             _ => return None,
         };
         let model = percent_decode(segment)?;
         let canonical = !model.is_empty() && percent_encode(&model) == segment;
-        Some(Self { model, segment: segment.to_owned(), canonical, stream })
+        Some(Self { model, segment: segment.to_owned(), canonical, stream, invoke })
     }
 }
 

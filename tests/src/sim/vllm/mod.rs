@@ -104,7 +104,13 @@ pub async fn start(config: Config) -> io::Result<Server> {
     Server::start(&listen, defaults, Arc::new(Vllm { config, engine: Arc::new(engine) })).await
 }
 
-struct Vllm {
+/// The same without a socket, for an endpoint of another provider that speaks OpenAI's chat.
+pub(super) fn provider(config: Config) -> Arc<Vllm> {
+    let engine = Engine::new(config.concurrency);
+    Arc::new(Vllm { config, engine: Arc::new(engine) })
+}
+
+pub(super) struct Vllm {
     config: Config,
     engine: Arc<Engine>,
 }
