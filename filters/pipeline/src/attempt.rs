@@ -93,6 +93,8 @@ enum Incoming {
     Judged { status: u16 },
     /// The body of an error whose headers have gone on.
     Late { status: u16, error_type: Option<String> },
+    /// The client was told of a failure in its whole length: what the provider goes on to say is dropped.
+    Told,
 }
 
 struct Translation {
@@ -598,6 +600,13 @@ impl Attempt {
     fn response_body(&mut self, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
         match std::mem::replace(&mut self.response, Incoming::Pass) {
             Incoming::Fresh | Incoming::Pass => Step::Continue,
+            Incoming::Told => {
+                self.response = Incoming::Told;
+                if !chunk.is_empty() {
+                    effects.push(Effect::ResponseBody(Vec::new()));
+                }
+                Step::Continue
+            }
             Incoming::Held if !end && chunk.len() < MAX_HELD => {
                 self.response = Incoming::Held;
                 Step::Pause
@@ -654,6 +663,7 @@ impl Attempt {
                 }
                 let failure = translate::error(self.config.kind, status, error_type.as_deref(), chunk);
                 effects.push(Effect::ResponseBody(translate::failure(self.api(), &failure)));
+                self.response = Incoming::Told;
                 Step::Continue
             }
             Incoming::Stream(mut translation) => {
@@ -716,7 +726,7 @@ impl Attempt {
         effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
         effects.push(Effect::SetResponseHeader("content-length", body.len().to_string()));
         effects.push(Effect::ResponseBody(body));
-        self.response = Incoming::Pass;
+        self.response = Incoming::Told;
         Step::Continue
     }
 }

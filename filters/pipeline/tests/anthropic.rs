@@ -529,3 +529,22 @@ fn models_are_listed_in_the_shape_of_whoever_asks() {
     asking.push(("authorization", "Bearer key"));
     assert!(run(&asking)["data"][0].get("display_name").is_none());
 }
+
+#[test]
+fn nothing_that_a_provider_says_after_a_failure_follows_the_failure() {
+    // The client was given a length; more bytes than that would be read as the next answer.
+    let gateway = gateway(|_| ());
+    let ask = ASK.replace("claude", "gpu").replace("50", "50,\"stream\":true");
+    let more = format!("data: {{\"choices\":[]}}\n\ndata: {}\n\ndata: [DONE]\n\n", "x".repeat(300));
+    for first in ["data:\n\n", "data: {\"error\":{\"message\":\"no\"}}\n\n"] {
+        let body = format!("{first}{more}");
+        for at in 0..=body.len() {
+            for cuts in [Cuts::At(at), Cuts::Every(at)] {
+                let sse = answer(200, "text/event-stream", body.clone());
+                let out = gateway.run(&headers("/v1/messages"), ask.as_bytes(), &[sse], Cuts::Whole, cuts);
+                assert!(error(&out).0 >= 500, "{first:?} {cuts:?}");
+                assert_eq!(out.headers["content-length"], out.body.len().to_string(), "{first:?} {cuts:?}");
+            }
+        }
+    }
+}
