@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kit::{Kit, ask, instance, month, open, sync};
 use weir_lease::message::{
-    CloseReply, CloseRequest, DrainRequest, Item, SyncRequest, WatchReply, WatchRequest,
+    CloseReply, CloseRequest, DrainRequest, Item, OpenRequest, SyncRequest, WatchReply, WatchRequest,
 };
 use weir_lease::{Instance, Unit};
-use weir_ledger::{Alert, Engine, Error, Scope, WindowKind};
+use weir_ledger::{Alert, Core, Engine, Error, Params, Reply, Request, Scope, Time, WindowKind};
 
 /// The same tests on each engine.
 macro_rules! on_each_engine {
@@ -355,4 +355,43 @@ async fn a_rolling_window_stops_counting_the_dead_and_grants_them_nothing_until_
     let empty = Item { wid: 1, g: 1_000, u: 50, r: 950, ..ask(10, 3) };
     let answer = sync(&ledger, sid, vec![empty]).await.items[0].clone();
     assert!(answer.g >= 1_010 && answer.ends_in_ms == 200, "{answer:?}");
+}
+
+#[test]
+fn many_processes_are_told_to_report_less_often() {
+    let mut core = Core::new(Params::default());
+    let now = Time { wall: 1_767_607_240_000, mono: 1_000 };
+    core.start(now);
+    let mut open = |nonce: u64| {
+        let request = OpenRequest { node: "n".into(), nonce_hi: nonce, nonce_lo: 1, version: 1 };
+        core.handle(now, 1, Request::Open(request));
+        match core.take().replies.pop() {
+            Some((1, Ok(Reply::Open(reply)))) => reply,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = open(0);
+    assert_eq!(first.sync_ms, 1_000);
+    for nonce in 1..6_000 {
+        open(nonce);
+    }
+    assert_eq!(open(0).sync_ms, 3_000, "two thousand reports a second");
+    for nonce in 6_000..12_000 {
+        open(nonce);
+    }
+    let longest = open(0).sync_ms;
+    assert_eq!(longest, 5_000, "a living process is heard of three times before it would count as lost");
+
+    // Those who are there hear of it with the answer to their next report; when the others have died, too.
+    let mut report = |mono: u64| {
+        let now = Time { mono, ..now };
+        core.tick(now);
+        core.handle(now, 2, Request::Sync(SyncRequest { sid: first.sid, epoch: 0, items: vec![] }));
+        match core.take().replies.pop() {
+            Some((2, Ok(Reply::Sync(reply)))) => reply.sync_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(report(2_000), 5_000);
+    assert_eq!(report(20_000), 1_000);
 }

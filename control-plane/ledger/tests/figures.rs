@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kit::Kit;
-use weir_lease::message::{Ask, Item, OpenRequest, SyncRequest};
+use weir_lease::message::{Ask, Item, OpenRequest, SyncRequest, WatchRequest};
 use weir_lease::{
     Instance, LedgerLost, Lessee, Method, Mismatch, Need, Reserve, SECOND, Setup, SharedData, Unit,
 };
-use weir_ledger::{BudgetDef, Desk, Engine, WindowKind};
+use weir_ledger::{BudgetDef, Core, Desk, Engine, Params, Reply, Request, Time, WindowKind};
 
 #[derive(Default)]
 struct Memory {
@@ -115,7 +115,7 @@ async fn a_lease_hit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints a figure"]
 async fn grants_per_second() {
-    let shapes = [(1, true), (64, true), (1_024, true), (1_024, false)];
+    let shapes = [(1, true), (64, true), (1_024, true), (10_240, true), (10_240, false)];
     for (sessions, grants, redis) in
         [false, true].into_iter().flat_map(|redis| shapes.map(|(sessions, grants)| (sessions, grants, redis)))
     {
@@ -168,4 +168,44 @@ async fn grants_per_second() {
             calls as f64 / 3.0
         );
     }
+}
+
+/// This process's resident memory in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap() * 4_096
+}
+
+#[test]
+#[ignore = "prints a figure"]
+fn memory_per_gateway() {
+    let gateways = 100_000u64;
+    let now = Time { wall: 1_767_607_240_000, mono: 1_000 };
+    let mut core = Core::new(Params::default());
+    core.start(now);
+    core.set_budgets(now, budget(u64::MAX / 4)).unwrap();
+    let before = resident();
+    for nonce in 0..gateways {
+        let node = format!("gateway-{nonce:06}");
+        core.handle(now, 1, Request::Open(OpenRequest { node, nonce_hi: nonce, nonce_lo: 1, version: 1 }));
+        let Some((_, Ok(Reply::Open(opened)))) = core.take().replies.pop() else { panic!("not opened") };
+        let item = Item {
+            instance: Some(Instance::new("b", Unit::Tokens, "", "0123456789abcdef")),
+            lane: 16,
+            rev: 1,
+            d: 1_000,
+            mean: 1_000,
+            ask: Some(Ask { full: 1_000, floor: 1_000, min: 1_000, one: 1_000 }),
+            ..Item::default()
+        };
+        core.handle(now, 2, Request::Sync(SyncRequest { sid: opened.sid, epoch: 0, items: vec![item] }));
+        core.handle(
+            now,
+            3 + nonce,
+            Request::Watch(WatchRequest { sid: opened.sid, epoch: 9, wait_ms: 10_000 }),
+        );
+        core.take();
+    }
+    let used = resident().saturating_sub(before) / gateways as usize;
+    println!("the ledger's memory for a gateway with one counter and its long poll: {used} bytes");
 }

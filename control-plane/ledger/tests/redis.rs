@@ -207,7 +207,9 @@ async fn differ(server: &Server, seed: u64, steps: u64) {
             assert_eq!(desk.spend().await.unwrap(), oracle.core.spend(now), "seed {seed}, step {step}");
         }
     }
-    assert!(oracle.core.sound() || oracle.core.spend(at(&time)).iter().any(|one| one.overcommitted > 0));
+    // Limits were lowered, so what a window that is over had committed says nothing: only that its sums are right.
+    oracle.core.set_budgets(at(&time), budgets(u64::MAX / 8)).unwrap();
+    assert!(oracle.core.sound(), "seed {seed}: {}", oracle.core.unsound(true));
     // What another control plane reads of the store is what this one had in mind.
     let spend = desk.spend().await.unwrap();
     drop(desk);

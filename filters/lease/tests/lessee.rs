@@ -155,6 +155,33 @@ fn the_first_request_asks_and_the_next_ones_do_not() {
 }
 
 #[test]
+fn a_process_reports_as_often_as_the_ledger_last_said_and_is_as_patient_with_it() {
+    let mut vm = Vm::new();
+    vm.tick(SECOND);
+    vm.tick(SECOND);
+    vm.open();
+    let mut said = |vm: &mut Vm, seconds: u64, sync_ms: u32| {
+        let mut reports = 0;
+        for _ in 0..seconds {
+            vm.tick(SECOND);
+            for call in vm.calls(Method::Sync) {
+                reports += 1;
+                vm.reply(&call, SyncReply { epoch: 1, items: Vec::new(), sync_ms });
+            }
+        }
+        reports
+    };
+    assert!(said(&mut vm, 5, 4_000) <= 2);
+    assert_eq!(said(&mut vm, 40, 4_000), 10);
+    assert_eq!(said(&mut vm, 40, 0), 10, "an older ledger does not say");
+    // Ten seconds of silence are two reports that were lost: the ledger is not.
+    vm.tick(10 * SECOND);
+    assert_eq!(vm.reserve(vec![need("a", 10)]), Reserve::Wait);
+    vm.tick(5 * SECOND);
+    assert_eq!(refusal(vm.reserve(vec![need("a", 10)])).code, Code::Unavailable);
+}
+
+#[test]
 fn without_a_ledger_the_lease_lasts_five_seconds_and_its_return_is_noticed() {
     let (mut vm, _hold) = Vm::with_lease(10_000);
     for _ in 0..4 {
