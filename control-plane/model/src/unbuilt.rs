@@ -58,7 +58,6 @@ pub const UNBUILT: &[Missing] = &[
     line("routes[].when.found", Where::Any, "conditions on the content"),
     line("budgets[].when.found", Where::Any, "conditions on the content"),
     line("boundaries[].tools", Where::Any, "tool policy"),
-    line("routes[].use.mirror", Where::Any, "mirrors"),
     line("identity.from[].mtls", Where::Any, "identity by mesh peer"),
     line("identity.from[].jwt", Where::Any, "identity by token"),
     line("tenants[].workloads", Where::Any, "identity by mesh peer"),

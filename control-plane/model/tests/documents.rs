@@ -28,7 +28,6 @@ const HELD: &[&str] = &[
     "boundaries[2].tools",
     "routes[0].when.input_tokens",
     "routes[0].when.tools",
-    "routes[2].use.mirror",
     "identity.from[3].mtls",
     "identity.from[4].jwt",
     "tenants[0].workloads",

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bootstrap::{CONTROL_CLUSTER, control_cluster};
 use crate::build::{attempt_name, idle_ms};
-use crate::input::{Address, EXCHANGE, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Tls};
+use crate::input::{Address, EXCHANGE, Input, LEDGER_CLUSTER, MIRROR_HEADER, OTLP_CLUSTER, Provider, Tls};
 
 const TYPE: &str = "type.googleapis.com/";
 
@@ -149,6 +149,7 @@ fn route(input: &Input) -> Value {
         "request_body_buffer_limit": gateway.max_body.saturating_add(1 << 20).to_string(),
         "route": {
             "timeout": "0s",
+            "request_mirror_policies": [{"cluster_header": MIRROR_HEADER}],
             "idle_timeout": format!("{}s", idle_ms(&gateway).div_ceil(1000)),
             "retry_policy": {
                 "retry_on": "5xx,reset,connect-failure,refused-stream,retriable-status-codes",

@@ -12,6 +12,8 @@ pub const ATTEMPT: &str = "weir.attempt";
 pub const ATTEMPTS: &str = "weir.attempts";
 /// Request header in which the exchange filter names the cluster, where tries cannot pick theirs.
 pub const CLUSTER_HEADER: &str = "x-weir-cluster";
+/// Request header in which the exchange filter names the cluster of a copy, if there is to be one.
+pub const MIRROR_HEADER: &str = "x-weir-mirror";
 /// Cluster of the control plane's ledger.
 pub const LEDGER_CLUSTER: &str = "weir-ledger";
 /// Cluster of the OTLP collector.

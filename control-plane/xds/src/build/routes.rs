@@ -3,14 +3,16 @@
 use envoy_types::pb::envoy::config::route::v3::{
     RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
     retry_policy::{RetryBackOff, RetryPriority, retry_priority},
-    route, route_action, route_match,
+    route,
+    route_action::{self, RequestMirrorPolicy},
+    route_match,
 };
 use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use envoy_types::pb::google::protobuf::UInt64Value;
 
 use super::any::{millis, number, pack};
 use super::slots;
-use crate::input::{CLUSTER_HEADER, Form, Gateway, Input, Retry};
+use crate::input::{CLUSTER_HEADER, Form, Gateway, Input, MIRROR_HEADER, Retry};
 use crate::resource::Resource;
 
 /// Name of the route configuration.
@@ -33,6 +35,11 @@ pub fn routes(input: &Input, gateway: &Gateway) -> Resource {
         // A stream may be longer than any sensible limit on an answer: the limits are the policy's.
         timeout: millis(0),
         idle_timeout: millis(idle_ms(gateway)),
+        // Only requests in which the exchange filter names a cluster are copied.
+        request_mirror_policies: vec![RequestMirrorPolicy {
+            cluster_header: MIRROR_HEADER.to_owned(),
+            ..Default::default()
+        }],
         retry_policy: match input.form {
             Form::Slots => Some(retry(&input.retry)),
             Form::Lists => Some(RetryPolicy {

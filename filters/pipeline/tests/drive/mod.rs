@@ -9,7 +9,8 @@ use weir_config::filter;
 use weir_lease::{Granted, Need, Refusal};
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use weir_pipeline::learned::Sample;
-use weir_pipeline::plan::{PLAN, REPORT};
+use weir_pipeline::cooling::Cool;
+use weir_pipeline::plan::{PLAN, REPORT, TOO_LONG};
 use weir_pipeline::span::Span;
 use weir_pipeline::{Attempt, Exchange, Policy};
 
@@ -45,6 +46,10 @@ pub struct Outcome {
     pub topped: Vec<Vec<Need>>,
     /// The provider was cut off.
     pub cut: bool,
+    /// Targets that are to be left alone.
+    pub cooled: Vec<Cool>,
+    /// The request headers that Exchange left.
+    pub routed: Vec<(String, String)>,
 }
 
 /// How bodies are cut.
@@ -114,6 +119,7 @@ struct Side {
     topping: Option<Vec<Need>>,
     topped: Vec<Vec<Need>>,
     cut: bool,
+    cooled: Vec<Cool>,
 }
 
 impl Side {
@@ -148,6 +154,7 @@ impl Side {
                 Effect::Learn(sample) => self.learned.push(sample),
                 Effect::TopUp(needs) => self.topping = Some(needs),
                 Effect::Cut => self.cut = true,
+                Effect::Cool(cool) => self.cooled.push(cool),
             }
         }
         asked
@@ -225,6 +232,7 @@ impl Gateway {
         out.asked = side.asked;
         out.topped = side.topped;
         out.cut = side.cut;
+        out.cooled = side.cooled;
         out.tried = side.tried;
         out.learned = side.learned;
         out.settled = side.settled;
@@ -242,6 +250,7 @@ impl Gateway {
         let retries: usize =
             get(&side.request, "x-envoy-max-retries").and_then(|n| n.parse().ok()).unwrap_or(0);
         let original = side.request_body.clone();
+        out.routed = side.request.clone();
         for (n, answer) in answers.iter().enumerate() {
             side.request_body = original.clone();
             let slot = side.state.get(["s1", "s2", "s3"][n]).cloned().unwrap_or_default();
@@ -334,7 +343,7 @@ impl Gateway {
             if held || released.is_empty() {
                 held = false;
                 let status: u16 = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
-                if !last && (status >= 500 || status == 429) {
+                if !last && (status >= 500 || matches!(status, 429 | TOO_LONG)) {
                     return false;
                 }
             }
