@@ -17,8 +17,11 @@ use drive::{Answer, Cuts, Gateway, NOW, Outcome};
 use serde_json::{Value, json};
 use weir_config::filter;
 use weir_lease::message::Figures;
-use weir_lease::{Code, Granted, Instance, Level, Need, Refusal, Shortfall, Unit};
+use weir_lease::{
+    Code, Granted, Instance, Level, Mismatch, Need, Refusal, SECOND, SharedData, Shortfall, Unit,
+};
 use weir_pipeline::Policy;
+use weir_pipeline::learned;
 use weir_pipeline::span::Counted;
 
 const DEFINITION: &str = "0123456789abcdef";
@@ -181,6 +184,78 @@ fn a_lowered_ceiling_is_what_the_amount_pays_for() {
     let out = run(&gateway, &[], &chat(|body| body["n"] = json!(3)), &[cut_stream()]);
     assert_eq!(sent(&out)["max_tokens"], 33);
     assert_eq!(out.settled, [[input + 100]]);
+}
+
+/// Shared data that nobody else writes.
+#[derive(Default)]
+struct Alone(BTreeMap<String, Vec<u8>>);
+
+impl SharedData for Alone {
+    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.get(key).map(|value| (value.clone(), 1))
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], _: Option<u32>) -> Result<(), Mismatch> {
+        self.0.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+}
+
+#[test]
+fn while_others_may_give_back_no_answer_is_cut_shorter_than_the_model_s_usually_are() {
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "min_output": 16}]), |_| {});
+    let of = |tokens: u64| {
+        let mut answer = answer();
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
+        body["usage"]["completion_tokens"] = json!(tokens);
+        answer.body = body.to_string().into_bytes();
+        answer
+    };
+    let mut store = Alone::default();
+    for n in 0..100u64 {
+        let out = run(&gateway, &[], &chat(|_| {}), &[of(650 + n)]);
+        let need = &out.asked[0][0];
+        assert_eq!(need.floor, need.full - 1_000 + 512, "after {n} answers");
+        let [sample] = out.learned.as_slice() else { panic!("one sample an answer: {:?}", out.learned) };
+        let cell = learned::learn(&mut store, sample).unwrap();
+        gateway.policy.as_ref().unwrap().learned.borrow_mut().put(cell);
+    }
+    let out = run(&gateway, &[], &chat(|_| {}), &[of(700)]);
+    let need = &out.asked[0][0];
+    let usual = need.floor - (need.full - 1_000);
+    assert!((745..=840).contains(&usual), "{usual}");
+    assert_eq!(need.min, need.full - 1_000 + 16, "a budget is used to its end all the same");
+    // No more than the client asked for.
+    let out = run(&gateway, &[], &chat(|body| body["max_tokens"] = json!(600)), &[of(20)]);
+    assert_eq!(out.asked[0][0].floor, out.asked[0][0].full);
+    // An answer that was cut short here does not say how long it would have been.
+    let input = need.full - 1_000;
+    gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts: vec![input + 20], levels: vec![] }));
+    assert!(run(&gateway, &[], &chat(|_| {}), &[of(20)]).learned.is_empty());
+}
+
+#[test]
+fn how_long_answers_are_is_learned_only_where_a_budget_would_cut_them() {
+    let gateway = gateway(json!([day(json!(10_000))]), |_| {});
+    assert!(run(&gateway, &[], &chat(|_| {}), &[answer()]).learned.is_empty());
+}
+
+#[test]
+fn a_request_waits_for_others_as_long_as_its_budget_says_and_a_rough_bound_does_not() {
+    let mut gateway = gateway(
+        json!([{"name": "day", "tokens": 10_000, "wait_ms": 2_000}, {"name": "b", "tokens": 1_000_000}]),
+        |_| {},
+    );
+    let waits = |needs: &[Need]| needs.iter().map(|need| need.wait).collect::<Vec<_>>();
+    // The first look is at the lease in hand; nobody waits for what a count might not need.
+    for roomy in [true, false] {
+        gateway.roomy = roomy;
+        let out = run(&gateway, &[], &chat(|_| {}), &[answer()]);
+        assert_eq!(waits(&out.tried[0]), [0, 0]);
+        if !roomy {
+            assert_eq!(waits(&out.asked[0]), [2 * SECOND, 0]);
+        }
+    }
 }
 
 #[test]
