@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use weir_dialects::hub::Usage;
 use weir_dialects::openai_chat::{Chunk, Slot};
-use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
+use weir_dialects::openai_embeddings::Outline;
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions, openai_responses};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
-use weir_wire::json;
+use weir_wire::json::{self, Limits};
 
 use crate::paths::Api;
 
@@ -30,6 +31,8 @@ pub enum Answer {
     Opaque(bool),
     /// Envoy's own refusal, to be replaced by these bytes.
     Local(Vec<u8>),
+    /// One JSON document of numbers, of which the rest is kept, and whether it came whole.
+    Outline(Outline, bool),
     /// One JSON document.
     Whole(Box<Whole>),
     /// Server-sent events.
@@ -87,6 +90,30 @@ impl Treatment {
     fn texts(&self) -> bool {
         self.vault.is_some() || self.set.is_some()
     }
+
+    /// What becomes of a text that is there at once, or what is blocked in it. What repeats the request (`echo`) is the
+    /// client's own: it is only restored.
+    fn whole(&self, slot: Slot, echo: bool, text: &str) -> Result<String, pii::Kind> {
+        let mut out = text.to_owned();
+        if let Some(set) = self.set.as_ref().filter(|_| !echo) {
+            let mut redactor = pii::Redactor::new(set.clone());
+            let mut masked = String::new();
+            redactor.push(&out, &mut masked);
+            redactor.finish(&mut masked);
+            if let Some(kind) = redactor.blocked() {
+                return Err(kind);
+            }
+            out = masked;
+        }
+        if let Some(vault) = &self.vault {
+            let mut restorer = restorer(vault, slot);
+            let mut restored = String::new();
+            restorer.push(&out, &mut restored);
+            restorer.finish(&mut restored);
+            out = restored;
+        }
+        Ok(out)
+    }
 }
 
 impl Answer {
@@ -95,6 +122,8 @@ impl Answer {
         let frames = api.aws() && content_type.starts_with("application/vnd.amazon.eventstream");
         if frames || content_type.starts_with("text/event-stream") {
             Self::Stream(Box::new(Stream::new(api, treatment)))
+        } else if api == Api::OpenaiEmbeddings {
+            Self::Outline(Outline::default(), false)
         } else if content_type.starts_with("application/json") {
             Self::Whole(Box::new(Whole::new(api, treatment)))
         } else {
@@ -105,7 +134,7 @@ impl Answer {
     /// Bytes may change: their number is not known up front.
     pub fn changes(&self) -> bool {
         match self {
-            Self::None | Self::Opaque(_) | Self::Local(_) => false,
+            Self::None | Self::Opaque(_) | Self::Local(_) | Self::Outline(..) => false,
             Self::Whole(whole) => whole.changes(),
             Self::Stream(stream) => stream.changes(),
         }
@@ -116,6 +145,11 @@ impl Answer {
         match self {
             Self::None => Ok(None),
             Self::Opaque(complete) => {
+                *complete |= end;
+                Ok(None)
+            }
+            Self::Outline(outline, complete) => {
+                outline.push(chunk);
                 *complete |= end;
                 Ok(None)
             }
@@ -153,7 +187,7 @@ impl Answer {
     pub fn complete(&self) -> bool {
         match self {
             Self::None | Self::Local(_) => false,
-            Self::Opaque(complete) => *complete,
+            Self::Opaque(complete) | Self::Outline(_, complete) => *complete,
             Self::Whole(whole) => whole.complete(),
             Self::Stream(stream) => stream.complete(),
         }
@@ -163,10 +197,22 @@ impl Answer {
     pub fn facts(&self) -> Facts {
         match self {
             Self::None | Self::Opaque(_) | Self::Local(_) => Facts::default(),
+            Self::Outline(outline, complete) => outlined(outline, *complete),
             Self::Whole(whole) => whole.facts(),
             Self::Stream(stream) => stream.facts(),
         }
     }
+}
+
+/// What is known of an answer that has no texts.
+fn outlined(outline: &Outline, complete: bool) -> Facts {
+    let mut facts = Facts { counted: complete, ..Facts::default() };
+    if let Ok(doc) = json::parse(&outline.text, &Limits::default()) {
+        let answer = openai_chat::read_answer(&doc);
+        facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
+        facts.usage = answer.usage;
+    }
+    facts
 }
 
 /// `name` is the event's, which only frames need.
@@ -177,7 +223,10 @@ fn read_chunk_into(api: Api, name: &[u8], payload: &[u8], chunk: &mut Chunk) -> 
         }
         Api::BedrockModel => bedrock::read_invoke_into(payload, chunk),
         Api::OpenaiCompletions => openai_completions::read_chunk_into(payload, chunk),
-        Api::OpenaiChat | Api::Models => openai_chat::read_chunk_into(payload, chunk),
+        Api::OpenaiChat | Api::OpenaiEmbeddings | Api::Models => {
+            openai_chat::read_chunk_into(payload, chunk)
+        }
+        Api::OpenaiResponses => openai_responses::read_event_into(payload, chunk),
         Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
             anthropic::read_event_into(payload, chunk)
         }
@@ -186,7 +235,7 @@ fn read_chunk_into(api: Api, name: &[u8], payload: &[u8], chunk: &mut Chunk) -> 
 
 /// A text that may not be altered: a signature of the provider covers it.
 fn sealed(api: Api, slot: Slot) -> bool {
-    (api.messages() || api == Api::BedrockConverse) && slot == Slot::Reasoning
+    (api.messages() || matches!(api, Api::BedrockConverse | Api::OpenaiResponses)) && slot == Slot::Reasoning
 }
 
 /// A JSON string with its quotes.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use weir_config::filter::{self, ProviderKind};
 use weir_dialects::hub::{Event, Failure, Loss};
-use weir_dialects::{anthropic, bedrock, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
 use weir_sorted::contains;
 use weir_wire::json::{self, Limits};
 use weir_wire::{eventstream, sse};
@@ -47,6 +47,8 @@ pub struct Attempt {
     waiting: Vec<Effect>,
     /// Names that the provider's dialect did not take, for the way back.
     renames: bedrock::Renames,
+    /// What a translated answer repeats of the request.
+    echo: Vec<u8>,
     /// Envoy chose among several providers.
     by_host: bool,
     context: Option<TraceContext>,
@@ -130,6 +132,7 @@ impl Attempt {
             response: Incoming::Fresh,
             waiting: Vec::new(),
             renames: bedrock::Renames::default(),
+            echo: Vec::new(),
             by_host: false,
             context: None,
             start: 0,
@@ -394,6 +397,7 @@ impl Attempt {
         }
         let encoded = translate::request(plan, leg, self.config.kind, body)?;
         self.report.losses = lines(&encoded.losses);
+        self.echo = translate::echo(plan.api, body);
         self.renames = encoded.renames;
         Ok((encoded.body, Some(encoded.path)))
     }
@@ -577,6 +581,7 @@ impl Attempt {
                 self.renames.clone(),
                 &context,
                 usage,
+                &self.echo,
             ),
             held: Some(Vec::new()),
             consumed: 0,
@@ -591,7 +596,15 @@ impl Attempt {
             self.report.request_id.clone()
         };
         openai_chat::AnswerContext {
-            id: [if self.api().messages() { "msg_" } else { "chatcmpl-" }, &id].concat(),
+            id: [
+                match self.api() {
+                    Api::OpenaiResponses => "resp_",
+                    api if api.messages() => "msg_",
+                    _ => "chatcmpl-",
+                },
+                &id,
+            ]
+            .concat(),
             created: plan.map_or(0, |p| p.created),
             model: plan.map(|p| p.asked.clone()).unwrap_or_default(),
         }
@@ -638,7 +651,8 @@ impl Attempt {
                     return step;
                 }
                 let context = self.answer_context();
-                match translate::answer(self.api(), self.provider(), chunk, &self.renames, &context) {
+                let (api, renames) = (self.api(), &self.renames);
+                match translate::answer(api, self.provider(), chunk, renames, &context, &self.echo) {
                     Ok(bytes) => {
                         effects.push(Effect::SetResponseHeader("content-length", bytes.len().to_string()));
                         effects.push(Effect::ResponseBody(bytes));
@@ -757,7 +771,13 @@ fn judge_first(api: Api, body: &[u8], end: bool) -> First {
         }
     } else {
         let _ = decoder.push(body, &mut |event| {
-            if event.has_data && matches!(verdict, First::Unknown) {
+            if event.has_data && matches!(verdict, First::Unknown) && api == Api::OpenaiResponses {
+                verdict = match openai_responses::first(&event.data) {
+                    openai_responses::First::Nothing => First::Unknown,
+                    openai_responses::First::Good => First::Good,
+                    openai_responses::First::Failed(failure) => First::Failed(failure),
+                };
+            } else if event.has_data && matches!(verdict, First::Unknown) {
                 let failure = if api.anthropic() {
                     anthropic::stream_failure(&event.data)
                 } else {

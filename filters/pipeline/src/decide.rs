@@ -107,14 +107,19 @@ pub fn decide<'p>(
             format!("no target of model `{}` is inside the boundaries {}", model.name, list(&names)),
         ));
     }
-    if facts.api == Api::OpenaiCompletions {
+    let own = match facts.api {
+        Api::OpenaiCompletions => Some("text completions: use chat completions"),
+        Api::OpenaiEmbeddings => Some("embeddings: ask for a model of another provider"),
+        _ => None,
+    };
+    if let Some(what) = own {
         let serves = |kind| matches!(kind, ProviderKind::Vllm | ProviderKind::Openai);
         targets.retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| serves(p.kind)));
         if targets.is_empty() {
             return Err(Refusal::request(
                 400,
                 "unsupported_feature",
-                format!("no target of model `{}` serves text completions: use chat completions", model.name),
+                format!("no target of model `{}` serves {what}", model.name),
             ));
         }
     }

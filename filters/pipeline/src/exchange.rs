@@ -507,14 +507,22 @@ impl Exchange {
         let request = Request::read(*api, &doc, named)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
-        if self.span.downgrade.is_none() && !self.counting {
-            self.note_parameters(&request, doc.root());
+        let mut redacted = Redacted::default();
+        if let Some(set) = policy.redaction(caller, true) {
+            // Whoever sends token ids has them from the model that it asks for.
+            let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
+            let tokenizer = targets.iter().find_map(|target| target.tokenizer.as_deref());
+            match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name))? {
+                None => redacted = prompt::redact(*api, &doc, &set, request.stored())?,
+                Some(decoded) => {
+                    redacted = prompt::redact(*api, &prompt::parse(&decoded)?, &set, false)?;
+                    if !redacted.edits.is_empty() {
+                        // What must be changed goes on as text.
+                        return self.judge(policy, admitted, &decoded, now, effects);
+                    }
+                }
+            }
         }
-
-        let redacted = match policy.redaction(caller, true) {
-            Some(set) => prompt::redact(*api, &doc, &set)?,
-            None => Redacted::default(),
-        };
         if *api == Api::BedrockModel
             && request.stream()
             && (redacted.vault.is_some() || policy.redaction(caller, false).is_some())
@@ -535,6 +543,10 @@ impl Exchange {
         self.span.findings.clone_from(&redacted.counts);
         if !redacted.found.is_empty() {
             self.span.note(now.0, "weir.redaction", "weir.found", &redacted.found.join(","));
+        }
+
+        if self.span.downgrade.is_none() && !self.counting {
+            self.note_parameters(*api, &request, doc.root());
         }
 
         let [roll, ..] = self.entropy;
@@ -561,8 +573,10 @@ impl Exchange {
         }
         let mut edits = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
+        let prompts = request.prompts();
         let narrowest = |targets: &[(usize, &Target)]| {
-            targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX)
+            let least = targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+            least.saturating_mul(prompts)
         };
         let mut context = narrowest(&choice.targets);
         // The window of the target that takes most bounds what any of them can bill.
@@ -581,7 +595,7 @@ impl Exchange {
         drop(counted_doc);
         drop(edited);
         // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
-        let fits = |t: &Target| t.context == 0 || size.tokens() < t.context;
+        let fits = |t: &Target| t.context == 0 || size.tokens() < t.context.saturating_mul(prompts);
         if size.exact && size.tokens() >= context && choice.targets.iter().any(|(_, t)| fits(t)) {
             choice.targets.retain(|(_, t)| fits(t));
             context = narrowest(&choice.targets);
@@ -632,11 +646,12 @@ impl Exchange {
             ));
         }
         let asked = request.ceiling();
+        let embeds = *api == Api::OpenaiEmbeddings;
         let hard = budgets.iter().any(|budget| !budget.soft);
         // What cannot be counted is bounded by its bytes, several times too high: it must not choke the answer.
         let room = context.saturating_sub(size.bound).max(if size.exact { 1 } else { MIN_DEFAULT });
         let ceiling = match (asked, limits.max_output_tokens) {
-            _ if counting || request.unlimited() => None,
+            _ if counting || embeds || request.unlimited() => None,
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (Some(asked), None) => Some(asked),
             (None, Some(max)) => Some(max),
@@ -661,7 +676,7 @@ impl Exchange {
         }
 
         let answers = request.answers();
-        let each = ceiling.unwrap_or(DEFAULT_CEILING.min(room)).min(widest);
+        let each = if embeds { 0 } else { ceiling.unwrap_or(DEFAULT_CEILING.min(room)).min(widest) };
         // What a predicted answer got wrong is billed as output beside the ceiling.
         let predicted = doc.root().get("prediction").map_or(0, |v| v.range().len() as u64);
         let output = each.saturating_mul(answers).saturating_add(predicted);
@@ -754,7 +769,27 @@ impl Exchange {
         Ok(Step::Pause)
     }
 
-    fn note_parameters(&mut self, request: &Request<'_, '_>, body: Value<'_, '_>) {
+    fn note_parameters(&mut self, api: Api, request: &Request<'_, '_>, body: Value<'_, '_>) {
+        let said = |value: Option<Value<'_, '_>>| value.and_then(|value| value.as_str()).map(Cow::into_owned);
+        if api == Api::OpenaiEmbeddings {
+            if let Some(format) = said(body.get("encoding_format")) {
+                self.span.words.push(("gen_ai.request.encoding_formats", format));
+            }
+            if let Some(count) = body.get("dimensions").and_then(Value::as_i64) {
+                self.span.ints.push(("gen_ai.embeddings.dimension.count", count));
+            }
+            return;
+        }
+        if api == Api::OpenaiResponses {
+            self.span.words.push(("openai.api.type", "responses".to_owned()));
+            if let Some(id) = said(body.get("previous_response_id")) {
+                self.span.words.push(("gen_ai.request.previous_response.id", id));
+            }
+            let conversation = body.get("conversation");
+            if let Some(id) = said(conversation.and_then(|it| it.get("id")).or(conversation)) {
+                self.span.words.push(("gen_ai.conversation.id", id));
+            }
+        }
         if let Some(max) = request.ceiling() {
             self.span.ints.push(("gen_ai.request.max_tokens", i64::try_from(max).unwrap_or(i64::MAX)));
         }
@@ -772,14 +807,14 @@ impl Exchange {
         if let Some(top_k) = chat.top_k {
             self.span.ints.push(("gen_ai.request.top_k", top_k as i64));
         }
-        let said = |value: Option<Value<'_, '_>>| value.and_then(|value| value.as_str()).map(Cow::into_owned);
         if let Some(level) = said(chat.reasoning_effort) {
             self.span.words.push(("gen_ai.request.reasoning.level", level));
         }
         if let Some(tier) = said(chat.service_tier).filter(|tier| tier != "auto") {
             self.span.words.push(("openai.request.service_tier", tier));
         }
-        if let Some(format) = body.get("response_format").or_else(|| body.get("output_format")) {
+        let format = body.get("text").and_then(|text| text.get("format"));
+        if let Some(format) = body.get("response_format").or_else(|| body.get("output_format")).or(format) {
             let text = format.get("type").is_some_and(|kind| kind.is_str("text"));
             self.span.words.push(("gen_ai.output.type", if text { "text" } else { "json" }.to_owned()));
         }

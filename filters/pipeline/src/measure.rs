@@ -96,6 +96,7 @@ impl Measure<'_, '_, '_> {
                 Request::Text(_) => const { &Rules::COOKBOOK },
             };
             let window = if target.context == 0 { u64::MAX } else { target.context };
+            let window = window.saturating_mul(self.request.prompts());
             let own = target.tokenizer.as_deref().and_then(Vocabulary::from_name);
             let stand_in = Vocabulary::ALL.first().copied().filter(|_| target.learned);
             let teaches = target.learned && (own.is_none() || tools);
@@ -103,7 +104,7 @@ impl Measure<'_, '_, '_> {
             let counted = counted.map(|vocabulary| self.counted(vocabulary, rules, &mut known, seen));
             let images = match counted {
                 Some(counted) if rules.known => Some(counted.images),
-                _ if pictures => prompt::images(self.doc, rules),
+                _ if pictures => prompt::images(self.api, self.doc, rules),
                 _ => Some(0),
             };
             let around = rules.opening + rules.slack + if tools { rules.tools.hidden } else { 0 };

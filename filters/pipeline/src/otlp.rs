@@ -260,7 +260,9 @@ pub fn encode(span: &Span) -> Vec<u8> {
     }
     if span.counted != Counted::No {
         count(&mut m, "gen_ai.usage.input_tokens", span.usage.input);
-        count(&mut m, "gen_ai.usage.output_tokens", span.usage.output);
+        if span.operation != "embeddings" {
+            count(&mut m, "gen_ai.usage.output_tokens", span.usage.output);
+        }
         for (key, value) in [
             ("gen_ai.usage.cache_read.input_tokens", span.usage.cache_read),
             ("gen_ai.usage.cache_creation.input_tokens", span.usage.cache_write),
@@ -281,11 +283,13 @@ pub fn encode(span: &Span) -> Vec<u8> {
         m.attribute(ATTRIBUTES, key, integer(*value));
     }
     let openai = span.provider == "openai";
-    if openai && span.operation == "chat" {
+    if openai && span.operation == "chat" && !span.words.iter().any(|(key, _)| *key == "openai.api.type") {
         text(&mut m, "openai.api.type", "chat_completions");
     }
     for (key, value) in &span.words {
-        if openai || !key.starts_with("openai.") {
+        if *key == "gen_ai.request.encoding_formats" {
+            m.attribute(ATTRIBUTES, key, strings(std::slice::from_ref(value)));
+        } else if openai || !key.starts_with("openai.") {
             text(&mut m, key, value);
         }
     }

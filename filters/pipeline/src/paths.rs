@@ -17,6 +17,10 @@ pub enum Api {
     AnthropicMessages = 4,
     /// `POST /v1/messages/count_tokens`, answered here where the count is exact.
     AnthropicCount = 5,
+    /// `POST /v1/responses`.
+    OpenaiResponses = 6,
+    /// `POST /v1/embeddings`.
+    OpenaiEmbeddings = 7,
     /// `POST /model/{id}/converse` and `/converse-stream`.
     BedrockConverse = 10,
     /// `POST /model/{id}/invoke` and `/invoke-with-response-stream` with a body of Anthropic's.
@@ -25,12 +29,14 @@ pub enum Api {
     BedrockModel = 12,
 }
 
-const ALL: [Api; 8] = [
+const ALL: [Api; 10] = [
     Api::OpenaiChat,
     Api::OpenaiCompletions,
     Api::Models,
     Api::AnthropicMessages,
     Api::AnthropicCount,
+    Api::OpenaiResponses,
+    Api::OpenaiEmbeddings,
     Api::BedrockConverse,
     Api::BedrockInvoke,
     Api::BedrockModel,
@@ -71,12 +77,14 @@ impl Api {
         match self {
             Self::Models => "",
             Self::OpenaiChat
+            | Self::OpenaiResponses
             | Self::AnthropicMessages
             | Self::AnthropicCount
             | Self::BedrockConverse
             | Self::BedrockInvoke => "chat",
             Self::BedrockModel => "generate_content",
             Self::OpenaiCompletions => "text_completion",
+            Self::OpenaiEmbeddings => "embeddings",
         }
     }
 
@@ -88,6 +96,8 @@ impl Api {
             Self::Models => "/v1/models",
             Self::AnthropicMessages => "/v1/messages",
             Self::AnthropicCount => "/v1/messages/count_tokens",
+            Self::OpenaiResponses => "/v1/responses",
+            Self::OpenaiEmbeddings => "/v1/embeddings",
             Self::BedrockConverse => "/model/{id}/converse",
             Self::BedrockInvoke | Self::BedrockModel => "/model/{id}/invoke",
         }
@@ -151,7 +161,7 @@ pub enum Path {
 }
 
 /// For error texts.
-pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /model/{id}/converse, /converse-stream, /invoke and /invoke-with-response-stream, GET /v1/models";
+pub const SERVED: &str = "POST /v1/chat/completions, POST /v1/responses, POST /v1/completions, POST /v1/embeddings, POST /v1/messages, POST /v1/messages/count_tokens, POST /model/{id}/converse, /converse-stream, /invoke and /invoke-with-response-stream, GET /v1/models";
 
 // Whatever a policy says of unknown paths, these never pass: they carry prompts.
 const LLM_PREFIXES: [&str; 22] = [
@@ -232,6 +242,10 @@ mod tests {
             ("POST", "/v1/chat/completions?x=1", Path::Served(Api::OpenaiChat)),
             ("GET", "/v1/chat/completions", Path::Method("POST")),
             ("POST", "/v1/completions", Path::Served(Api::OpenaiCompletions)),
+            ("POST", "/v1/responses", Path::Served(Api::OpenaiResponses)),
+            ("GET", "/v1/responses/resp_1", Path::Unserved),
+            ("POST", "/v1/responses/input_tokens", Path::Unserved),
+            ("POST", "/v1/embeddings", Path::Served(Api::OpenaiEmbeddings)),
             ("GET", "/v1/models", Path::Served(Api::Models)),
             ("DELETE", "/v1/models", Path::Method("GET")),
             ("POST", "/v1/messages", Path::Served(Api::AnthropicMessages)),

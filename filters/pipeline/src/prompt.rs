@@ -3,10 +3,13 @@
 //! The bytes that leave differ from the client's only by splices: redaction, the output ceiling, `include_usage`.
 //! (The model's name is the attempt's, since each target has its own.)
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use weir_dialects::openai_chat::Rules;
-use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
+use weir_dialects::{
+    anthropic, bedrock, openai_chat, openai_completions, openai_embeddings, openai_responses,
+};
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
@@ -65,6 +68,8 @@ impl<'d, 'a> Request<'d, 'a> {
         let (model, stream) = named.unwrap_or_default();
         let read = match api {
             Api::OpenaiCompletions => openai_completions::read(doc).map(Self::Text),
+            Api::OpenaiEmbeddings => openai_embeddings::read(doc).map(Self::Text),
+            Api::OpenaiResponses => openai_responses::read(doc).map(|r| Self::Chat(Box::new(r))),
             Api::OpenaiChat | Api::Models => openai_chat::read(doc).map(|r| Self::Chat(Box::new(r))),
             Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
                 anthropic::read_named(doc, api == Api::AnthropicCount, named).map(|r| Self::Chat(Box::new(r)))
@@ -156,15 +161,36 @@ impl<'d, 'a> Request<'d, 'a> {
                     || r.has.video
                     || r.has.documents
                     || r.has.prediction
+                    || r.has.hosted
+                    || r.has.stored
             }
             Self::Text(_) => false,
         }
+    }
+
+    /// Prompts in one request: each has a window of its own.
+    pub fn prompts(&self) -> u64 {
+        match self {
+            Self::Chat(_) => 1,
+            Self::Text(r) => r.form.count(),
+        }
+    }
+
+    /// Tools run at the provider, as often as it likes: no window bounds what they bring.
+    pub fn hosted(&self) -> bool {
+        matches!(self, Self::Chat(r) if r.has.hosted)
+    }
+
+    /// The conversation begins where nobody here sees it.
+    pub fn stored(&self) -> bool {
+        matches!(self, Self::Chat(r) if r.has.stored)
     }
 
     /// The field that makes it so.
     pub fn unseen(&self) -> &'static str {
         match self {
             Self::Chat(r) if r.has.prediction => "prediction",
+            Self::Chat(r) if r.has.stored => "previous_response_id",
             _ => "messages",
         }
     }
@@ -172,7 +198,10 @@ impl<'d, 'a> Request<'d, 'a> {
     /// Content that nothing here can size: the context window is its bound. Pictures have rules of their own.
     pub fn opaque(&self) -> bool {
         match self {
-            Self::Chat(r) => r.has.audio || r.has.video || r.has.documents || r.has.prediction,
+            Self::Chat(r) => {
+                let has = &r.has;
+                has.audio || has.video || has.documents || has.prediction || has.hosted || has.stored
+            }
             Self::Text(_) => false,
         }
     }
@@ -223,6 +252,8 @@ impl<'d, 'a> Request<'d, 'a> {
 fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)) {
     match api {
         Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value)),
+        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, each),
+        Api::OpenaiResponses => openai_responses::texts(doc, &mut |text| each(text.value)),
         Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut |text| each(text.value)),
         Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
             anthropic::texts(doc, &mut |text| each(text.value));
@@ -232,8 +263,45 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)
     }
 }
 
+/// The body with the texts of its token ids in their place; `None` where it has none. What cannot be read cannot be
+/// searched, and is refused.
+pub fn decoded(
+    request: &Request<'_, '_>,
+    body: &[u8],
+    vocabulary: Option<Vocabulary>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let Request::Text(read) = request else { return Ok(None) };
+    if read.form.tokens().is_none() {
+        return Ok(None);
+    }
+    let text = |ids: &Vec<u32>| String::from_utf8(weir_tokens::decode(vocabulary?, ids)?).ok();
+    let lists = openai_embeddings::token_lists(read.prompt).unwrap_or_default();
+    let texts: Option<Vec<String>> = lists.iter().map(text).collect();
+    let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
+        return Err(Refusal::request(
+            400,
+            "unreadable_tokens",
+            "the policy searches what is sent, and these token ids cannot be read as text: send the text itself",
+        ));
+    };
+    let mut out = json::Writer::new(Vec::with_capacity(read.prompt.raw().len()));
+    match texts.as_slice() {
+        [one] => _ = out.str(one),
+        all => {
+            out.begin_array();
+            all.iter().for_each(|text| _ = out.str(text));
+            out.end_array();
+        }
+    }
+    let mut edits = Splices::new();
+    edits.replace(read.prompt.range(), out.into_inner());
+    Ok(edits.apply(body).ok())
+}
+
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
-pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refusal> {
+/// `kept` says that the provider keeps the conversation: placeholders of its earlier turns are not known here, so that
+/// none are given out.
+pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Redacted, Refusal> {
     let mut out = Redacted::default();
     let mut values = Vec::new();
     texts(api, doc, &mut |value| values.push(value));
@@ -279,7 +347,15 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set) -> Result<Redacted, Refus
     for i in hits {
         let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
         for (range, with) in
-            search(set, &text.text, &mut |text, findings| pii::redact(text, findings, &mut vault))
+            search(set, &text.text, &mut |text, findings| {
+                let mut findings = Cow::Borrowed(findings);
+                if kept {
+                    for finding in findings.to_mut().iter_mut().filter(|f| f.action == pii::Action::Tokenize) {
+                        finding.action = pii::Action::Mask;
+                    }
+                }
+                pii::redact(text, &findings, &mut vault)
+            })
         {
             let mut escaped = Vec::with_capacity(with.len());
             json::escape_into(&mut escaped, &with);
@@ -307,6 +383,11 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
             let tokens = openai_completions::prompt_tokens(&request, &mut tokens);
             Counted { tokens, exact: true, images: 0 }
         }
+        Api::OpenaiEmbeddings => {
+            let Ok(request) = openai_embeddings::read(doc) else { return Counted::default() };
+            let tokens = openai_completions::prompt_tokens(&request, &mut tokens);
+            Counted { tokens, exact: true, images: 0 }
+        }
         // What is shown to a model in a dialect of its own is not known here.
         Api::BedrockModel => Counted { tokens: byte_bound(api, doc), exact: false, images: 0 },
         Api::BedrockInvoke => {
@@ -315,12 +396,14 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
             count_by(Api::AnthropicMessages, &doc, vocabulary, rules, seen)
         }
         Api::OpenaiChat
+        | Api::OpenaiResponses
         | Api::Models
         | Api::AnthropicMessages
         | Api::AnthropicCount
         | Api::BedrockConverse => {
             let count = match api {
                 Api::BedrockConverse => bedrock::prompt_tokens(doc, rules, &mut tokens),
+                Api::OpenaiResponses => openai_responses::prompt_tokens(doc, rules, &mut tokens),
                 _ if api.anthropic() => anthropic::prompt_tokens(doc, rules, &mut tokens),
                 _ => openai_chat::prompt_tokens_by(doc, rules, &mut tokens),
             };
@@ -330,8 +413,11 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
 }
 
 /// Tokens of the pictures of a prompt at most, their sizes unread; `None` where the model's rule is not known.
-pub fn images(doc: &Doc<'_>, rules: &Rules) -> Option<u64> {
-    let around = openai_chat::overhead(doc);
+pub fn images(api: Api, doc: &Doc<'_>, rules: &Rules) -> Option<u64> {
+    let around = match api {
+        Api::OpenaiResponses => openai_responses::images(doc),
+        _ => openai_chat::overhead(doc),
+    };
     if around.images == 0 && around.low_images == 0 {
         // Asked only where there are some: they stand in a form that is not read here.
         return None;
@@ -345,6 +431,10 @@ pub fn byte_bound(api: Api, doc: &Doc<'_>) -> u64 {
         Api::OpenaiCompletions => {
             openai_completions::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r))
         }
+        Api::OpenaiEmbeddings => {
+            openai_embeddings::read(doc).map_or(u64::MAX, |r| openai_completions::byte_bound(&r))
+        }
+        Api::OpenaiResponses => openai_responses::byte_bound(doc),
         Api::OpenaiChat | Api::Models => openai_chat::byte_bound(doc),
         Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => anthropic::byte_bound(doc),
         Api::BedrockConverse => bedrock::byte_bound(doc),

@@ -41,7 +41,11 @@ pub enum Style {
 /// The style of a client's API.
 pub fn style(api: Api) -> Style {
     match api {
-        Api::OpenaiChat | Api::OpenaiCompletions | Api::Models => Style::Openai,
+        Api::OpenaiChat
+        | Api::OpenaiCompletions
+        | Api::OpenaiResponses
+        | Api::OpenaiEmbeddings
+        | Api::Models => Style::Openai,
         Api::AnthropicMessages | Api::AnthropicCount => Style::Anthropic,
         Api::BedrockConverse | Api::BedrockInvoke | Api::BedrockModel => Style::Silent,
     }

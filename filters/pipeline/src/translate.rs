@@ -6,7 +6,7 @@ use weir_dialects::bedrock::invoke::{self, Reframe};
 use weir_dialects::bedrock::{Encoded, Renames};
 use weir_dialects::hub::{Event, Failure, Invalid};
 use weir_dialects::openai_chat::AnswerContext;
-use weir_dialects::{anthropic, bedrock, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
 use weir_wire::json::{self, Limits};
 
 use crate::paths::Api;
@@ -19,8 +19,9 @@ pub fn needed(api: Api, kind: ProviderKind, invoke: bool) -> bool {
         ProviderKind::Bedrock if invoke => !matches!(api, Api::BedrockInvoke | Api::BedrockModel),
         ProviderKind::Bedrock => api != Api::BedrockConverse,
         ProviderKind::Anthropic => !api.anthropic(),
-        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
-            api.anthropic() || api.aws()
+        ProviderKind::Openai => api.anthropic() || api.aws(),
+        ProviderKind::Vllm | ProviderKind::BedrockOpenai => {
+            api.anthropic() || api.aws() || api == Api::OpenaiResponses
         }
     }
 }
@@ -61,8 +62,9 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
             anthropic::decode(&doc)
         }
         Api::OpenaiChat => openai_chat::decode(&doc),
+        Api::OpenaiResponses => openai_responses::decode(&doc),
         Api::AnthropicMessages => anthropic::decode(&doc),
-        Api::OpenaiCompletions | Api::AnthropicCount | Api::BedrockModel | Api::Models => {
+        Api::OpenaiCompletions | Api::OpenaiEmbeddings | Api::AnthropicCount | Api::BedrockModel | Api::Models => {
             return Err(Refusal::request(
                 400,
                 "unsupported_feature",
@@ -102,13 +104,22 @@ pub fn unreadable_body() -> Refusal {
     )
 }
 
-/// A whole answer, as the client reads it.
+/// What every answer to this request repeats of it; only responses do.
+pub fn echo(api: Api, body: &[u8]) -> Vec<u8> {
+    if api != Api::OpenaiResponses {
+        return Vec::new();
+    }
+    openai_responses::echo(json::parse(body, &Limits::default()).ok().as_ref())
+}
+
+/// A whole answer, as the client reads it. `echo` is what it repeats of the request.
 pub fn answer(
     api: Api,
     (kind, invoke): (ProviderKind, bool),
     body: &[u8],
     renames: &Renames,
     context: &AnswerContext,
+    echo: &[u8],
 ) -> Result<Vec<u8>, Failure> {
     if reframes(api, kind, invoke) {
         return Ok(body.to_vec());
@@ -125,6 +136,8 @@ pub fn answer(
         bedrock::encode_answer(&answer)
     } else if api.messages() {
         anthropic::encode_answer(&answer, context)
+    } else if api == Api::OpenaiResponses {
+        openai_responses::encode_answer(&answer, context, echo)
     } else {
         openai_chat::encode_answer(&answer, context)
     })
@@ -165,6 +178,7 @@ enum Decoder {
 
 enum Encoder {
     Chat(openai_chat::StreamEncoder),
+    Responses(Box<openai_responses::StreamEncoder>),
     Messages(anthropic::StreamEncoder),
     Converse(bedrock::StreamEncoder),
     Invoke(anthropic::StreamEncoder, Reframe),
@@ -178,6 +192,7 @@ impl Stream {
         renames: Renames,
         context: &AnswerContext,
         usage: bool,
+        echo: &[u8],
     ) -> Self {
         let decoder = match kind {
             _ if reframes(api, kind, invoke) => Decoder::Reframe(Reframe::new(api.aws())),
@@ -196,6 +211,8 @@ impl Stream {
             Encoder::Invoke(anthropic::StreamEncoder::new(context), Reframe::new(true))
         } else if api.anthropic() {
             Encoder::Messages(anthropic::StreamEncoder::new(context))
+        } else if api == Api::OpenaiResponses {
+            Encoder::Responses(Box::new(openai_responses::StreamEncoder::new(context, echo)))
         } else {
             Encoder::Chat(openai_chat::StreamEncoder::new(context, usage))
         };
@@ -235,6 +252,7 @@ impl Stream {
         for event in events {
             match &mut self.encoder {
                 Encoder::Chat(encoder) => encoder.event(event, out),
+                Encoder::Responses(encoder) => encoder.event(event, out),
                 Encoder::Messages(encoder) => encoder.event(event, out),
                 Encoder::Converse(encoder) => encoder.event(event, out),
                 Encoder::Invoke(encoder, reframe) => {

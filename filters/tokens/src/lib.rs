@@ -16,6 +16,7 @@ mod classes;
 #[cfg(feature = "compile")]
 pub mod compile;
 mod counter;
+mod decode;
 mod hash;
 mod long;
 mod merge;
@@ -35,6 +36,7 @@ use std::cell::RefCell;
 
 pub use added::{Added, add};
 pub use counter::Counter;
+pub use decode::decode;
 
 use classes::Scan;
 use long::{Long, WINDOW};

@@ -95,6 +95,23 @@ impl Tables {
         if entry >> 18 == pair { entry as u32 & ((1 << 18) - 1) } else { NONE }
     }
 
+    /// Shows every merge: two tokens, and what they are together.
+    pub fn each_merge(&self, sink: &mut dyn FnMut(u32, u32, u32)) {
+        const BITS: u64 = (1 << 18) - 1;
+        for slot in self.merges.slots.iter().map(|slot| u64::from_le_bytes(*slot)) {
+            let pair = slot >> 18;
+            let (left, right, into) = ((pair >> 18) as u32, (pair & BITS) as u32, (slot & BITS) as u32);
+            // A slot that no merge fills is all ones, or says something else than it would be found by.
+            if self.merged(left, right) == into {
+                sink(left, right, into);
+            }
+        }
+        for (at, into) in self.couples.iter().enumerate() {
+            let [first, second] = (at as u16).to_be_bytes();
+            sink(self.single(first), self.single(second), u32::from_le_bytes(*into));
+        }
+    }
+
     /// Whether `text[at..end]` is one token. May not know tokens that are no valid text.
     #[inline]
     pub fn is_token(&self, text: &[u8], at: usize, end: usize) -> bool {

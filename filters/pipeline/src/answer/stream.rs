@@ -1,8 +1,8 @@
 //! An answer that is a stream: of server-sent events, or of AWS's frames.
 
 use weir_dialects::hub::{Event, Failure, Finish, Usage};
-use weir_dialects::openai_chat::{AnswerContext, Chunk, Slot, StreamEncoder, unquote};
-use weir_dialects::{anthropic, bedrock, openai_chat};
+use weir_dialects::openai_chat::{AnswerContext, Chunk, ECHO, Slot, StreamEncoder, unquote};
+use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
 use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
@@ -62,6 +62,9 @@ struct Events {
     template: Vec<u8>,
     /// Its name.
     template_name: Vec<u8>,
+    /// The number of the next event, where events are numbered, and by how much those to come are shifted.
+    sequence: u64,
+    shift: u64,
 }
 
 /// One text of the answer, on its way.
@@ -93,6 +96,8 @@ impl Stream {
             told: false,
             template: Vec::new(),
             template_name: Vec::new(),
+            sequence: 0,
+            shift: 0,
         };
         let decoder = if api.aws() {
             Framing::Aws(eventstream::Decoder::new(MAX_EVENT))
@@ -155,7 +160,7 @@ impl Stream {
                 out.extend_from_slice(b"\n\n");
             }
             let message = "the provider fell silent in the middle of its answer: try again";
-            tell_failure(self.events.api, 504, "provider_timeout", message, &mut out);
+            tell_failure(self.events.api, self.events.sequence, 504, "provider_timeout", message, &mut out);
         }
         self.cut = true;
         out
@@ -186,7 +191,7 @@ impl Stream {
                 true => "the provider's stream cannot be read",
                 false => "the provider sent an event larger than 4 MiB",
             };
-            tell_failure(events.api, 502, "event_too_large", message, &mut out);
+            tell_failure(events.api, events.sequence, 502, "event_too_large", message, &mut out);
             return Err(Cut { last: out });
         }
         if end {
@@ -277,6 +282,9 @@ impl Events {
             return;
         }
         let context = AnswerContext { id: self.id.clone(), created: 0, model: self.model.clone() };
+        if self.api == Api::OpenaiResponses {
+            return openai_responses::refused(&context, self.sequence, out);
+        }
         let mut encoder = StreamEncoder::new(&context, false);
         encoder.event(&Event::Finish { choice: 0, finish: Finish::ContentFilter }, out);
         encoder.event(&Event::Done, out);
@@ -368,10 +376,14 @@ impl Events {
 
     /// Hands the event out with its texts treated and our usage hidden.
     fn rewrite(&mut self, event: &Framed<'_>, chunk: &Chunk, out: &mut Vec<u8>) {
+        if let Some((_, number)) = &chunk.sequence {
+            self.sequence = number.saturating_add(self.shift);
+        }
         if chunk.is_done {
             self.flush_all(out);
-            out.extend_from_slice(event.raw);
-            return;
+            if self.blocked.is_some() {
+                return;
+            }
         }
         if self.treatment.hide_usage && chunk.is_usage_only() {
             return;
@@ -407,6 +419,14 @@ impl Events {
                     self.flush(payload, chunk, Some(choice.index), out);
                 }
             }
+            for text in chunk.wholes.iter().filter(|text| !sealed(self.api, text.slot)) {
+                let Some(value) = unquote(payload, text.value.clone()) else { continue };
+                match self.treatment.whole(text.slot, text.choice == ECHO, &value) {
+                    Ok(told) if told == value => {}
+                    Ok(told) => edits.replace(text.value.clone(), quoted(&told)),
+                    Err(kind) => self.blocked = self.blocked.or(Some(kind)),
+                }
+            }
             if self.blocked.is_some() {
                 return;
             }
@@ -416,6 +436,12 @@ impl Events {
                 self.template_name.clear();
                 self.template_name.extend_from_slice(event.name.unwrap_or_default());
             }
+        }
+        if let Some((range, _)) = &chunk.sequence {
+            if self.shift > 0 {
+                edits.replace(range.clone(), self.sequence.to_string().into_bytes());
+            }
+            self.sequence += 1;
         }
         if edits.is_empty() {
             out.extend_from_slice(event.raw);
@@ -444,6 +470,15 @@ impl Events {
                 continue;
             }
             let Some(form) = chunk.choices.iter().find(|c| c.index == *choice) else { continue };
+            if self.api == Api::OpenaiResponses {
+                let event = openai_responses::text_event(payload, *slot, self.sequence, &quoted(&rest));
+                if let Some((kind, event)) = event {
+                    emit(self.api, Some(kind.as_bytes()), &event, out);
+                    self.sequence += 1;
+                    self.shift += 1;
+                }
+                continue;
+            }
             let mut edits = Splices::new();
             edits.replace(form.delta.clone(), delta(self.api, *choice, *slot, &quoted(&rest)));
             // In text completions the delta is the choice itself, its end included.
@@ -529,12 +564,15 @@ impl Text {
 }
 
 /// A failure of the stream as the client reads it.
-fn tell_failure(api: Api, status: u16, code: &str, message: &str, out: &mut Vec<u8>) {
+fn tell_failure(api: Api, sequence: u64, status: u16, code: &str, message: &str, out: &mut Vec<u8>) {
     if api.aws() {
         let failure = Failure { status, code: Some(code.into()), ..Failure::unreadable(message) };
         bedrock::exception(&failure, out);
     } else if api.anthropic() {
         emit(api, Some(b"error"), &anthropic::error(status, Some(code), message, None), out);
+    } else if api == Api::OpenaiResponses {
+        let failure = Failure { status, code: Some(code.into()), ..Failure::unreadable(message) };
+        openai_responses::stream_error(&failure, sequence, out);
     } else {
         emit(api, None, &openai_chat::error(status, "server_error", Some(code), message, None), out);
     }

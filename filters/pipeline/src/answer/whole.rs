@@ -3,11 +3,10 @@
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
-use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, restorer, sealed};
+use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, sealed};
 use crate::paths::Api;
-use weir_dialects::openai_chat::read_answer;
-use weir_dialects::{anthropic, bedrock};
-use weir_pii as pii;
+use weir_dialects::openai_chat::{ECHO, read_answer};
+use weir_dialects::{anthropic, bedrock, openai_responses};
 
 /// The reader. It keeps a copy to read at the end; where something may change it keeps the bytes themselves.
 pub struct Whole {
@@ -84,6 +83,7 @@ impl Whole {
         let answer = match self.api {
             Api::BedrockConverse => bedrock::read_answer(&doc),
             Api::BedrockModel => bedrock::read_any(&doc),
+            Api::OpenaiResponses => openai_responses::read_answer(&doc),
             api if api.messages() => anthropic::read_answer(&doc),
             _ => read_answer(&doc),
         };
@@ -95,7 +95,8 @@ impl Whole {
         self.facts.bytes = self.treatment.vocabulary.is_none();
         for text in &answer.texts {
             let Some(value) = text.value.as_str() else { continue };
-            if answer.usage.is_none() {
+            let echo = text.choice == ECHO;
+            if answer.usage.is_none() && !echo {
                 let bytes = value.len() as u64;
                 let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, &value));
                 self.facts.output += counted.unwrap_or(bytes);
@@ -103,29 +104,14 @@ impl Whole {
             if !self.treatment.texts() || sealed(self.api, text.slot) {
                 continue;
             }
-            let mut out = value.as_ref().to_owned();
-            if let Some(set) = &self.treatment.set {
-                let mut redactor = pii::Redactor::new(set.clone());
-                let mut masked = String::new();
-                redactor.push(&out, &mut masked);
-                redactor.finish(&mut masked);
-                if let Some(kind) = redactor.blocked() {
+            match self.treatment.whole(text.slot, echo, &value) {
+                Ok(out) if out == value => {}
+                Ok(out) => edits.replace(text.value.range(), quoted(&out)),
+                Err(kind) => {
                     // As OpenAI tells a filtered answer: no text, and the reason why.
                     self.facts.blocked = Some(kind.name());
                     edits.replace(text.value.range(), b"\"\"".to_vec());
-                    continue;
                 }
-                out = masked;
-            }
-            if let Some(vault) = &self.treatment.vault {
-                let mut restorer = restorer(vault, text.slot);
-                let mut restored = String::new();
-                restorer.push(&out, &mut restored);
-                restorer.finish(&mut restored);
-                out = restored;
-            }
-            if out != value.as_ref() {
-                edits.replace(text.value.range(), quoted(&out));
             }
         }
         let converse = self.api == Api::BedrockConverse;
@@ -137,6 +123,16 @@ impl Whole {
             };
             if let Some(reason) = doc.root().get(key) {
                 edits.replace(reason.range(), word.to_vec());
+            }
+        } else if self.facts.blocked.is_some() && self.api == Api::OpenaiResponses {
+            let words: [(&str, &[u8]); 2] = [
+                ("status", b"\"incomplete\""),
+                ("incomplete_details", b"{\"reason\":\"content_filter\"}"),
+            ];
+            for (key, word) in words {
+                if let Some(value) = doc.root().get(key) {
+                    edits.replace(value.range(), word.to_vec());
+                }
             }
         } else if self.facts.blocked.is_some() {
             for choice in doc.root().get("choices").into_iter().flat_map(json::Value::items) {

@@ -210,6 +210,9 @@ pub(super) fn unboundable(
     if request.unlimited() {
         return Some("max_tokens");
     }
+    if request.hosted() {
+        return Some("tools");
+    }
     let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
     if targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Anthropic))
         && let Some(field) = anthropics_own(doc, money)
