@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use weir_dialects::hub::Usage;
 use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_lease::Need;
 use weir_pii as pii;
@@ -17,6 +18,7 @@ use weir_wire::json::{Value, Writer};
 use crate::answer::{Answer, Cut, Treatment};
 use crate::budget::{self, Bound, Lowering};
 use crate::cooling::Cooling;
+use crate::copy::{COPY, Copy, MIRROR};
 use crate::decide::{self, Choice, Facts};
 use crate::identity;
 use crate::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
@@ -35,6 +37,7 @@ use crate::trace::{Stage, Trace};
 use weir_config::filter::{List, ProviderKind, ShowHeaders, Target, UnknownPaths};
 
 mod ahead;
+mod copies;
 mod measured;
 mod reserve;
 mod settle;
@@ -115,6 +118,8 @@ struct Flight {
     report: Option<Report>,
     /// The answer came from a provider, not from Envoy.
     provider: bool,
+    /// What its headers say that it cost.
+    told: Option<Usage>,
     /// Answers billed.
     answers: u64,
     /// What is left of the budgets that are charged.
@@ -125,6 +130,8 @@ struct Flight {
     heard: u64,
     /// It was given up for its silence.
     silenced: bool,
+    /// Cluster and decision of a copy.
+    copy: Option<(String, Box<Copy>)>,
 }
 
 impl Exchange {
@@ -746,6 +753,7 @@ impl Exchange {
         if *api == Api::BedrockInvoke {
             flight.plan.anthropic.1 = bedrock::invoke::beta(&doc);
         }
+        flight.copy = self.copied(policy, &choice, caller, &budgets, &size, body.len());
         flight.ahead = first.map(|first| ahead::Ahead::new(first, &self.bound, &self.needs, &budgets));
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
@@ -905,11 +913,13 @@ impl Exchange {
             status: 0,
             report: None,
             provider: false,
+            told: None,
             answers: request.answers(),
             left: Vec::new(),
             ahead: None,
             heard: 0,
             silenced: false,
+            copy: None,
         }
     }
 
@@ -926,6 +936,10 @@ impl Exchange {
             }
         }
         out.push(Effect::State(PLAN, flight.plan.encode()));
+        if let Some((cluster, copy)) = flight.copy() {
+            out.push(Effect::SetRequestHeader(MIRROR, cluster));
+            out.push(Effect::SetRequestHeader(COPY, copy));
+        }
         // Setting any header makes Envoy choose the route anew, now that the slots are known.
         out.push(Effect::SetRequestHeader("x-envoy-max-retries", (flight.plan.legs.len() - 1).to_string()));
         if flight.plan.legs.len() > 1 {
@@ -987,6 +1001,9 @@ impl Exchange {
             self.span.provider = provider_name(policy, &target.provider).to_owned();
         }
         self.span.losses.clone_from(&report.losses);
+        if flight.plan.api == Api::BedrockModel {
+            flight.told = told(headers);
+        }
         if report.stalled && status == 504 {
             return self.stalled(report, effects);
         }
@@ -1161,6 +1178,15 @@ fn asked_of_anthropic(headers: &Headers<'_>) -> (String, String) {
         headers.get(name).filter(usable).unwrap_or_default().to_owned()
     };
     (word("anthropic-version"), word("anthropic-beta"))
+}
+
+/// What InvokeModel says in headers of the tokens billed: of a model's own dialect there is no other word.
+fn told(headers: &Headers<'_>) -> Option<Usage> {
+    let count = |name: &str| headers.get(&["x-amzn-bedrock-", name, "-token-count"].concat())?.parse::<u64>().ok();
+    let (cache_read, cache_write) =
+        (count("cache-read-input").unwrap_or(0), count("cache-write-input").unwrap_or(0));
+    let input = count("input")?.saturating_add(cache_read).saturating_add(cache_write);
+    Some(Usage { input, output: count("output").unwrap_or(0), cache_read, cache_write, reasoning: 0 })
 }
 
 /// The headers of InvokeModel that Bedrock reads, as lines.

@@ -25,7 +25,12 @@ impl Exchange {
         details: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let facts = flight.answer.facts();
+        let mut facts = flight.answer.facts();
+        facts.usage = facts.usage.or(flight.told);
+        if facts.id.is_empty() && flight.plan.api.aws() {
+            // Converse has no other.
+            facts.id.clone_from(&report.request_id);
+        }
         self.span.response_id.clone_from(&facts.id);
         self.span.response_model.clone_from(&facts.model);
         self.span.finish_reasons.clone_from(&facts.finish);

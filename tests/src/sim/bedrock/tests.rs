@@ -295,7 +295,7 @@ async fn what_the_service_model_does_not_allow_is_a_validation_error() {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert_eq!(bench.signed(PATH, &json!("no object"), |_, _| {}).await.status(), 400);
-    assert_eq!(bench.signed("/model/x/invoke", &json!({}), |_, _| {}).await.status(), 404);
+    assert_eq!(bench.signed("/model/x/count-tokens", &json!({}), |_, _| {}).await.status(), 404);
     assert_eq!(bench.server.book().totals().billed_prompt_tokens, 0);
 }
 
