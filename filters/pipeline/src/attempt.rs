@@ -15,6 +15,7 @@ use weir_wire::json::{self, Limits};
 use weir_wire::{eventstream, sse};
 
 use crate::budget;
+use crate::copy::{Copied, Copy};
 use crate::io::{Effect, Headers, Input, Now, Step};
 use crate::paths::Api;
 use crate::plan::{Leg, NO_RETRY, PROVIDER, Plan, Progress, REPORT, Report, TRIED};
@@ -62,6 +63,8 @@ pub struct Attempt {
     heard: u64,
     /// There are too many repeats already.
     forbidden: bool,
+    /// It is a copy for a mirror, which nobody waits for.
+    copy: Option<Box<Copied>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,7 +144,25 @@ impl Attempt {
             now: Now(0),
             heard: 0,
             forbidden: false,
+            copy: None,
         }
+    }
+
+    /// A copy of a request, which Envoy sends beside it: what it is to know travels in its header.
+    pub fn copied(config: Rc<filter::Attempt>, attempt: u64, header: &[u8]) -> Self {
+        let mut own = Self::new(config, attempt, None, None);
+        if let Some(copy) = Copy::decode(header) {
+            own.plan = Some(copy.plan.clone());
+            own.copy = Some(Box::new(Copied::new(copy)));
+            // Tried once, whatever Envoy makes of the request's own headers.
+            own.forbidden = attempt > 1;
+        }
+        own
+    }
+
+    /// A copy settles by itself once it is over.
+    pub fn is_copy(&self) -> bool {
+        self.copy.is_some()
     }
 
     /// The host was chosen by Envoy among several providers, and `config` is the one that it belongs to: the leg is
@@ -177,7 +198,7 @@ impl Attempt {
 
     /// This piece of the response body must be handed in.
     pub fn wants_response_body(&self, _end: bool) -> bool {
-        !matches!(self.response, Incoming::Pass | Incoming::Fresh)
+        self.is_copy() || !matches!(self.response, Incoming::Pass | Incoming::Fresh)
     }
 
     /// What the try's span says, once it is over. `whole` says that the answer came to its end, `details` what the host
@@ -237,6 +258,44 @@ impl Attempt {
         if matches!(input, Input::ResponseHeaders { .. } | Input::ResponseBody { .. }) {
             self.heard = now.0;
         }
+        let Some(mut copy) = self.copy.take() else { return self.next(input, effects) };
+        let (mut own, mut over) = (Vec::new(), false);
+        let step = match input {
+            Input::ResponseHeaders { headers, end, origin } => {
+                let step = self.next(Input::ResponseHeaders { headers, end, origin }, &mut own);
+                copy.head(&headers, &own);
+                step
+            }
+            Input::ResponseBody { chunk, end } => {
+                let step = self.next(Input::ResponseBody { chunk, end }, &mut own);
+                copy.body(now, chunk, end, step, &own);
+                step
+            }
+            other => {
+                over = matches!(other, Input::Done { .. });
+                if matches!(other, Input::RequestHeaders { .. }) {
+                    copy.begins(now);
+                }
+                self.copy = Some(copy);
+                let step = self.next(other, &mut own);
+                let Some(again) = self.copy.take() else { return step };
+                copy = again;
+                step
+            }
+        };
+        // Its stream has no filter state, and nobody who would read it.
+        own.retain(|effect| !matches!(effect, Effect::State(..)));
+        effects.append(&mut own);
+        if over {
+            let sent = self.request == Outgoing::Sent;
+            copy.over(now, self.context, &self.report, sent, self.config.kind, effects);
+        }
+        self.copy = Some(copy);
+        step
+    }
+
+    fn next(&mut self, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+        let now = self.now;
         match input {
             Input::RequestHeaders { entropy: [entropy, ..], .. } => {
                 self.start = now.0;
@@ -333,7 +392,7 @@ impl Attempt {
             return Step::Pause;
         }
         let send = vec![self.headers(self.plan.as_ref().map_or(0, |p| p.body_len), None)];
-        if self.report.lost > 0 && !needs.is_empty() {
+        if (self.report.lost > 0 || self.is_copy()) && !needs.is_empty() {
             self.request = Outgoing::Held;
             self.waiting = send;
             effects.push(Effect::Reserve(needs));
@@ -376,7 +435,7 @@ impl Attempt {
             self.tell(effects);
         }
         let needs = self.plan.as_ref().map(|p| p.needs.clone()).unwrap_or_default();
-        if self.report.lost > 0 && !needs.is_empty() {
+        if (self.report.lost > 0 || self.is_copy()) && !needs.is_empty() {
             self.waiting = outgoing;
             self.request = Outgoing::Held;
             effects.push(Effect::Reserve(needs));
@@ -469,7 +528,9 @@ impl Attempt {
             Ok(_) => {
                 // What is held now stands for the try that was lost; the request's own hold goes on for this one.
                 let needs = self.plan.as_ref().map(|p| p.needs.as_slice()).unwrap_or_default();
-                effects.push(Effect::Settle(budget::in_full(needs)));
+                if self.copy.is_none() {
+                    effects.push(Effect::Settle(budget::in_full(needs)));
+                }
                 effects.append(&mut self.waiting);
                 self.request = Outgoing::Sent;
                 Step::Continue

@@ -5,6 +5,8 @@
 
 use weir_config::filter::{Boundary, Model, ProviderKind, Route, Target};
 
+use crate::cooling::Cool;
+use crate::io::Now;
 use crate::paths::Api;
 use crate::policy::{Caller, Policy, any, who};
 use crate::refusal::Refusal;
@@ -25,6 +27,8 @@ pub struct Facts<'a> {
     pub instead: Option<&'a str>,
     /// It asks for what only Bedrock has.
     pub only_bedrock: bool,
+    /// The present time.
+    pub now: Now,
 }
 
 /// The decision.
@@ -38,6 +42,8 @@ pub struct Choice<'p> {
     pub route: Option<&'p str>,
     /// Whether tries after the first may go to another target.
     pub fallback: bool,
+    /// Where a copy goes, which may go there.
+    pub mirror: Option<&'p Target>,
 }
 
 /// Decides. `roll` is fresh randomness for weighted choices.
@@ -107,6 +113,25 @@ pub fn decide<'p>(
             format!("no target of model `{}` is inside the boundaries {}", model.name, list(&names)),
         ));
     }
+    // As much as a copy may do, the request itself might: inside the boundaries, a target of a model that the tenant
+    // may use, one that supports what is asked and does not throttle.
+    let mirror = route.and_then(|r| r.mirror.as_ref()).filter(|m| (roll >> 32) % 100 < u64::from(m.percent));
+    let mirror = mirror.and_then(|m| {
+        let may = allowed.iter().filter_map(|name| policy.model(name)).flat_map(|model| &model.targets);
+        let mut of = may.filter(|t| t.provider == m.provider && t.model == m.model);
+        let kind = policy.provider(&m.provider).map(|p| p.kind);
+        let speaks = match facts.api {
+            Api::OpenaiCompletions | Api::OpenaiEmbeddings => matches!(kind, Some(ProviderKind::Vllm | ProviderKind::Openai)),
+            Api::AnthropicCount => false,
+            _ => !facts.only_bedrock || kind == Some(ProviderKind::Bedrock),
+        };
+        of.find(|t| {
+            speaks
+                && inside_boundaries(t)
+                && facts.needs.iter().all(|need| t.supports.iter().any(|s| s == need))
+                && policy.cooling.borrow().of(&t.provider, &t.model, facts.now).is_none()
+        })
+    });
     let own = match facts.api {
         Api::OpenaiCompletions => Some("text completions: use chat completions"),
         Api::OpenaiEmbeddings => Some("embeddings: ask for a model of another provider"),
@@ -155,12 +180,58 @@ pub fn decide<'p>(
     order(&mut targets, roll);
     let fallback = route.and_then(|r| r.fallback).unwrap_or(true);
     if !fallback {
+        let first = targets.first().map(|(_, t)| t.priority);
+        targets.retain(|(_, t)| Some(t.priority) == first);
+    }
+    warm(policy, model, &mut targets, facts.now, trace)?;
+    if !fallback {
         targets.truncate(1);
     }
     trace.note(Stage::Targets, || {
         targets.iter().map(|(_, t)| format!("{}:{}", t.provider, t.model)).collect::<Vec<_>>().join(", then ")
     });
-    Ok(Choice { model, targets, route: route.map(|r| r.name.as_str()), fallback })
+    Ok(Choice { model, targets, route: route.map(|r| r.name.as_str()), fallback, mirror })
+}
+
+/// Leaves out the targets that throttle. Where all do, those that only seem to are tried all the same; where every
+/// provider has said how long, the client is told the shortest.
+fn warm(
+    policy: &Policy,
+    model: &Model,
+    targets: &mut Vec<(usize, &Target)>,
+    now: Now,
+    trace: &mut Trace,
+) -> Result<(), Refusal> {
+    let cooling = policy.cooling.borrow();
+    let cool: Vec<Option<Cool>> =
+        targets.iter().map(|(_, t)| cooling.of(&t.provider, &t.model, now)).collect();
+    if cool.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    trace.note(Stage::Targets, || format!("throttled: {} of {}", cool.iter().flatten().count(), cool.len()));
+    let none_warm = cool.iter().all(Option::is_some);
+    let mut each = cool.iter();
+    targets.retain(|_| match each.next() {
+        Some(Some(cool)) => none_warm && !cool.told,
+        _ => true,
+    });
+    if targets.is_empty() {
+        let until = cool.iter().flatten().map(|cool| cool.until).min().unwrap_or(now.0);
+        let wait = until.saturating_sub(now.0);
+        return Err(Refusal {
+            status: 429,
+            kind: "rate_limit_exceeded",
+            code: "provider_throttled",
+            message: format!(
+                "every provider of model `{}` that this request may use has asked for a pause: try again later",
+                model.name
+            ),
+            ..Refusal::default()
+        }
+        .header("retry-after", wait.div_ceil(1_000_000_000).max(1).to_string())
+        .header("retry-after-ms", wait.div_ceil(1_000_000).max(1).to_string()));
+    }
+    Ok(())
 }
 
 fn finds(boundary: &Boundary, found: &[String]) -> bool {
@@ -266,7 +337,7 @@ mod tests {
     }
 
     fn route(name: &str, when: When, model: &str, fallback: Option<bool>) -> Route {
-        Route { name: name.into(), when, model: model.into(), fallback }
+        Route { name: name.into(), when, model: model.into(), fallback, mirror: None }
     }
 
     fn asked(model: &str) -> When {

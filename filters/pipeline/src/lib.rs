@@ -10,6 +10,7 @@ pub mod budget;
 pub mod codec;
 pub mod config;
 pub mod cooling;
+pub mod copy;
 pub mod decide;
 pub mod exchange;
 pub mod identity;

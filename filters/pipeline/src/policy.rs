@@ -8,6 +8,7 @@ use weir_pii as pii;
 use weir_sorted::Map;
 use weir_tokens::Vocabulary;
 
+use crate::cooling::Cooling;
 use crate::io::Now;
 use crate::learned::Learned;
 use crate::seen::Seen;
@@ -33,6 +34,8 @@ pub struct Policy {
     pub seen: RefCell<Seen>,
     /// What providers taught; the host hands one VM's on from policy to policy.
     pub learned: Rc<RefCell<Learned>>,
+    /// Targets that are left alone, as the host last knew.
+    pub cooling: RefCell<Cooling>,
     /// Types that boundaries ask for, found whether or not a rule redacts them.
     found: Vec<String>,
 }
@@ -144,6 +147,12 @@ impl Policy {
                 return Err(ConfigError::Model(name.clone()));
             }
         }
+        for mirror in config.routes.iter().filter_map(|route| route.mirror.as_ref()) {
+            let mut targets = config.models.iter().flat_map(|model| &model.targets);
+            if !targets.any(|t| t.provider == mirror.provider && t.model == mirror.model) {
+                return Err(ConfigError::Model(mirror.model.clone()));
+            }
+        }
         if let Some(name) = &config.identity.anonymous
             && !tenants.contains_key(name)
         {
@@ -172,6 +181,7 @@ impl Policy {
             sets: RefCell::default(),
             seen: RefCell::default(),
             learned: Rc::default(),
+            cooling: RefCell::default(),
             found,
         };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.

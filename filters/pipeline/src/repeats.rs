@@ -72,6 +72,13 @@ impl InFlight {
         self.own.vm = vm.max(1);
     }
 
+    /// The name of a queue that is this VM's own.
+    pub fn queue(&self) -> String {
+        let mut name = String::from("weir/1/bell/");
+        crate::span::hex(&mut name, &self.own.vm.to_be_bytes());
+        name
+    }
+
     /// Writes its line with `change` repeats more, if `most` of all lines' requests allows them.
     fn write(
         &mut self,

@@ -4,18 +4,26 @@ use std::rc::Rc;
 
 use weir_config::filter;
 use weir_pipeline::Attempt;
+use weir_pipeline::copy::COPY;
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
 use weir_pipeline::plan::{PLAN, REPORT};
 
 use crate::effects;
 use crate::exchange::attempts;
 use crate::host::{self, Buffer, Direction, Map};
-use crate::lease::{Asked, Decided, Holds};
+use crate::lease::{Asked, Decided, Holds, HostData};
 use crate::vm::Shared;
 
 /// Of the host of a try, the name of its provider: where Envoy also looks for the host's TLS.
 const PROVIDER_OF_HOST: &str =
     "xds\0upstream_host_metadata\0filter_metadata\0envoy.transport_socket_match\0provider";
+
+/// The value of a request header, read where no filter state says more.
+fn header(name: &str) -> Option<Vec<u8>> {
+    let map = host::map(Map::RequestHeaders).unwrap_or_default();
+    let fields = host::pairs(&map);
+    Headers(&fields).bytes(name).map(<[u8]>::to_vec)
+}
 
 /// Whose try it is.
 #[derive(Clone)]
@@ -37,6 +45,8 @@ pub struct AttemptStream {
     size: usize,
     /// The answer came to its end.
     whole: bool,
+    /// It counts among the repeats.
+    repeats: bool,
 }
 
 impl AttemptStream {
@@ -51,6 +61,7 @@ impl AttemptStream {
             replied: false,
             size: 0,
             whole: false,
+            repeats: false,
         }
     }
 
@@ -77,7 +88,11 @@ impl AttemptStream {
         let plan = host::property(PLAN);
         let attempt = attempts().max(1);
         let report = if attempt > 1 { host::property(REPORT) } else { None };
-        let begin = |config| Attempt::new(config, attempt, plan.as_deref(), report.as_deref());
+        let copy = if plan.is_none() { header(COPY) } else { None };
+        let begin = |config| match &copy {
+            Some(copy) => Attempt::copied(config, attempt, copy),
+            None => Attempt::new(config, attempt, plan.as_deref(), report.as_deref()),
+        };
         self.machine = Some(match &self.provider {
             Provider::One(config) => begin(config.clone()),
             Provider::OfHost(all) => {
@@ -87,6 +102,14 @@ impl AttemptStream {
                 begin(of_host.cloned().unwrap_or_default()).chosen_by_host()
             }
         });
+        if let Some(machine) = &mut self.machine
+            && let Some(share) = machine.repeats()
+        {
+            self.repeats = shared.repeat(now, share);
+            if !self.repeats {
+                machine.forbid();
+            }
+        }
         // All that a try needs of the request is in the plan; its headers are written anew.
         let entropy = shared.entropy();
         self.feed(now, Input::RequestHeaders { headers: Headers(&[]), end, entropy }, shared)
@@ -157,10 +180,26 @@ impl AttemptStream {
         self.feed(Now(host::now()), Input::ResponseTrailers, shared)
     }
 
+    /// The answer is silent for too long.
+    pub fn due(&self, now: Now) -> bool {
+        !self.replied && self.machine.as_ref().is_some_and(|machine| machine.due(now))
+    }
+
+    /// Gives it up.
+    pub fn tick(&mut self, now: Now, shared: &mut Shared) {
+        if host::act_on(self.context).is_ok() && self.feed(now, Input::Tick, shared) == Step::Continue {
+            let _ = host::resume(Direction::Response);
+        }
+    }
+
     /// The try is over.
     pub fn done(&mut self, shared: &mut Shared) {
         let now = Now(host::now());
-        if self.machine.as_ref().is_some_and(Attempt::unanswered) {
+        if std::mem::take(&mut self.repeats) {
+            shared.in_flight.over(&mut HostData, now);
+        }
+        let copy = self.machine.as_ref().is_some_and(Attempt::is_copy);
+        if copy || self.machine.as_ref().is_some_and(Attempt::unanswered) {
             // Envoy knows the local address of a try once its connection is made: without one nothing was sent.
             let reached = host::property("upstream\0local_address").is_some_and(|a| !a.is_empty());
             self.feed(
@@ -170,7 +209,7 @@ impl AttemptStream {
             );
         }
         shared.lease.settle_rest(now, self.context, &mut self.holds);
-        if !shared.telemetry.exports() {
+        if copy || !shared.telemetry.exports() {
             return;
         }
         let Some(machine) = &self.machine else { return };

@@ -1,9 +1,10 @@
 //! Carries out what a machine asks for, on the effective context.
 
+use weir_pipeline::cooling;
 use weir_pipeline::io::{Effect, Now};
 
 use crate::host::{self, Buffer, Direction, Map};
-use crate::lease::{Asked, Holds};
+use crate::lease::{Asked, Holds, HostData};
 use crate::vm::Shared;
 
 /// What became of the effects of one callback.
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub reserved: Option<Asked>,
     /// The same of what a stream asks for on its way.
     pub topped: Option<Asked>,
+    /// Bytes that now stand in the place of what the response callback held.
+    pub body: Option<usize>,
 }
 
 /// Carries out `effects` in order and empties the list.
@@ -35,7 +38,10 @@ pub fn run(
             Effect::State(key, value) => host::set_state(key, &value),
             Effect::SetResponseHeader(name, value) => host::set_header(Map::ResponseHeaders, name, &value),
             Effect::RemoveResponseHeader(name) => host::remove_header(Map::ResponseHeaders, name),
-            Effect::ResponseBody(bytes) => host::replace_buffer(Buffer::ResponseBody, &bytes),
+            Effect::ResponseBody(bytes) => {
+                outcome.body = Some(bytes.len());
+                host::replace_buffer(Buffer::ResponseBody, &bytes)
+            }
             Effect::Reply(reply) => {
                 outcome.replied = true;
                 host::reply(reply.status, &reply.headers, &reply.body)
@@ -67,6 +73,10 @@ pub fn run(
                 Ok(())
             }
             Effect::Cut => host::close(Direction::Response),
+            Effect::Cool(cool) => {
+                cooling::tell(&mut HostData, cool, now);
+                Ok(())
+            }
         };
         if let Err(status) = done {
             host::log(

@@ -2,18 +2,34 @@
 
 use std::rc::Rc;
 
+use weir_pipeline::cooling::Cooling;
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
 use weir_pipeline::plan::REPORT;
 use weir_pipeline::{Exchange, Policy};
 
 use crate::effects;
 use crate::host::{self, Buffer, Direction, Map};
-use crate::lease::{Asked, Decided, Holds};
+use crate::lease::{Asked, Decided, Holds, HostData};
 use crate::vm::Shared;
+
+/// Largest piece with which a place is opened for a stream's last word: Envoy holds it for a moment.
+const MAX_HELD: usize = 256 << 10;
+
+/// Whether the answer's last word has a place. Envoy takes bytes from a filter outside of a piece's callback only where
+/// it holds a piece back; so the first piece is held until this VM is called again, which is at once, and every
+/// later one is handed on by hand while the filter stays paused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Off,
+    /// So many bytes are held, which the machine has seen.
+    Opening(usize),
+    On,
+}
 
 /// The stream.
 pub struct ExchangeStream {
     context: u32,
+    root: u32,
     machine: Exchange,
     effects: Vec<Effect>,
     holds: Holds,
@@ -21,18 +37,27 @@ pub struct ExchangeStream {
     replied: bool,
     /// Request bytes received, where the host hands them on piece by piece.
     size: usize,
+    watch: Watch,
+    /// What the host holds before the piece that the machine is at.
+    kept: Vec<u8>,
+    /// Bytes that the last callback left in the host's buffer in the piece's place.
+    left: Option<usize>,
 }
 
 impl ExchangeStream {
     /// A stream under `policy`.
-    pub fn new(context: u32, _root: u32, policy: Option<Rc<Policy>>) -> Self {
+    pub fn new(context: u32, root: u32, policy: Option<Rc<Policy>>) -> Self {
         Self {
             context,
+            root,
             machine: Exchange::new(policy),
             effects: Vec::new(),
             holds: Holds::default(),
             replied: false,
             size: 0,
+            watch: Watch::Off,
+            kept: Vec::new(),
+            left: None,
         }
     }
 
@@ -40,8 +65,18 @@ impl ExchangeStream {
         let mut step = self.machine.handle(now, input, &mut self.effects);
         // A reservation that is granted at once is an input of its own; there is at most one a request.
         for _ in 0..4 {
+            if !self.kept.is_empty() {
+                for effect in &mut self.effects {
+                    if let Effect::ResponseBody(bytes) = effect {
+                        let mut whole = std::mem::take(&mut self.kept);
+                        whole.append(bytes);
+                        *bytes = whole;
+                    }
+                }
+            }
             let outcome = effects::run(&mut self.effects, now, self.context, &mut self.holds, shared);
             self.replied |= outcome.replied;
+            self.left = outcome.body.or(self.left);
             match outcome.reserved {
                 Some(Asked::Now(answer)) => {
                     step = self.machine.handle(now, Input::Reserved(answer), &mut self.effects);
@@ -78,6 +113,9 @@ impl ExchangeStream {
         }
         self.size = size;
         let now = Now(host::now());
+        if end {
+            self.machine.cooling(Cooling::read(&mut HostData));
+        }
         // Only the whole is looked at; until then its size is enough.
         let body =
             if end { host::buffer(Buffer::RequestBody, 0, size).unwrap_or_default() } else { Vec::new() };
@@ -135,7 +173,51 @@ impl ExchangeStream {
         } else {
             host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default()
         };
-        self.feed(now, Input::ResponseBody { chunk: &chunk, end }, shared)
+        let before = if let Watch::Opening(held) = self.watch { held } else { 0 };
+        let (seen, fresh) = chunk.split_at_checked(before).unwrap_or((&[], &chunk));
+        self.kept = seen.to_vec();
+        self.left = None;
+        let step = self.feed(now, Input::ResponseBody { chunk: fresh, end }, shared);
+        self.kept.clear();
+        self.held(step, self.left.unwrap_or(size), end, shared)
+    }
+
+    /// Where a place is kept for the stream's last word, the piece goes on by hand.
+    fn held(&mut self, step: Step, size: usize, end: bool, shared: &mut Shared) -> Step {
+        if end || self.replied || step == Step::Pause || !self.machine.watched() {
+            self.watch = Watch::Off;
+            return step;
+        }
+        match self.watch {
+            Watch::Off if size == 0 || size > MAX_HELD => return Step::Continue,
+            Watch::Off if !shared.ring(self.context, self.root) => return Step::Continue,
+            Watch::Off | Watch::Opening(_) => self.watch = Watch::Opening(size),
+            Watch::On if size > 0 => {
+                let _ = host::resume(Direction::Response);
+            }
+            Watch::On => {}
+        }
+        Step::Pause
+    }
+
+    /// The VM is called again: what was held goes on.
+    pub fn rung(&mut self) {
+        if matches!(self.watch, Watch::Opening(_)) && host::act_on(self.context).is_ok() {
+            self.watch = Watch::On;
+            let _ = host::resume(Direction::Response);
+        }
+    }
+
+    /// The answer is silent for too long.
+    pub fn due(&self, now: Now) -> bool {
+        !self.replied && !matches!(self.watch, Watch::Opening(_)) && self.machine.due(now)
+    }
+
+    /// Gives it up.
+    pub fn tick(&mut self, now: Now, shared: &mut Shared) {
+        if host::act_on(self.context).is_ok() && self.feed(now, Input::Tick, shared) == Step::Continue {
+            let _ = host::resume(Direction::Response);
+        }
     }
 
     /// Response trailers have come.

@@ -83,6 +83,11 @@ extern "C" fn proxy_on_response_trailers(context: u32, _count: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_queue_ready(_root: u32, bell: u32) {
+    vm::with((), |vm| vm.rung(bell));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(_context: u32, token: u32, size: usize) {
     vm::with((), |vm| vm.grpc_answer(token, Ok(size)));
 }

@@ -103,6 +103,9 @@ unsafe extern "C" {
         cas: *mut u32,
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_len: usize, value: *const u8, len: usize, cas: u32) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, len: usize, out: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, len: usize) -> u32;
+    fn proxy_dequeue_shared_queue(queue: u32, out: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_continue_stream(direction: u32) -> u32;
     fn proxy_close_stream(direction: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
@@ -307,6 +310,32 @@ pub fn shared(key: &str) -> Result<Option<(Vec<u8>, u32)>> {
 pub fn set_shared(key: &str, value: &[u8], cas: u32) -> Result<()> {
     // SAFETY: pointers and lengths are of live slices.
     check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+/// A queue by which this VM calls itself: what is put in comes back on the effective context's plugin, as soon as the
+/// worker has ended what it is at. `name` is this VM's alone.
+pub fn bell(name: &str) -> Result<u32> {
+    let mut out = 0;
+    // SAFETY: `out` outlives the call; pointer and length are of one live string.
+    check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut out) })?;
+    Ok(out)
+}
+
+/// Asks to be called back.
+pub fn ring(bell: u32) -> Result<()> {
+    // SAFETY: pointer and length are of one live slice.
+    check(unsafe { proxy_enqueue_shared_queue(bell, b".".as_ptr(), 1) })
+}
+
+/// Takes one call out; false where there was none.
+pub fn rung(bell: u32) -> bool {
+    let (mut data, mut len) = (std::ptr::null_mut(), 0);
+    // SAFETY: both outputs outlive the call.
+    let status = unsafe { proxy_dequeue_shared_queue(bell, &raw mut data, &raw mut len) };
+    if status == 0 {
+        drop(owned(data, len));
+    }
+    status == 0
 }
 
 /// Lets a paused direction of the effective context's stream go on.

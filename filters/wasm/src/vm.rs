@@ -7,6 +7,7 @@ use weir_pipeline::Policy;
 use weir_pipeline::config;
 use weir_pipeline::io::{Now, Step};
 use weir_pipeline::learned::{self, Learned, Sample};
+use weir_pipeline::repeats::InFlight;
 use weir_sorted::Map;
 
 use crate::attempt::{AttemptStream, Provider};
@@ -40,7 +41,20 @@ pub struct Shared {
     /// What the providers of unknown vocabularies taught.
     learned: Rc<RefCell<Learned>>,
     random: [u64; 4],
+    /// Requests, and how many of them are repeats.
+    pub in_flight: InFlight,
+    /// Repeats are limited: the other workers are told what is in flight.
+    limited: bool,
+    /// The queue by which this VM calls itself, and the plugin that is called.
+    bell: Option<(u32, u32)>,
+    /// Streams that wait for it.
+    rings: Vec<u32>,
+    /// When silent streams were last looked for, in nanoseconds.
+    swept: u64,
 }
+
+/// How often silent streams are looked for, in nanoseconds.
+const SWEEP: u64 = 50_000_000;
 
 /// The VM.
 pub struct Vm {
@@ -73,6 +87,39 @@ impl Shared {
         }
     }
 
+    /// One repeat more at a provider, if the share allows it.
+    pub fn repeat(&mut self, now: Now, share: u32) -> bool {
+        self.named();
+        self.in_flight.repeat(&mut HostData, now, share)
+    }
+
+    fn named(&mut self) {
+        if !self.in_flight.known() {
+            let [name, ..] = self.entropy();
+            self.in_flight.name(name);
+        }
+    }
+
+    /// Has the stream called again at once, by a queue of this VM's own.
+    pub fn ring(&mut self, context: u32, root: u32) -> bool {
+        let bell = match self.bell {
+            Some((of, bell)) if of == root => bell,
+            _ => {
+                self.named();
+                let Ok(bell) = host::bell(&self.in_flight.queue()) else { return false };
+                self.bell = Some((root, bell));
+                bell
+            }
+        };
+        let first = self.rings.is_empty();
+        self.rings.push(context);
+        if first && host::ring(bell).is_err() {
+            self.rings.clear();
+            return false;
+        }
+        true
+    }
+
     /// 256 fresh random bits: xoshiro256++, seeded once from the host.
     pub fn entropy(&mut self) -> [u64; 4] {
         if self.random == [0; 4] {
@@ -97,6 +144,11 @@ impl Vm {
             telemetry: Telemetry::default(),
             learned: Rc::default(),
             random: [0; 4],
+            in_flight: InFlight::default(),
+            limited: false,
+            bell: None,
+            rings: Vec::new(),
+            swept: 0,
         };
         Self { roots: Vec::new(), streams: Map::new(), shared }
     }
@@ -117,6 +169,9 @@ impl Vm {
             // Without a role every request is refused: never a pass.
             _ => Stream::Exchange(Box::new(ExchangeStream::new(context, root, None))),
         };
+        if matches!(stream, Stream::Exchange(_)) {
+            self.shared.in_flight.request(1);
+        }
         self.streams.insert(context, stream);
     }
 
@@ -157,6 +212,7 @@ impl Vm {
                 policy.learned = self.shared.learned.clone();
                 self.shared.telemetry.configure(policy.config.telemetry.otlp_cluster.as_deref(), root);
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
+                self.shared.limited = policy.config.retry.budget.is_some();
                 let tick = if policy.config.ledger.is_some() { 20 } else { 100 };
                 host::tick_every(tick).map_err(|e| format!("no tick: status {}", e.0))?;
                 Ok(Root::Exchange(Some(Rc::new(policy))))
@@ -186,6 +242,51 @@ impl Vm {
         self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
         self.wake(now);
+        if now.0.saturating_sub(self.shared.swept) >= SWEEP {
+            self.shared.swept = now.0;
+            self.sweep(now);
+        }
+    }
+
+    /// Gives up what is silent for too long, and tells the other workers what is in flight.
+    fn sweep(&mut self, now: Now) {
+        if self.shared.limited {
+            self.shared.named();
+            self.shared.in_flight.tell(&mut HostData, now);
+        }
+        // Should a call have been lost, as when its plugin was replaced.
+        self.ring_out();
+        let due = |stream: &Stream| match stream {
+            Stream::Exchange(s) => s.due(now),
+            Stream::Attempt(s) => s.due(now),
+        };
+        let due: Vec<u32> =
+            self.streams.iter().filter(|(_, stream)| due(stream)).map(|(context, _)| *context).collect();
+        for context in due {
+            match self.streams.get_mut(&context) {
+                Some(Stream::Exchange(s)) => s.tick(now, &mut self.shared),
+                Some(Stream::Attempt(s)) => s.tick(now, &mut self.shared),
+                None => {}
+            }
+        }
+    }
+
+    /// The VM called itself.
+    pub fn rung(&mut self, bell: u32) {
+        for _ in 0..64 {
+            if !host::rung(bell) {
+                break;
+            }
+        }
+        self.ring_out();
+    }
+
+    fn ring_out(&mut self) {
+        for context in std::mem::take(&mut self.shared.rings) {
+            if let Some(Stream::Exchange(s)) = self.streams.get_mut(&context) {
+                s.rung();
+            }
+        }
     }
 
     /// A gRPC call ended: a message of `size` bytes, or a status.
@@ -295,7 +396,9 @@ impl Vm {
 
     /// A context ends.
     pub fn delete(&mut self, context: u32) {
-        self.streams.remove(&context);
+        if let Some(Stream::Exchange(_)) = self.streams.remove(&context) {
+            self.shared.in_flight.request(-1);
+        }
         self.roots.retain(|(of, _)| *of != context);
     }
 }

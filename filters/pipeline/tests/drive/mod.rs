@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use weir_config::filter;
 use weir_lease::{Granted, Need, Refusal};
+use weir_pipeline::cooling::Cool;
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use weir_pipeline::learned::Sample;
-use weir_pipeline::cooling::Cool;
 use weir_pipeline::plan::{PLAN, REPORT, TOO_LONG};
 use weir_pipeline::span::Span;
 use weir_pipeline::{Attempt, Exchange, Policy};
