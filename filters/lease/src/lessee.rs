@@ -363,7 +363,8 @@ impl Lessee {
         for (i, part) in hold.parts.iter().enumerate() {
             let actual = actual.get(i).copied().unwrap_or(part.ticket.amount);
             if part.ticket.wid != 0 {
-                self.stats.excess += actual.saturating_sub(part.ticket.amount);
+                let over = actual.saturating_sub(part.ticket.amount);
+                self.stats.excess = self.stats.excess.saturating_add(over);
             }
             self.settle_part(now, store, *part, actual);
         }

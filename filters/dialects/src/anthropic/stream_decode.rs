@@ -31,6 +31,8 @@ struct State {
     tools: u32,
     /// What the first event said of the usage.
     begun: Usage,
+    /// The reason of the end was said.
+    finished: bool,
     done: bool,
     failure: Option<Failure>,
 }
@@ -128,15 +130,19 @@ impl State {
                 }
             }
             "message_delta" => {
-                if let Some(reason) = root.get("delta").and_then(|delta| fields::member(delta, "stop_reason"))
-                {
+                let reason = root.get("delta").and_then(|delta| fields::member(delta, "stop_reason"));
+                if let Some(reason) = reason.filter(|_| !std::mem::replace(&mut self.finished, true)) {
                     events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
                 }
                 if let Some(usage) = root.get("usage").and_then(usage_of) {
                     events.push(Event::Usage(usage.or_more(&self.begun)));
                 }
             }
-            "message_stop" => self.done = true,
+            "message_stop" if self.finished => self.done = true,
+            "message_stop" => {
+                let what = "the provider's stream ended without a reason";
+                self.failure = Some(Failure::unreadable(what));
+            }
             "error" => self.failure = Some(errors::of(Some(root), None)),
             // `ping`, and what may yet be invented.
             _ => {}
@@ -202,7 +208,8 @@ impl State {
                     events.push(Event::ReasoningSignature { choice: 0, signature });
                 }
             }
-            Some(Block::Hidden) | None => {}
+            Some(Block::Hidden) => {}
+            None => self.failure = Some(Failure::unreadable("a delta of the provider's stream has no block")),
         }
     }
 }

@@ -6,7 +6,7 @@ use weir_wire::json::Writer;
 
 use super::answer::{AnswerContext, finish_word, write_usage};
 use super::errors::write_error;
-use crate::hub::{Event, Failure};
+use crate::hub::{Event, Failure, Usage};
 
 /// Writes one stream.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct StreamEncoder {
     /// `data: {` and the members that every chunk repeats, up to `"choices":`.
     head: Vec<u8>,
     include_usage: bool,
+    /// What was said so far, to be told once: providers may say it in several steps.
+    usage: Option<Usage>,
     ended: bool,
 }
 
@@ -27,7 +29,7 @@ impl StreamEncoder {
         out.key("created").u64(context.created);
         out.key("model").str(&context.model);
         out.key("choices");
-        StreamEncoder { head: out.into_inner(), include_usage, ended: false }
+        StreamEncoder { head: out.into_inner(), include_usage, usage: None, ended: false }
     }
 
     /// Appends what the event becomes: nothing, one SSE event or more. After [`Event::Done`] or [`Event::Error`]
@@ -83,19 +85,15 @@ impl StreamEncoder {
             }),
             Event::Finish { choice, finish } => self.delta(*choice, Some(finish_word(*finish)), out, |_| {}),
             Event::Usage(usage) => {
-                if self.include_usage {
-                    let mut chunk = self.begin(out);
-                    chunk.begin_array().end_array();
-                    chunk.key("usage");
-                    write_usage(&mut chunk, usage);
-                    finish(chunk, out);
-                }
+                self.usage = Some(self.usage.map_or(*usage, |before| usage.or_more(&before)));
             }
             Event::Error(failure) => {
+                self.tell_usage(out);
                 self.ended = true;
                 stream_error(failure, out);
             }
             Event::Done => {
+                self.tell_usage(out);
                 self.ended = true;
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
@@ -105,6 +103,16 @@ impl StreamEncoder {
     /// Whether the stream has been closed, well or not.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    fn tell_usage(&self, out: &mut Vec<u8>) {
+        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
+            let mut chunk = self.begin(out);
+            chunk.begin_array().end_array();
+            chunk.key("usage");
+            write_usage(&mut chunk, usage);
+            finish(chunk, out);
+        }
     }
 
     fn begin(&self, out: &mut Vec<u8>) -> Writer {
