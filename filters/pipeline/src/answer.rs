@@ -223,9 +223,7 @@ fn read_chunk_into(api: Api, name: &[u8], payload: &[u8], chunk: &mut Chunk) -> 
         }
         Api::BedrockModel => bedrock::read_invoke_into(payload, chunk),
         Api::OpenaiCompletions => openai_completions::read_chunk_into(payload, chunk),
-        Api::OpenaiChat | Api::OpenaiEmbeddings | Api::Models => {
-            openai_chat::read_chunk_into(payload, chunk)
-        }
+        Api::OpenaiChat | Api::OpenaiEmbeddings | Api::Models => openai_chat::read_chunk_into(payload, chunk),
         Api::OpenaiResponses => openai_responses::read_event_into(payload, chunk),
         Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
             anthropic::read_event_into(payload, chunk)

@@ -55,9 +55,7 @@ impl Copy {
     pub fn encode(&self) -> String {
         let mut w = Writer::new(VERSION);
         w.bytes(&self.plan.encode());
-        for text in
-            [&self.tenant, &self.key, &self.model, &self.policy, &self.route, &self.tokenizer]
-        {
+        for text in [&self.tenant, &self.key, &self.model, &self.policy, &self.route, &self.tokenizer] {
             w.bytes(text.as_bytes());
         }
         w.int(self.input);
@@ -131,10 +129,8 @@ impl Copied {
         });
         let kind = written.or_else(|| headers.get("content-type")).unwrap_or_default();
         let encoded = headers.get("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
-        let treatment = Treatment {
-            vocabulary: Vocabulary::from_name(&self.copy.tokenizer),
-            ..Treatment::default()
-        };
+        let treatment =
+            Treatment { vocabulary: Vocabulary::from_name(&self.copy.tokenizer), ..Treatment::default() };
         let kind = if encoded { "" } else { kind };
         self.answer = Answer::new(self.copy.plan.api, kind, treatment);
     }

@@ -121,7 +121,9 @@ pub fn decide<'p>(
         let mut of = may.filter(|t| t.provider == m.provider && t.model == m.model);
         let kind = policy.provider(&m.provider).map(|p| p.kind);
         let speaks = match facts.api {
-            Api::OpenaiCompletions | Api::OpenaiEmbeddings => matches!(kind, Some(ProviderKind::Vllm | ProviderKind::Openai)),
+            Api::OpenaiCompletions | Api::OpenaiEmbeddings => {
+                matches!(kind, Some(ProviderKind::Vllm | ProviderKind::Openai))
+            }
             Api::AnthropicCount => false,
             _ => !facts.only_bedrock || kind == Some(ProviderKind::Bedrock),
         };

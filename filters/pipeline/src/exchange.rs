@@ -1182,7 +1182,8 @@ fn asked_of_anthropic(headers: &Headers<'_>) -> (String, String) {
 
 /// What InvokeModel says in headers of the tokens billed: of a model's own dialect there is no other word.
 fn told(headers: &Headers<'_>) -> Option<Usage> {
-    let count = |name: &str| headers.get(&["x-amzn-bedrock-", name, "-token-count"].concat())?.parse::<u64>().ok();
+    let count =
+        |name: &str| headers.get(&["x-amzn-bedrock-", name, "-token-count"].concat())?.parse::<u64>().ok();
     let (cache_read, cache_write) =
         (count("cache-read-input").unwrap_or(0), count("cache-write-input").unwrap_or(0));
     let input = count("input")?.saturating_add(cache_read).saturating_add(cache_write);

@@ -346,17 +346,15 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
     }
     for i in hits {
         let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
-        for (range, with) in
-            search(set, &text.text, &mut |text, findings| {
-                let mut findings = Cow::Borrowed(findings);
-                if kept {
-                    for finding in findings.to_mut().iter_mut().filter(|f| f.action == pii::Action::Tokenize) {
-                        finding.action = pii::Action::Mask;
-                    }
+        for (range, with) in search(set, &text.text, &mut |text, findings| {
+            let mut findings = Cow::Borrowed(findings);
+            if kept {
+                for finding in findings.to_mut().iter_mut().filter(|f| f.action == pii::Action::Tokenize) {
+                    finding.action = pii::Action::Mask;
                 }
-                pii::redact(text, &findings, &mut vault)
-            })
-        {
+            }
+            pii::redact(text, &findings, &mut vault)
+        }) {
             let mut escaped = Vec::with_capacity(with.len());
             json::escape_into(&mut escaped, &with);
             out.edits.replace(text.raw_range(range), escaped);

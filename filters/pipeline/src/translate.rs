@@ -64,7 +64,11 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
         Api::OpenaiChat => openai_chat::decode(&doc),
         Api::OpenaiResponses => openai_responses::decode(&doc),
         Api::AnthropicMessages => anthropic::decode(&doc),
-        Api::OpenaiCompletions | Api::OpenaiEmbeddings | Api::AnthropicCount | Api::BedrockModel | Api::Models => {
+        Api::OpenaiCompletions
+        | Api::OpenaiEmbeddings
+        | Api::AnthropicCount
+        | Api::BedrockModel
+        | Api::Models => {
             return Err(Refusal::request(
                 400,
                 "unsupported_feature",

@@ -125,10 +125,8 @@ impl Whole {
                 edits.replace(reason.range(), word.to_vec());
             }
         } else if self.facts.blocked.is_some() && self.api == Api::OpenaiResponses {
-            let words: [(&str, &[u8]); 2] = [
-                ("status", b"\"incomplete\""),
-                ("incomplete_details", b"{\"reason\":\"content_filter\"}"),
-            ];
+            let words: [(&str, &[u8]); 2] =
+                [("status", b"\"incomplete\""), ("incomplete_details", b"{\"reason\":\"content_filter\"}")];
             for (key, word) in words {
                 if let Some(value) = doc.root().get(key) {
                     edits.replace(value.range(), word.to_vec());

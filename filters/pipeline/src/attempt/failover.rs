@@ -64,7 +64,15 @@ impl Attempt {
             && let Some(leg) = self.leg()
         {
             let target = cooling::target(&leg.provider, &leg.model);
-            effects.push(Effect::Cool(cooling::asked(target, headers, now)));
+            let cool = cooling::asked(target, headers, now);
+            let at = self.report.target(self.report.attempt) + 1;
+            let next = self.plan.as_ref().and_then(|plan| plan.legs.get(at));
+            if cool.told && next.is_some_and(|next| next.provider == leg.provider && next.model == leg.model)
+            {
+                // It asks for a pause, which the client can make and a repeat cannot.
+                effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
+            }
+            effects.push(Effect::Cool(cool));
         }
     }
 

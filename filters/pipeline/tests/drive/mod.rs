@@ -10,7 +10,7 @@ use weir_lease::{Granted, Need, Refusal};
 use weir_pipeline::cooling::Cool;
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use weir_pipeline::learned::Sample;
-use weir_pipeline::plan::{PLAN, REPORT, TOO_LONG};
+use weir_pipeline::plan::{NO_RETRY, PLAN, REPORT, TOO_LONG};
 use weir_pipeline::span::Span;
 use weir_pipeline::{Attempt, Exchange, Policy};
 
@@ -50,6 +50,8 @@ pub struct Outcome {
     pub cooled: Vec<Cool>,
     /// The request headers that Exchange left.
     pub routed: Vec<(String, String)>,
+    /// The body that left it.
+    pub left: Vec<u8>,
 }
 
 /// How bodies are cut.
@@ -251,6 +253,7 @@ impl Gateway {
             get(&side.request, "x-envoy-max-retries").and_then(|n| n.parse().ok()).unwrap_or(0);
         let original = side.request_body.clone();
         out.routed = side.request.clone();
+        out.left = original.clone();
         for (n, answer) in answers.iter().enumerate() {
             side.request_body = original.clone();
             let slot = side.state.get(["s1", "s2", "s3"][n]).cloned().unwrap_or_default();
@@ -343,7 +346,8 @@ impl Gateway {
             if held || released.is_empty() {
                 held = false;
                 let status: u16 = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
-                if !last && (status >= 500 || matches!(status, 429 | TOO_LONG)) {
+                let again = get(&side.response, NO_RETRY).is_none();
+                if !last && again && (status >= 500 || matches!(status, 429 | TOO_LONG)) {
                     return false;
                 }
             }
