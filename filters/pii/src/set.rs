@@ -55,7 +55,8 @@ impl Set {
             hold = self.words.scan(text, last, hits);
         }
         if !self.detectors.is_empty() {
-            let view = View::new(text);
+            let mut folded = Vec::new();
+            let view = View::new(text, &mut folded);
             let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
             let mut matches: Vec<Match> = Vec::new();
             for (kind, action) in &self.detectors {

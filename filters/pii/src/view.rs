@@ -4,8 +4,6 @@
 //! zero-width joiners, soft hyphens, no-break spaces, full-width digits. They are folded here once, so that
 //! no detector has to know them. An ASCII text, the usual case, is its own view and costs nothing.
 
-use std::borrow::Cow;
-
 /// A letter of a script that separates words, outside ASCII.
 pub(crate) const LETTER: u8 = 0xc0;
 /// A letter of a script that does not: Chinese, Japanese, Korean and their neighbours.
@@ -20,17 +18,19 @@ pub(crate) const INVISIBLE: usize = 12;
 /// The folded text.
 pub(crate) struct View<'t> {
     text: &'t str,
-    bytes: Cow<'t, [u8]>,
+    bytes: &'t [u8],
     /// (index in `bytes`, offset in `text`): from here on both count alike, up to the next pair.
     anchors: Vec<(u32, u32)>,
 }
 
 impl<'t> View<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    /// Folds a text, where there is something to fold, into `bytes`.
+    pub(crate) fn new(text: &'t str, bytes: &'t mut Vec<u8>) -> Self {
         if text.is_ascii() {
-            return Self { text, bytes: Cow::Borrowed(text.as_bytes()), anchors: Vec::new() };
+            return Self { text, bytes: text.as_bytes(), anchors: Vec::new() };
         }
-        let mut bytes = Vec::with_capacity(text.len());
+        bytes.clear();
+        bytes.reserve(text.len());
         let mut anchors: Vec<(u32, u32)> = Vec::new();
         let (mut at, mut hidden) = (0, 0);
         while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -62,12 +62,12 @@ impl<'t> View<'t> {
                 _ => anchors.push(anchor),
             }
         }
-        Self { text, bytes: Cow::Owned(bytes), anchors }
+        Self { text, bytes, anchors }
     }
 
     /// One byte per character.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn bytes(&self) -> &'t [u8] {
+        self.bytes
     }
 
     /// Where character `index` starts in the text; the text's length for one after the last.
@@ -109,25 +109,6 @@ impl<'t> View<'t> {
     /// The character at `index`, [`OTHER`] at the end.
     pub(crate) fn at(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or(OTHER)
-    }
-
-    /// The first digit at or after `from`; the length of the view when there is none. Eight bytes a step.
-    pub(crate) fn next_digit(&self, from: usize) -> usize {
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let rest = self.bytes.get(from..).unwrap_or_default();
-        let (words, tail) = rest.as_chunks::<8>();
-        let mut at = from;
-        for word in words {
-            let word = u64::from_le_bytes(*word);
-            // A digit xor '0' is below 10, so adding 0x76 leaves its high bit clear. No sum carries over.
-            let others = (((word ^ 0x3030_3030_3030_3030) & !HIGH) + 0x7676_7676_7676_7676) | word;
-            let digits = !others & HIGH;
-            if digits != 0 {
-                return at + (digits.trailing_zeros() / 8) as usize;
-            }
-            at += 8;
-        }
-        at + tail.iter().position(u8::is_ascii_digit).unwrap_or(tail.len())
     }
 
     /// The first character at or after `from` that is no ASCII letter or digit.
@@ -216,7 +197,8 @@ mod tests {
     #[test]
     fn look_alikes_fold_and_positions_lead_back() {
         let text = "a\u{200b}４\u{ad}é\u{a0}漢–b…𝟗";
-        let view = View::new(text);
+        let mut folded = Vec::new();
+        let view = View::new(text, &mut folded);
         assert_eq!(view.bytes(), [b'a', b'4', LETTER, b' ', WIDE, b'-', b'b', OTHER, b'9']);
         let characters: Vec<&str> =
             (0..9).map(|index| &text[view.start(index)..view.end(index + 1)]).collect();
@@ -227,25 +209,11 @@ mod tests {
     #[test]
     fn many_invisible_characters_are_a_break() {
         let joined = format!("1{}2", "\u{200b}".repeat(4));
-        assert_eq!(View::new(&joined).bytes(), b"12");
+        assert_eq!(View::new(&joined, &mut Vec::new()).bytes(), b"12");
         let broken = format!("1{}2", "\u{200b}".repeat(50));
-        let view = View::new(&broken);
+        let mut folded = Vec::new();
+        let view = View::new(&broken, &mut folded);
         assert_eq!(view.bytes(), [b'1', OTHER, b'2']);
         assert_eq!((view.end(1), view.start(2)), (1, 151));
-    }
-
-    #[test]
-    fn digits_are_found_at_every_offset_among_all_bytes() {
-        for byte in (0..0x80u8).chain([0x80, 0xb0, 0xb9, 0xff]) {
-            for at in 0..20 {
-                let mut bytes = vec![b'x'; 24];
-                bytes[at] = byte;
-                let view = View { text: "", bytes: bytes.into(), anchors: Vec::new() };
-                for from in 0..24 {
-                    let expected = if byte.is_ascii_digit() && at >= from { at } else { 24 };
-                    assert_eq!(view.next_digit(from), expected, "{byte} at {at} from {from}");
-                }
-            }
-        }
     }
 }

@@ -17,7 +17,15 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[BASIC_AUTH]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"cCrR", at }),
+    scan: Scan::Word(Ask {
+        kinds: ANY,
+        longest: usize::MAX,
+        opens: &["bas", "bea"],
+        behind: true,
+        lone: true,
+        spaced: b"cCrR",
+        at,
+    }),
 };
 
 /// Asked at every word, it looks at the one before.

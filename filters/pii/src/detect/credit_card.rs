@@ -5,6 +5,7 @@
 //! Groups as cards print them are found anywhere; odd groups only where the whole row of numbers is the card,
 //! because a tenth of all lists of small numbers would pass the check digit somewhere.
 
+use super::context::Context;
 use super::{Detector, Match, Scan};
 use crate::view::View;
 
@@ -20,33 +21,25 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[CREDIT_CARD]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Whole(scan),
+    scan: Scan::Digits(at),
 };
 
-fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
-    let length = view.bytes().len();
-    let mut at = view.next_digit(0);
-    let mut hold = length;
-    while at < length {
-        let before = view.before(at);
-        // A sign of a telephone number, or of the places after a decimal point.
-        let excluded = before == b'+'
-            || matches!(before, b'.' | b',')
-                && at.checked_sub(2).is_some_and(|at| view.at(at).is_ascii_digit());
-        if !excluded && matches!(view.at(at), b'2'..=b'6') {
-            let cut = number(view, at, last, matches);
-            if cut && !last && view.left(at) <= LONGEST + AFTER {
-                hold = hold.min(at);
-            }
-        }
-        at = view.next_digit(view.digits_end(at));
+fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, Match)) -> bool {
+    let (view, last) = (context.view, context.last);
+    let before = view.before(at);
+    // A sign of a telephone number, or of the places after a decimal point.
+    let excluded = before == b'+'
+        || matches!(before, b'.' | b',') && at.checked_sub(2).is_some_and(|at| view.at(at).is_ascii_digit());
+    if excluded || !matches!(view.at(at), b'2'..=b'6') {
+        return true;
     }
-    hold
+    let cut = number(view, at, last, &mut |end| found(detector, Match::new(at, end)));
+    !cut || last || view.left(at) > LONGEST + AFTER
 }
 
-/// Pushes the numbers that start with the group of digits at `start`; true when the text ended too early to
+/// Tells where numbers end that start with the group of digits at `start`; true when the text ended too early to
 /// know them all.
-fn number(view: &View<'_>, start: usize, last: bool, matches: &mut Vec<Match>) -> bool {
+fn number(view: &View<'_>, start: usize, last: bool, found: &mut dyn FnMut(usize)) -> bool {
     let mut digits = [0u8; DIGITS];
     let (mut count, mut at) = (0, start);
     // Lengths of the groups so far, one decimal digit each, as a person would write them: 4444.
@@ -73,13 +66,15 @@ fn number(view: &View<'_>, start: usize, last: bool, matches: &mut Vec<Match>) -
         let goes_on = next > end && next - end <= 3 && view.at(next).is_ascii_digit();
         let printed = at == start
             || matches!(groups, 4_04_04_04 | 4_06_05 | 4_06_04 | 4_04_04_04_03 | 4_04_04_04_02 | 4_04_04_01);
+        // What is printed so far may go on as one of these; nothing else inside of a row is a card.
+        let may = first_of_row || matches!(groups, 4 | 404 | 406 | 4_04_04 | 4_04_04_04);
         let fits = view.end(end).saturating_sub(view.start(start)) <= LONGEST;
         let number = digits.get(..count).unwrap_or_default();
         if fits && (printed || first_of_row && !goes_on) && issued(number) && luhn(number) {
-            matches.push(Match::new(start, end));
+            found(end);
         }
         let between = view.bytes().get(end..next).unwrap_or_default();
-        if !goes_on || (at != start && between != separator) {
+        if !goes_on || !may || (at != start && between != separator) {
             return false;
         }
         separator = between;

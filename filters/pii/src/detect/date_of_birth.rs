@@ -2,7 +2,7 @@
 
 use super::check::day_of_month;
 use super::context::{Context, Near, Said};
-use super::pass::{ANY, Ask, DIGIT, Word, initials};
+use super::pass::{ANY, Ask, DIGIT, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 
@@ -28,11 +28,19 @@ pub(super) const DETECTOR: Detector = Detector {
         "naissance",
         "nato il",
     ],
-    scan: Scan::Word(Ask { kinds: ANY, longest: 9, initials: initials(b"jfmasond"), spaced: b"", at }),
+    scan: Scan::Word(Ask {
+        kinds: ANY,
+        longest: 9,
+        opens: MONTHS,
+        behind: false,
+        lone: true,
+        spaced: b"",
+        at,
+    }),
 };
 
 /// First letters of months in English.
-const MONTHS: &[u8] = b"janfebmaraprmayjunjulaugsepoctnovdec";
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 /// A part of a date.
 enum Part {
@@ -42,6 +50,10 @@ enum Part {
 
 fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let (view, start) = (context.view, word.start);
+    // Words before are there, whatever comes.
+    if context.said(detector, Near::Before(48), start, start) != Said::Yes {
+        return Verdict::No;
+    }
     if word.end - start > 9 || !view.at(start).is_ascii_digit() && word.kind & DIGIT != 0 {
         return Verdict::No;
     }
@@ -98,10 +110,7 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     if view.at(end) == b'-' && end + 1 == length && holds {
         return Verdict::Cut(start);
     }
-    match context.said(detector, Near::Before(48), start, end) {
-        Said::Yes => Verdict::Yes(Match::new(start, end)),
-        Said::No | Said::Cut => Verdict::No,
-    }
+    Verdict::Yes(Match::new(start, end))
 }
 
 fn part(text: &[u8]) -> Option<Part> {
@@ -113,8 +122,8 @@ fn part(text: &[u8]) -> Option<Part> {
         return Some(Part::Number(value, digits));
     }
     let head = text.get(..3)?;
-    let (months, _) = MONTHS.as_chunks::<3>();
-    (text.len() <= 9 && months.iter().any(|month| head.eq_ignore_ascii_case(month))).then_some(Part::Month)
+    let month = |month: &&str| head.eq_ignore_ascii_case(month.as_bytes());
+    (text.len() <= 9 && MONTHS.iter().any(month)).then_some(Part::Month)
 }
 
 #[cfg(test)]

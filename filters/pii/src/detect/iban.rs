@@ -19,7 +19,15 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IBAN]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: WITH_DIGIT, longest: usize::MAX, initials: u32::MAX, spaced: b"", at }),
+    scan: Scan::Word(Ask {
+        kinds: WITH_DIGIT,
+        longest: usize::MAX,
+        opens: &[],
+        behind: false,
+        lone: false,
+        spaced: b"",
+        at,
+    }),
 };
 
 /// Countries of the SWIFT registry, each with the characters of its numbers.

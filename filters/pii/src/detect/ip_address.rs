@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::context::Context;
-use super::pass::{ANY, Ask, Word, initials};
+use super::pass::{ANY, Ask, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
@@ -21,7 +21,15 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IP_ADDRESS]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: ANY, longest: 4, initials: initials(b"abcdef"), spaced: b"", at }),
+    scan: Scan::Word(Ask {
+        kinds: ANY,
+        longest: 4,
+        opens: &["X:*", "XX:", "XXX"],
+        behind: false,
+        lone: false,
+        spaced: b"",
+        at,
+    }),
 };
 
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {

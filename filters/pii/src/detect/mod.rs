@@ -66,7 +66,7 @@ mod us_ssn;
 mod vin;
 pub(crate) mod words;
 
-use pass::Ask;
+use pass::{Ask, AskDigits};
 use prefix::Prefix;
 use row::Row;
 
@@ -111,6 +111,8 @@ pub(crate) enum Scan {
     Prefixes(&'static [Prefix]),
     /// Asked at words.
     Word(Ask),
+    /// Asked at digits.
+    Digits(AskDigits),
 }
 
 /// One type of personal data.

@@ -1,7 +1,8 @@
-//! The one pass over a view that finds where values may begin: at words, by their length and characters, and
-//! by the letters that tokens begin with. Detectors are asked only there.
+//! The one pass over a view that finds where values may begin: at words with a digit, at those whose first three
+//! characters are a beginning that some detector named, and behind signs of assignment. Eight characters are
+//! looked at together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
 
-use super::context::{Context, Vocabulary};
+use super::context::{Context, Seen, Vocabulary};
 use super::prefix::Prefixes;
 use super::row::Rows;
 use super::{DETECTORS, Match, Scan, Verdict};
@@ -29,28 +30,80 @@ pub(crate) struct Ask {
     pub(super) kinds: u8,
     /// Characters of the longest word.
     pub(super) longest: usize,
-    /// First letters of words without a digit, by their last five bits.
-    pub(super) initials: u32,
+    /// Beginnings of words without a digit, three characters each; see [`Openers::add`].
+    pub(super) opens: &'static [&'static str],
+    /// Asked only at words right behind a sign of assignment, or behind one of its own beginnings.
+    pub(super) behind: bool,
+    /// Asked at numbers that nothing goes on with, too.
+    pub(super) lone: bool,
     /// What has to stand before a space that stands before the word; empty where anything may.
     pub(super) spaced: &'static [u8],
     /// The question; told the detector's own number, for the words around.
     pub(super) at: fn(&mut Context<'_>, Word, u8) -> Verdict,
 }
 
+/// A detector that is asked at digits behind something else. It reports what begins there; false where a text that
+/// goes on may have others.
+pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
+
 /// Words of any kind.
 pub(super) const ANY: u8 = 0xfe;
 /// Words with a digit in them.
 pub(super) const WITH_DIGIT: u8 = 0b1010_1010;
 
-/// First letters as bits.
-pub(super) const fn initials(letters: &[u8]) -> u32 {
-    let mut bits = 0;
-    let mut rest = letters;
-    while let [letter, after @ ..] = rest {
-        bits |= 1 << (*letter & 31);
-        rest = after;
+/// Characters after a sign of assignment in which the assigned word begins.
+const ASSIGNED: usize = 8;
+
+/// How words without a digit begin that any detector is asked at: by their first three characters. Words with
+/// one are always asked about, others hardly ever.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Openers {
+    /// For each byte, the beginnings that have it in first, second and third place, as bits; the upper half is for
+    /// the words that candidates look up.
+    places: Vec<[u64; 3]>,
+}
+
+impl Openers {
+    /// Adds a beginning; those of one group are mixed up with each other.
+    pub(super) fn group(&mut self, group: u8, has: &dyn Fn(usize, u8) -> bool) {
+        self.places.resize(256, [0; 3]);
+        for (byte, places) in self.places.iter_mut().enumerate() {
+            for (place, bits) in places.iter_mut().enumerate() {
+                *bits |= u64::from(has(place, byte as u8)) << (group & 63);
+            }
+        }
     }
-    bits
+
+    /// Adds a beginning without regard to case; `X` is a hexadecimal letter, `*` is anything.
+    pub(super) fn add(&mut self, text: &str) {
+        let text = text.as_bytes();
+        let group = match text {
+            [b'X', rest @ ..] => 27 + rest.iter().filter(|byte| **byte == b'X').count() as u8,
+            [first, ..] => *first & 31,
+            [] => 0,
+        };
+        self.group(group, &|place, byte| match text.get(place) {
+            Some(b'X') => byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic(),
+            Some(b'*') | None => true,
+            Some(one) => one.eq_ignore_ascii_case(&byte),
+        });
+    }
+
+    /// Adds a word that candidates look up.
+    pub(super) fn word(&mut self, text: &[u8]) {
+        let group = 32 + (text.first().copied().unwrap_or(0) & 31);
+        self.group(group, &|place, byte| text.get(place).is_none_or(|one| one.eq_ignore_ascii_case(&byte)));
+    }
+
+    /// Whether a word that begins here may be asked about, and whether it may be one to look up; so may what the
+    /// text's end cuts off.
+    fn has(&self, bytes: &[u8], start: usize) -> (bool, bool) {
+        let Some([a, b, c, ..]) = bytes.get(start..) else { return (true, true) };
+        let place = |byte: &u8| self.places.get(usize::from(*byte)).copied().unwrap_or_default();
+        let ([a, _, _], [_, b, _], [_, _, c]) = (place(a), place(b), place(c));
+        let both = a & b & c;
+        (both as u32 != 0, both >> 32 != 0)
+    }
 }
 
 /// What is looked for at words.
@@ -59,6 +112,8 @@ pub(crate) struct Pass {
     rows: Rows,
     prefixes: Prefixes,
     asked: Vec<(Ask, u8)>,
+    digits: Vec<(AskDigits, u8)>,
+    openers: Openers,
     vocabulary: Vocabulary,
     any: bool,
 }
@@ -67,12 +122,19 @@ impl Pass {
     /// Adds a detector, once.
     pub(crate) fn add(&mut self, detector: u8) {
         match DETECTORS.get(usize::from(detector)).map(|found| &found.scan) {
-            Some(Scan::Rows(rows)) => self.rows.add(detector, rows),
-            Some(Scan::Prefixes(prefixes)) => self.prefixes.add(detector, prefixes),
-            Some(Scan::Word(ask)) => self.asked.push((*ask, detector)),
+            Some(Scan::Rows(rows)) => self.rows.add(detector, rows, &mut self.openers),
+            Some(Scan::Prefixes(prefixes)) => {
+                self.prefixes.add(detector, prefixes);
+                prefixes.iter().for_each(|prefix| self.openers.add(prefix.text));
+            }
+            Some(Scan::Word(ask)) => {
+                self.asked.push((*ask, detector));
+                ask.opens.iter().for_each(|text| self.openers.add(text));
+            }
+            Some(Scan::Digits(at)) => self.digits.push((*at, detector)),
             Some(Scan::Whole(_)) | None => return,
         }
-        self.vocabulary.add(detector);
+        self.vocabulary.add(detector, &mut self.openers);
         self.any = true;
     }
 
@@ -84,49 +146,24 @@ impl Pass {
     /// others.
     pub(crate) fn scan(&self, view: &View<'_>, last: bool, found: &mut dyn FnMut(u8, Match)) -> usize {
         let bytes = view.bytes();
-        let mut context = Context::new(view, last, &self.vocabulary);
-        let mut hold = bytes.len();
-        let mut rest = bytes.iter();
-        while rest.any(|byte| class(*byte) != 0) {
-            let start = bytes.len() - rest.as_slice().len() - 1;
-            let mut kind = class(view.at(start));
-            for byte in rest.as_slice() {
-                match class(*byte) {
-                    0 => break,
-                    class => kind |= class,
-                }
-                rest.next();
+        let mut context = Context { view, last, seen: Vec::new() };
+        let places = self.places(bytes, last, &mut context.seen);
+        let mut asking = Asking { pass: self, context, hold: bytes.len(), found };
+        let mut done = 0;
+        for place in &places {
+            let at = (place >> 2) as usize;
+            let lone = place & NUMBER != 0 && asking.digits(at);
+            if at < done {
+                continue;
             }
-            let word = Word { start, end: bytes.len() - rest.as_slice().len(), kind };
-            let (length, before) = (word.end - start, view.before(start));
-            let (first, far) = (view.at(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
-            let open = word.end == bytes.len() && !last;
-            if (open || self.rows.may_start(length, kind, view.at(word.end)))
-                && !self.rows.at(&mut context, start, word.end, found)
-            {
-                hold = hold.min(start);
+            let mut start = at;
+            while start > done && view.before(start).is_ascii_alphanumeric() {
+                start -= 1;
             }
-            for (ask, detector) in &self.asked {
-                let ends = word.end == bytes.len() && !last;
-                if !ends
-                    && (ask.kinds & 1 << kind == 0
-                        || length > ask.longest
-                        || kind & DIGIT == 0 && ask.initials & 1 << (first & 31) == 0)
-                    || before == b' ' && !ask.spaced.is_empty() && !ask.spaced.contains(&far)
-                {
-                    continue;
-                }
-                match (ask.at)(&mut context, word, *detector) {
-                    Verdict::No => {}
-                    Verdict::Yes(value) => found(*detector, value),
-                    Verdict::Cut(from) => hold = hold.min(from),
-                }
-            }
-            if self.prefixes.may_start(view, start) {
-                match self.prefixes.at(view, word, last, found) {
-                    Verdict::Cut(from) => hold = hold.min(from),
-                    Verdict::Yes(_) | Verdict::No => {}
-                }
+            let behind = place & BEHIND != 0;
+            // Most numbers are short, stand alone, and beside no word that anybody asks for.
+            if !lone || behind || start != at || !asking.context.silent(at, at + SHORT) {
+                done = asking.word(start, behind, lone && start == at);
             }
         }
         if last {
@@ -135,7 +172,199 @@ impl Pass {
         // A sign before a number may be a part of it: `+`, `(`, `::`.
         let signs =
             bytes.iter().rev().take(2).take_while(|byte| matches!(**byte, b'+' | b'(' | b':')).count();
-        hold.min(bytes.len() - signs)
+        asking.hold.min(bytes.len() - signs)
+    }
+
+    /// Where to ask, by position, four times the offset and what is there; a word may be there twice.
+    fn places(&self, bytes: &[u8], last: bool, seen: &mut Vec<Seen>) -> Vec<u32> {
+        let mut places = Vec::with_capacity(64);
+        // Where the current word begins, and up to where one is assigned.
+        let (mut begin, mut behind) = (0, 0);
+        let (mut word, mut letter, mut digit) = (0, 0, 0);
+        for (block, text) in bytes.chunks(64).enumerate() {
+            let signs = Signs::new(text);
+            let words = signs.letters | signs.digits;
+            let starts = words & !(words << 1 | word);
+            let heads = signs.letters & !(signs.letters << 1 | letter);
+            let numbers = signs.digits & !(signs.digits << 1 | digit);
+            (word, letter, digit) = (words >> 63, signs.letters >> 63, signs.digits >> 63);
+            let mut events = starts | heads | numbers | signs.assigns;
+            while events != 0 {
+                let bit = events & events.wrapping_neg();
+                events ^= bit;
+                let at = block * 64 + bit.trailing_zeros() as usize;
+                let place = (at as u32) << 2;
+                if starts & bit != 0 {
+                    begin = at;
+                }
+                if numbers & bit != 0 {
+                    let here = if begin == at && at <= behind { BEHIND } else { 0 };
+                    places.push(place | NUMBER | here);
+                    continue;
+                }
+                if signs.assigns & bit != 0 {
+                    behind = at + ASSIGNED;
+                    continue;
+                }
+                let (asked, looked_up) = self.openers.has(bytes, at);
+                if looked_up {
+                    self.vocabulary.see(bytes, at, seen);
+                }
+                if starts & bit == 0 {
+                    continue;
+                }
+                if at <= behind {
+                    places.push(place | BEHIND);
+                } else if asked {
+                    places.push(place);
+                }
+                if asked && let Some(length) = scheme(bytes, at) {
+                    behind = at + length;
+                }
+            }
+        }
+        // The end of the text cuts its last word off, which may become anything.
+        if !last && bytes.last().is_some_and(u8::is_ascii_alphanumeric) {
+            places.push((begin as u32) << 2);
+        }
+        places
+    }
+}
+
+/// What a place is: one right behind a sign of assignment; where digits begin.
+const BEHIND: u32 = 1;
+const NUMBER: u32 = 2;
+
+/// Up to where credentials begin behind a word that announces them.
+fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
+    let is = |word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word));
+    if is(b"basic ") { Some(6) } else { is(b"bearer ").then_some(7) }
+}
+
+/// What up to 64 characters are, a bit for each.
+#[derive(Default)]
+struct Signs {
+    letters: u64,
+    digits: u64,
+    /// `=`, `:` and the two between.
+    assigns: u64,
+}
+
+impl Signs {
+    fn new(text: &[u8]) -> Self {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let mut signs = Self::default();
+        let mut padded = [0; 64];
+        if let Some(room) = padded.get_mut(..text.len()) {
+            room.copy_from_slice(text);
+        }
+        for (index, eight) in padded.as_chunks::<8>().0.iter().enumerate() {
+            let bytes = u64::from_le_bytes(*eight);
+            // Adding what is missing to 0x80 sets the high bit of what is at least that. No sum carries over.
+            let plain = bytes & !HIGH;
+            let from = |least: u64| plain + ONES * (0x80 - least);
+            let lower = (bytes | ONES * 0x20) & !HIGH;
+            let ascii = !bytes & HIGH;
+            // The high bits side by side.
+            let packed =
+                |bits: u64| ((bits & ascii) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56 << (index * 8);
+            let behind = from(0x3a);
+            signs.letters |= packed((lower + ONES * 0x1f) & !(lower + ONES * 0x05));
+            signs.digits |= packed(from(0x30) & !behind);
+            signs.assigns |= packed(behind & !from(0x3e));
+        }
+        signs
+    }
+}
+
+/// A view being asked about.
+struct Asking<'p, 'v, 'f> {
+    pass: &'p Pass,
+    context: Context<'v>,
+    /// From where on a text that goes on may have others.
+    hold: usize,
+    found: &'f mut dyn FnMut(u8, Match),
+}
+
+impl Asking<'_, '_, '_> {
+    /// Asks about the word that begins at `start`; returns where it ends.
+    fn word(&mut self, start: usize, behind: bool, lone: bool) -> usize {
+        let (view, last) = (self.context.view, self.context.last);
+        let bytes = view.bytes();
+        let (mut kind, mut end) = (0, start);
+        for byte in bytes.get(start..).unwrap_or_default() {
+            match class(*byte) {
+                0 => break,
+                class => kind |= class,
+            }
+            end += 1;
+        }
+        let word = Word { start, end, kind };
+        let (length, before) = (end - start, view.before(start));
+        let far = start.checked_sub(2).map_or(0, |at| view.at(at));
+        let open = end == bytes.len() && !last;
+        if (open || self.pass.rows.may_start(&self.context, word))
+            && !self.pass.rows.at(&mut self.context, start, end, self.found)
+        {
+            self.hold = self.hold.min(start);
+        }
+        for (ask, detector) in &self.pass.asked {
+            if ask.behind && !behind
+                || lone && !ask.lone
+                || !open && (ask.kinds & 1 << kind == 0 || length > ask.longest)
+                || before == b' ' && !ask.spaced.is_empty() && !ask.spaced.contains(&far)
+            {
+                continue;
+            }
+            match (ask.at)(&mut self.context, word, *detector) {
+                Verdict::No => {}
+                Verdict::Yes(value) => (self.found)(*detector, value),
+                Verdict::Cut(from) => self.hold = self.hold.min(from),
+            }
+        }
+        if self.pass.prefixes.may_start(view, start)
+            && let Verdict::Cut(from) = self.pass.prefixes.at(view, word, last, self.found)
+        {
+            self.hold = self.hold.min(from);
+        }
+        end
+    }
+
+    /// Asks about the digits that begin at `start`; true where they are a short number that nothing goes on with.
+    fn digits(&mut self, start: usize) -> bool {
+        let view = self.context.view;
+        let end = view.digits_end(start);
+        if end - start <= SHORT
+            && view.before(start) != b':'
+            && lone(view.bytes().get(end..).unwrap_or_default())
+        {
+            return true;
+        }
+        for (ask, detector) in &self.pass.digits {
+            if !ask(&self.context, start, *detector, self.found) {
+                self.hold = self.hold.min(start);
+            }
+        }
+        false
+    }
+}
+
+/// Digits of a short number.
+const SHORT: usize = 6;
+
+/// Whether what follows a number neither is another one nor could join it to something.
+fn lone(rest: &[u8]) -> bool {
+    let sign =
+        |byte: &&u8| matches!(**byte, b' ' | b'-' | b'.' | b'/' | b':' | b'(' | b')' | b'_' | b'+' | b',');
+    let signs = rest.iter().take(4).take_while(sign).count();
+    let next = |at: usize| rest.get(at).copied().unwrap_or(b'0');
+    match signs {
+        // What nothing separates is the same word.
+        0 => !next(0).is_ascii_alphanumeric(),
+        1 if next(0) == b' ' => !next(1).is_ascii_digit(),
+        1..4 if !rest.starts_with(b"::") => !next(signs).is_ascii_alphanumeric(),
+        _ => false,
     }
 }
 

@@ -21,7 +21,15 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[PASSWORD]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"=:> ", at }),
+    scan: Scan::Word(Ask {
+        kinds: ANY,
+        longest: usize::MAX,
+        opens: &[],
+        behind: true,
+        lone: true,
+        spaced: b"=:> ",
+        at,
+    }),
 };
 
 /// Ends of names.
@@ -105,6 +113,9 @@ fn named(view: &View<'_>, end: usize) -> Option<usize> {
         let from = end.checked_sub(name.len());
         from.and_then(|from| view.bytes().get(from..end)).is_some_and(|here| here.eq_ignore_ascii_case(name))
     };
+    if !view.before(end).is_ascii_alphabetic() {
+        return None;
+    }
     if let Some(name) = NAMES.iter().find(|name| ends(end, name)) {
         return Some(if name.starts_with(b"p") { 6 } else { 8 });
     }

@@ -54,7 +54,15 @@ pub(super) const DETECTOR: Detector = Detector {
         "ring me",
         "cep no",
     ],
-    scan: Scan::Word(Ask { kinds: WITH_DIGIT, longest: usize::MAX, initials: u32::MAX, spaced: b"", at }),
+    scan: Scan::Word(Ask {
+        kinds: WITH_DIGIT,
+        longest: usize::MAX,
+        opens: &[],
+        behind: false,
+        lone: false,
+        spaced: b"",
+        at,
+    }),
 };
 
 /// How sure a form is.
@@ -73,6 +81,8 @@ struct Number {
     count: usize,
     /// Lengths of the groups, four bits each, the last in the lowest.
     groups: u64,
+    /// Length of the first group.
+    lead: usize,
     plus: bool,
     /// The first group is in parentheses.
     area: bool,
@@ -125,10 +135,11 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
         number.groups = number.groups << 4 | (end - at).min(15) as u64;
+        if number.lead == 0 {
+            number.lead = end - at;
+        }
         // Behind another number only what has a form of its own is one.
-        let open = matches!(number.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
-            || number.digits.first() == Some(&b'0') && number.groups != 1;
-        if row && !number.plus && !number.area && !open {
+        if row && !number.plus && !number.open() {
             return found(best);
         }
         let next = separated(view, end);
@@ -222,6 +233,24 @@ fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
 }
 
 impl Number {
+    /// Begins with an exit code.
+    fn exit(&self) -> bool {
+        self.lead > 1 && matches!(self.digits, [b'0', b'0', b'1'..=b'9', ..])
+    }
+
+    /// Whether it may be, or become, a number with a form of its own, without a plus.
+    fn open(&self) -> bool {
+        let national = match self.digits {
+            [b'0', b'0', b'0', ..] if self.count > 2 => 0,
+            [b'0', b'0', ..] => DIGITS,
+            [b'0', ..] => 11,
+            _ if self.area => 12,
+            _ => 0,
+        };
+        matches!(self.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
+            || self.count <= national && (2..=5).contains(&self.lead)
+    }
+
     fn dashed(&self) -> bool {
         !self.spaces && self.groups > 15
     }
@@ -256,20 +285,19 @@ impl Number {
         {
             return Form::None;
         }
-        if text.starts_with(b"00") && (11..=DIGITS).contains(&self.count) && !single {
+        if self.exit() && (11..=DIGITS).contains(&self.count) && !single {
             return Form::Strong;
         }
-        let leading = {
-            let mut groups = self.groups;
-            while groups > 15 {
-                groups >>= 4;
-            }
-            groups as usize
-        };
+        let leading = self.lead;
         if self.area && !single && (2..=5).contains(&leading) && (8..=12).contains(&self.count) {
             return if self.groups & 15 >= 3 { Form::Strong } else { Form::Weak };
         }
-        if first == b'0' && !single && (9..=11).contains(&self.count) && (2..=5).contains(&leading) {
+        if first == b'0'
+            && text.get(1) != Some(&b'0')
+            && !single
+            && (9..=11).contains(&self.count)
+            && (2..=5).contains(&leading)
+        {
             let short = self.count == 9 && leading != 2;
             return if second >= 2 && self.groups & 15 >= 2 && !short { Form::Strong } else { Form::Weak };
         }

@@ -8,7 +8,7 @@
 use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
-use super::pass::{CAPITAL, DIGIT, SMALL};
+use super::pass::{CAPITAL, DIGIT, Openers, SMALL, Word};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -121,13 +121,18 @@ struct Placed {
 pub(crate) struct Rows {
     rows: Vec<Placed>,
     /// By length of the first word up to fifteen, and what it consists of: the separators that may follow, or
-    /// that nothing has to.
-    first: Vec<u8>,
+    /// that nothing has to; once for all rows, once for those that need no words around.
+    first: Vec<[u8; 2]>,
+    /// By lengths of the first two words, and what the first consists of: the separators that may be between.
+    second: Vec<u8>,
+    /// By lengths of the first two groups: where the rows begin that have no less.
+    starts: Vec<u16>,
 }
 
 impl Rows {
-    pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row]) {
-        self.first.resize(128, 0);
+    pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row], openers: &mut Openers) {
+        self.first.resize(128, [0; 2]);
+        self.second.resize(2048, 0);
         for row in rows {
             let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
             self.rows.push(Placed { groups, row, detector });
@@ -158,19 +163,67 @@ impl Rows {
                 _ => &[DIGIT, DIGIT | SMALL, DIGIT | CAPITAL, 7],
             };
             let alone = groups << 4 == 0;
+            if kinds.iter().any(|kind| kind & DIGIT == 0) {
+                // Such a word may begin a value without a digit in it.
+                let hexadecimal = classes == 8;
+                openers.group(if hexadecimal { 29 } else { 30 } + (length == 1) as u8, &|place, byte| {
+                    if place > length || alone && place == length {
+                        return true;
+                    }
+                    if place == length {
+                        return separator(byte) & row.separators != 0;
+                    }
+                    byte.is_ascii_alphabetic()
+                        && match classes {
+                            8 => byte.is_ascii_hexdigit(),
+                            4 => true,
+                            _ => byte.is_ascii_uppercase(),
+                        }
+                });
+            }
             for kind in kinds {
                 let first = self.first.get_mut(length * 8 + usize::from(*kind));
-                first.into_iter().for_each(|first| *first |= if alone { ALONE } else { row.separators });
+                if let Some(between) = self.second.get_mut((groups >> 56) as usize * 8 + usize::from(*kind)) {
+                    *between |= row.separators;
+                }
+                let next = if alone { ALONE } else { row.separators };
+                if let Some([all, free]) = first {
+                    *all |= next;
+                    *free |= if row.near == Near::Free { next } else { 0 };
+                }
             }
         }
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
+        let start = |lengths: u64| self.rows.partition_point(|row| row.groups >> 56 < lengths) as u16;
+        self.starts = (0..=256).map(start).collect();
     }
 
-    /// Whether a value may begin with a word of this many characters, consisting of `kind`, with this
-    /// character behind it.
-    pub(crate) fn may_start(&self, length: usize, kind: u8, next: u8) -> bool {
-        let first = self.first.get(length.min(15) * 8 + usize::from(kind)).copied().unwrap_or(0);
-        first & (ALONE | separator(next)) != 0
+    /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
+    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
+        let length = word.end - word.start;
+        let first = self.first.get(length.min(15) * 8 + usize::from(word.kind));
+        let [all, free] = first.copied().unwrap_or_default();
+        let mut next = ALONE;
+        let between = separator(context.view.at(word.end));
+        if all & between != 0 {
+            let rest = context.view.bytes().get(word.end + 1..).unwrap_or_default();
+            let second = rest.iter().take(15).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            let lengths = self
+                .second
+                .get((length.min(15) << 4 | second) << 3 | usize::from(word.kind))
+                .copied()
+                .unwrap_or(0);
+            if lengths & between != 0 || second == rest.len() && !context.last {
+                next |= between;
+            }
+        }
+        free & next != 0 || all & next != 0 && !context.silent(word.start, word.end + CHARACTERS * 2)
+    }
+
+    /// Rows whose first two lengths are in a range.
+    fn between(&self, from: u64, to: u64) -> &[Placed] {
+        let start = |lengths: u64| self.starts.get(lengths as usize).map_or(0, |start| usize::from(*start));
+        self.rows.get(start(from)..start(to)).unwrap_or_default()
     }
 
     /// Reports every value that begins with the word in `start..end`; false where a text that goes on may
@@ -208,10 +261,20 @@ impl Rows {
             let Some(next) = shift.checked_sub(4) else { return whole };
             shift = next;
             groups |= (group.len().min(15) as u64) << shift;
-            let from = rows.partition_point(|row| row.groups >> shift < groups >> shift);
-            rows = rows.get(from..).unwrap_or_default();
-            let to = rows.partition_point(|row| row.groups >> shift == groups >> shift);
-            rows = rows.get(..to).unwrap_or_default();
+            rows = match shift {
+                60 => self.between(groups >> 56, (groups >> 56) + 16),
+                56 => self.between(groups >> 56, (groups >> 56) + 1),
+                _ => {
+                    let from = rows.partition_point(|row| row.groups >> shift < groups >> shift);
+                    let rows = rows.get(from..).unwrap_or_default();
+                    let to = rows.partition_point(|row| row.groups >> shift == groups >> shift);
+                    rows.get(..to).unwrap_or_default()
+                }
+            };
+            // Two groups tell nearly all.
+            if shift == 56 && !rows.iter().any(|row| row.row.fits(so_far, false)) {
+                return whole;
+            }
             // Most numbers stand beside no word that any row asks for.
             let mut silent = None;
             for placed in rows.iter().take_while(|row| row.groups == groups) {

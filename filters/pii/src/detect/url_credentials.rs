@@ -16,7 +16,15 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[URL_CREDENTIALS]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: ANY, longest: usize::MAX, initials: u32::MAX, spaced: b"/", at }),
+    scan: Scan::Word(Ask {
+        kinds: ANY,
+        longest: usize::MAX,
+        opens: &[],
+        behind: true,
+        lone: true,
+        spaced: b"/",
+        at,
+    }),
 };
 
 /// Asked at every word, it looks whether that is the first of an address's authority.

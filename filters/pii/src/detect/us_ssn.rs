@@ -2,46 +2,35 @@
 //! area 000, 666 or 9xx, no group 00, no serial 0000). With separators they are found anywhere; without, or
 //! with one missing, only where the words around say what the nine digits are.
 
-use super::{Detector, Match, Scan};
-use crate::view::View;
+use super::context::{Context, Near, Said};
+use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number.
 const LONGEST: usize = 64;
-/// Bytes before it that are searched for the words.
-const BEFORE: usize = 96;
 /// Bytes after it that are searched for the words.
 const AFTER: usize = 40;
 /// Bytes after it that may decide about it: a separator and a digit, each at its widest.
 const NEXT: usize = 32;
 
-pub(super) const DETECTOR: Detector =
-    Detector { id: "us_ssn", mask: "[US_SSN]", longest: LONGEST, context: &[], scan: Scan::Whole(scan) };
+pub(super) const DETECTOR: Detector = Detector {
+    id: "us_ssn",
+    mask: "[US_SSN]",
+    longest: LONGEST,
+    context: &["ssn", "social sec", "soc sec", "soc. sec", "ss#", "ss #", "ss no", "s.s.n"],
+    scan: Scan::Digits(at),
+};
 
-/// What is known of nine digits.
-enum Verdict {
-    No,
-    /// Ends before this character.
-    Yes(usize),
-    /// The text ended too early.
-    Cut,
-}
-
-fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
-    let length = view.bytes().len();
-    let mut at = view.next_digit(0);
-    let mut hold = length;
-    while at < length {
-        match number(view, at, last) {
-            Verdict::Yes(end) => matches.push(Match::new(at, end)),
-            Verdict::Cut if view.left(at) <= LONGEST + NEXT + AFTER => hold = hold.min(at),
-            Verdict::Cut | Verdict::No => {}
-        }
-        at = view.next_digit(view.digits_end(at));
+fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, Match)) -> bool {
+    match number(context, at, detector) {
+        Verdict::Yes(value) => found(detector, value),
+        Verdict::Cut(_) => return context.view.left(at) > LONGEST + NEXT + AFTER,
+        Verdict::No => {}
     }
-    hold
+    true
 }
 
-fn number(view: &View<'_>, start: usize, last: bool) -> Verdict {
+fn number(context: &Context<'_>, start: usize, detector: u8) -> Verdict {
+    let (view, last) = (context.view, context.last);
     let length = view.bytes().len();
     let before = view.before(start);
     let digit_before = start.checked_sub(2).is_some_and(|at| view.at(at).is_ascii_digit());
@@ -63,14 +52,17 @@ fn number(view: &View<'_>, start: usize, last: bool) -> Verdict {
         }
         groups = groups * 10 + (end - at) as u32;
         if end == length && !last {
-            return Verdict::Cut;
+            return Verdict::Cut(start);
+        }
+        if !matches!(groups, 3 | 5 | 9 | 32 | 36 | 54 | 324) {
+            return Verdict::No;
         }
         let next = view.at(end);
         if !matches!(next, b'-' | b' ' | b'.') {
             break end;
         }
         if end + 1 == length && !last {
-            return Verdict::Cut;
+            return Verdict::Cut(start);
         }
         if !view.at(end + 1).is_ascii_digit() {
             break end;
@@ -89,8 +81,12 @@ fn number(view: &View<'_>, start: usize, last: bool) -> Verdict {
         return Verdict::No;
     }
     match groups {
-        324 => Verdict::Yes(end),
-        9 | 36 | 54 => in_context(view, start, end, last),
+        324 => Verdict::Yes(Match::new(start, end)),
+        9 | 36 | 54 => match context.said(detector, Near::Around, start, end) {
+            Said::Yes => Verdict::Yes(Match::new(start, end)),
+            Said::No => Verdict::No,
+            Said::Cut => Verdict::Cut(start),
+        },
         _ => Verdict::No,
     }
 }
@@ -100,41 +96,6 @@ fn valid(digits: &[u8; 9]) -> bool {
         [9, ..] | [0, 0, 0, ..] | [6, 6, 6, ..] => false,
         [_, _, _, a, b, c, d, e, f] => (a, b) != (0, 0) && (c, d, e, f) != (0, 0, 0, 0),
     }
-}
-
-/// Whether the words around nine digits call them a social security number.
-fn in_context(view: &View<'_>, start: usize, end: usize, last: bool) -> Verdict {
-    let limit = view.start(start).saturating_sub(BEFORE);
-    let mut from = start;
-    while from > 0 && view.start(from - 1) >= limit {
-        from -= 1;
-    }
-    if named(view, from, start) {
-        return Verdict::Yes(end);
-    }
-    let limit = view.end(end) + AFTER;
-    let mut to = end;
-    while to < view.bytes().len() && view.end(to + 1) <= limit {
-        to += 1;
-    }
-    if named(view, end, to) {
-        return Verdict::Yes(end);
-    }
-    if to == view.bytes().len() && !last { Verdict::Cut } else { Verdict::No }
-}
-
-fn named(view: &View<'_>, from: usize, to: usize) -> bool {
-    const NAMES: &[&[u8]] =
-        &[b"ssn", b"social sec", b"soc sec", b"soc. sec", b"ss#", b"ss #", b"ss no", b"s.s.n"];
-    let text = view.bytes().get(from..to).unwrap_or_default();
-    (0..text.len()).any(|at| {
-        let rest = text.get(at..).unwrap_or_default();
-        matches!(rest, [b's' | b'S', ..])
-            && (at == 0 || !view.before(from + at).is_ascii_alphabetic())
-            && NAMES
-                .iter()
-                .any(|name| rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name)))
-    })
 }
 
 #[cfg(test)]
