@@ -10,6 +10,10 @@ pub const TOKEN_BITS: u32 = 18;
 /// The longest word whose table entry is the word itself.
 const SHORT: usize = 15;
 
+/// So many of the words, the first, have a table of their own: nine in ten pieces of a text are among them, and what is
+/// looked up most should lie on few pages.
+const FREQUENT: usize = 1 << 15;
+
 /// What an encoder does, told apart from how it is written down.
 pub struct Vocabulary {
     /// The token of each byte.
@@ -52,32 +56,24 @@ pub fn tables(vocabulary: &Vocabulary) -> Option<Vec<Table>> {
     Some(out)
 }
 
-/// The words that are one token, in three tables by length. A token that is no valid text cannot be a
+/// The words that are one token, in tables by length. A token that is no valid text cannot be a
 /// word of a text and stays out.
 fn words(out: &mut Vec<Table>, words: &[Vec<u8>]) -> Option<()> {
     let texts: Vec<&[u8]> =
         words.iter().map(Vec::as_slice).filter(|bytes| std::str::from_utf8(bytes).is_ok()).collect();
 
-    let small: Vec<u64> = texts.iter().filter(|text| text.len() < 8).map(|text| padded(text)).collect();
-    let keys: Vec<u64> = small.iter().map(|&word| hash::one(word)).collect();
-    let slot = |key: Option<usize>| key.map_or(0, |key| small[key]).to_le_bytes().to_vec();
-    table(out, ("small", "small_at"), &keys, slot)?;
-
-    let middle: Vec<(u64, u64)> = texts
-        .iter()
-        .filter(|text| (8..=SHORT).contains(&text.len()))
-        .map(|text| {
-            let (head, tail) = text.split_at(8);
-            let length = (text.len() as u64) << 56;
-            let head = head.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            (head, padded(tail) & !(0xFF << 56) | length)
-        })
-        .collect();
-    let keys: Vec<u64> = middle.iter().map(|&(first, second)| hash::two(first, second)).collect();
-    table(out, ("middle", "middle_at"), &keys, |key| {
-        let (first, second) = key.map_or((0, 0), |key| middle[key]);
-        [first.to_le_bytes(), second.to_le_bytes()].concat()
-    })?;
+    let word = |text: &&[u8]| {
+        let mut bytes = [0; 16];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes[15] = text.len() as u8;
+        u128::from_le_bytes(bytes)
+    };
+    let short: Vec<u128> = texts.iter().filter(|text| text.len() <= SHORT).map(word).collect();
+    let (frequent, others) = short.split_at(short.len().min(FREQUENT));
+    for (words, names) in [(frequent, ("first_words", "first_words_at")), (others, ("words", "words_at"))] {
+        let keys: Vec<u64> = words.iter().map(|&word| hash::two(word as u64, (word >> 64) as u64)).collect();
+        table(out, names, &keys, |key| key.map_or(0, |key| words[key]).to_le_bytes().to_vec())?;
+    }
 
     let long: Vec<&[u8]> = texts.iter().copied().filter(|text| text.len() > SHORT).collect();
     let keys: Vec<u64> = long.iter().map(|text| hash::many(text)).collect();
@@ -91,12 +87,6 @@ fn words(out: &mut Vec<Table>, words: &[Vec<u8>]) -> Option<()> {
     table(out, ("long", "long_at"), &keys, slot)?;
     out.push(("arena", arena));
     Some(())
-}
-
-/// Up to seven bytes and their number in one word.
-fn padded(text: &[u8]) -> u64 {
-    let bytes = text.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    bytes | (text.len() as u64) << 56
 }
 
 /// Adds a perfect hash as two tables, the slots and the displacements. Returns which key is in which slot.

@@ -121,6 +121,24 @@ impl Scan<'_> {
     }
 }
 
+/// Whether an ASCII character that is neither letter nor apostrophe stands here: the end of a word under every rule.
+#[inline]
+pub fn ends_word(byte: u8) -> bool {
+    class_of_byte(byte) & (WIDE | LETTER) == 0 && byte != b'\''
+}
+
+/// How many of the eight bytes are lower-case ASCII letters before the first other.
+#[inline]
+pub fn lower_case(word: u64) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low = word & !HIGH;
+    // No carry leaves a byte: both sums stay below 256.
+    let from_a = low + u64::from(0x80 - b'a') * EACH;
+    let beyond_z = low + u64::from(0x7F - b'z') * EACH;
+    ((!(from_a & !beyond_z & !word) & HIGH).trailing_zeros() / 8) as usize
+}
+
 #[inline]
 fn class_of_byte(byte: u8) -> u8 {
     #[allow(clippy::indexing_slicing, reason = "a byte is a valid index of 256 entries")]

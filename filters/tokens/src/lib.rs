@@ -12,6 +12,7 @@
 )]
 
 mod added;
+mod batch;
 mod classes;
 #[cfg(feature = "compile")]
 pub mod compile;
@@ -38,6 +39,7 @@ pub use added::{Added, add};
 pub use counter::Counter;
 pub use decode::decode;
 
+use batch::Batch;
 use classes::Scan;
 use long::{Long, WINDOW};
 use merge::{Memory, Merger};
@@ -148,25 +150,14 @@ thread_local! {
 
 /// The number of tokens in `text`.
 pub fn count(vocabulary: Vocabulary, text: &str) -> u64 {
+    let tables = vocabulary.tables();
     MEMORY.with(|memory| match memory.try_borrow_mut() {
-        Ok(mut memory) => {
-            let (tables, merger) = (vocabulary.tables(), &mut Merger::default());
-            let (mut count, number) = (0, vocabulary.number());
-            for_pieces(tables, text, |at, end| {
-                let length = end.wrapping_sub(at);
-                count += if tables.is_token(text.as_bytes(), at, end) {
-                    1
-                } else if length <= merge::SHORT {
-                    let piece = || text.as_bytes().get(at..end).unwrap_or_default();
-                    let key = Tables::key(text.as_bytes(), at, length);
-                    memory.count(number, key, || merge::count_short(tables, piece()))
-                } else {
-                    count_long(tables, merger, text.as_bytes(), at, end)
-                };
-            });
-            count
+        Ok(mut memory) if u32::try_from(text.len()).is_ok() => {
+            let mut batch = Batch::new(tables, vocabulary.number(), &mut memory, text.as_bytes());
+            for_pieces(tables, text, |at, end| batch.push(at, end));
+            batch.finish()
         }
-        Err(_) => count_text(vocabulary.tables(), &mut Merger::default(), text),
+        _ => count_text(tables, &mut Merger::default(), text),
     })
 }
 
@@ -204,8 +195,11 @@ fn for_pieces(tables: &Tables, text: &str, mut each: impl FnMut(usize, usize)) {
     let mut scan = Scan::new(text);
     let mut at = 0;
     while at < text.len() {
-        // A piece is never empty; were one, the loop must end nevertheless.
-        let end = split::piece(tables.rules, &mut scan, at).max(at + 1);
+        let end = match split::common(text.as_bytes(), at) {
+            // A piece is never empty; were one, the loop must end nevertheless.
+            0 => split::piece(tables.rules, &mut scan, at).max(at + 1),
+            end => end,
+        };
         each(at, end);
         at = end;
     }

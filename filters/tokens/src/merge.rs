@@ -3,7 +3,7 @@
 //! piece's length whatever the text, without the stale entries of a heap.
 
 use crate::hash;
-use crate::tables::{NONE, Tables};
+use crate::tables::{NONE, Pair, Tables};
 
 /// A token of the piece, at the place where it begins. Places within a token are stale.
 #[derive(Clone, Copy, Default)]
@@ -43,21 +43,127 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The count of the piece with this key under the vocabulary of this number; `count` where it is not known.
     #[inline]
-    pub fn count(&mut self, number: u64, (first, second): (u64, u64), count: impl FnOnce() -> u64) -> u64 {
+    fn at(number: u64, (first, second): (u64, u64)) -> usize {
+        (hash::two(first, second) ^ number) as usize & (SLOTS - 1)
+    }
+
+    /// The count of the piece with this key under the vocabulary of this number; 0 where it is not known.
+    #[inline]
+    pub fn known(&self, number: u64, key: (u64, u64)) -> u64 {
+        let Some(slot) = self.slots.get(Self::at(number, key)) else { return 0 };
+        let differs = (slot.0 ^ key.0) | (slot.1 ^ key.1) | (slot.2 >> 8 ^ number);
+        if differs == 0 { slot.2 & 0xFF } else { 0 }
+    }
+
+    /// Remembers a count, which must not be 0.
+    pub fn keep(&mut self, number: u64, key: (u64, u64), tokens: u64) {
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, (0, 0, 0));
         }
-        let at = (hash::two(first, second) ^ number) as usize & (SLOTS - 1);
-        let Some(slot) = self.slots.get_mut(at) else { return count() };
-        let (tag, known) = (slot.2 >> 8, slot.2 & 0xFF);
-        if (slot.0, slot.1, tag) == (first, second, number) {
-            return known;
+        if let Some(slot) = self.slots.get_mut(Self::at(number, key)) {
+            *slot = (key.0, key.1, number << 8 | tokens & 0xFF);
         }
-        let tokens = count();
-        *slot = (first, second, number << 8 | tokens & 0xFF);
-        tokens
+    }
+}
+
+/// Room for the tokens of one piece, or for what each merges into with the next.
+type Row = [u32; SHORT + 1];
+
+/// Pieces merged side by side.
+pub struct Lanes<const MOST: usize> {
+    tokens: [Row; MOST],
+    merges: [Row; MOST],
+    /// How many tokens each piece has.
+    left: [u8; MOST],
+    length: usize,
+}
+
+impl<const MOST: usize> Lanes<MOST> {
+    pub fn new() -> Self {
+        Self { tokens: [[NONE; 16]; MOST], merges: [[NONE; 16]; MOST], left: [0; MOST], length: 0 }
+    }
+
+    /// Takes a piece, if there is room.
+    pub fn add(&mut self, tables: &Tables, piece: &[u8]) {
+        let at = self.length;
+        let (Some(tokens), Some(merges)) = (self.tokens.get_mut(at), self.merges.get_mut(at)) else { return };
+        let Some(left) = self.left.get_mut(at) else { return };
+        self.length += 1;
+        *left = piece.len().min(SHORT) as u8;
+        for (token, byte) in tokens.iter_mut().zip(piece) {
+            *token = tables.single(*byte);
+        }
+        for (merge, pair) in merges.iter_mut().zip(piece.windows(2)) {
+            if let [first, second] = pair {
+                *merge = tables.couple(*first, *second);
+            }
+        }
+    }
+
+    /// Merges until none merge.
+    pub fn run(&mut self, tables: &Tables) {
+        let mut pairs = [[Pair::default(); 2]; MOST];
+        let mut live: [u8; MOST] = std::array::from_fn(|at| at as u8);
+        let mut number = self.length;
+        while number > 0 {
+            let (mut still, mut wanted) = (0, 0);
+            for at in 0..number {
+                let Some(&lane) = live.get(at) else { break };
+                let Some(found) = self.step(lane.into()) else { continue };
+                for pair in found.into_iter().flatten() {
+                    if let Some(place) = pairs.as_flattened_mut().get_mut(wanted) {
+                        *place = pair;
+                        wanted += 1;
+                    }
+                }
+                if let Some(place) = live.get_mut(still) {
+                    *place = lane;
+                    still += 1;
+                }
+            }
+            number = still;
+            let pairs = pairs.as_flattened_mut().get_mut(..wanted).unwrap_or_default();
+            tables.merge_all(pairs);
+            for pair in pairs {
+                if let Some(merge) = self.merges.as_flattened_mut().get_mut(pair.at as usize) {
+                    *merge = pair.token;
+                }
+            }
+        }
+    }
+
+    /// The number of tokens of each piece.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.left.iter().take(self.length).map(|left| (*left).into())
+    }
+
+    /// Does the first merge of a piece; returns the pairs that are new by it, or `None` where nothing merges.
+    #[inline]
+    fn step(&mut self, lane: usize) -> Option<[Option<Pair>; 2]> {
+        let (tokens, merges) = (self.tokens.get_mut(lane)?, self.merges.get_mut(lane)?);
+        let number = self.left.get_mut(lane)?;
+        let (mut best, mut at) = (NONE, 0);
+        for (place, merge) in merges.iter().enumerate() {
+            if *merge < best {
+                (best, at) = (*merge, place);
+            }
+        }
+        if best == NONE {
+            return None;
+        }
+        // Behind the last token stands none, which merges with none.
+        for row in [&mut *tokens, &mut *merges] {
+            row.copy_within(at + 1.., at);
+        }
+        *number -= 1;
+        *tokens.get_mut(at)? = best;
+        let row = lane * (SHORT + 1);
+        let pair = |at: usize| {
+            let (left, right) = (*tokens.get(at)?, *tokens.get(at + 1)?);
+            (right != NONE).then(|| Pair::new(left, right, row + at))
+        };
+        Some([at.checked_sub(1).and_then(pair), pair(at)])
     }
 }
 

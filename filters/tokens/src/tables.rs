@@ -21,10 +21,10 @@ pub struct Tables {
     /// A byte of the hash of each slot of `merges`: most neighbours do not merge, and this smaller table, which a
     /// second-level cache holds, says so.
     tags: &'static [u8],
-    /// Words of up to 7 bytes, their length in the top byte.
-    small: Perfect<8>,
-    /// Words of 8 to 15 bytes, their length in the top byte.
-    middle: Perfect<16>,
+    /// Words of up to 15 bytes, their length in the top byte: the most frequent ones.
+    first_words: Perfect<16>,
+    /// The others.
+    words: Perfect<16>,
     /// Offsets into the arena of longer words.
     long: Perfect<4>,
     /// Longer words, each behind a byte with its length.
@@ -35,7 +35,7 @@ pub struct Tables {
 pub const NONE: u32 = u32::MAX;
 
 /// A perfect hash table of slots of so many bytes.
-struct Perfect<const SLOT: usize> {
+pub struct Perfect<const SLOT: usize> {
     displacements: &'static [[u8; 2]],
     slots: &'static [[u8; SLOT]],
 }
@@ -46,6 +46,12 @@ impl<const SLOT: usize> Perfect<SLOT> {
     fn place(&self, hash: u64) -> Option<usize> {
         let displacement = *self.displacements.get(hash::bucket(hash, self.displacements.len()))?;
         Some(hash::slot(hash, u16::from_le_bytes(displacement), self.slots.len()))
+    }
+
+    /// Something of what lies there.
+    #[inline]
+    pub fn touch(&self, at: u32) -> u8 {
+        self.slots.get(at as usize).map_or(0, |slot| slot.first().copied().unwrap_or_default())
     }
 
     fn size(&self) -> usize {
@@ -59,14 +65,54 @@ impl<const SLOT: usize> Perfect<SLOT> {
     }
 }
 
+impl Perfect<16> {
+    /// Where the word with this key would be.
+    #[inline]
+    pub fn at(&self, (first, second): (u64, u64)) -> u32 {
+        self.place(hash::two(first, second)).unwrap_or(usize::MAX) as u32
+    }
+
+    /// Whether it is there.
+    #[inline]
+    pub fn has(&self, (first, second): (u64, u64), at: u32) -> bool {
+        let slot = self.slots.get(at as usize).map_or(0, |slot| u128::from_le_bytes(*slot));
+        (slot as u64 ^ first) | ((slot >> 64) as u64 ^ second) == 0
+    }
+}
+
+/// Two neighbouring tokens.
+#[derive(Clone, Copy, Default)]
+pub struct Pair {
+    both: u64,
+    /// What they merge into, or `NONE`.
+    pub token: u32,
+    place: u32,
+    /// The caller's note.
+    pub at: u32,
+}
+
+impl Pair {
+    /// What is not known yet.
+    #[inline]
+    pub fn new(left: u32, right: u32, at: usize) -> Self {
+        Self { both: u64::from(left) << 18 | u64::from(right), token: NONE, place: 0, at: at as u32 }
+    }
+}
+
+/// What the pair merges into if this slot has it.
+#[inline]
+fn merge(slot: Option<&[u8; 8]>, pair: u64) -> u32 {
+    let entry = slot.map_or(u64::MAX, |slot| u64::from_le_bytes(*slot));
+    if entry >> 18 == pair { entry as u32 & ((1 << 18) - 1) } else { NONE }
+}
+
 impl Tables {
     /// Bytes of static data.
     pub fn size(&self) -> usize {
-        let perfect = [self.merges.size(), self.small.size(), self.middle.size(), self.long.size()];
-        perfect.iter().sum::<usize>()
-            + 4 * (self.singles.len() + self.couples.len())
-            + self.tags.len()
-            + self.arena.len()
+        let perfect = self.merges.size()
+            + [&self.first_words, &self.words].map(Perfect::size).iter().sum::<usize>()
+            + self.long.size();
+        perfect + 4 * (self.singles.len() + self.couples.len()) + self.tags.len() + self.arena.len()
     }
 
     /// The token of a byte.
@@ -91,8 +137,7 @@ impl Tables {
         if self.tags.get(place) != Some(&hash::tag(hash)) {
             return NONE;
         }
-        let entry = self.merges.slots.get(place).map_or(u64::MAX, |slot| u64::from_le_bytes(*slot));
-        if entry >> 18 == pair { entry as u32 & ((1 << 18) - 1) } else { NONE }
+        merge(self.merges.slots.get(place), pair)
     }
 
     /// Shows every merge: two tokens, and what they are together.
@@ -112,6 +157,17 @@ impl Tables {
         }
     }
 
+    /// What each pair merges into, into its `token`: the same as [`merged`](Self::merged), but the look-ups wait side by
+    /// side.
+    pub fn merge_all(&self, pairs: &mut [Pair]) {
+        for pair in pairs.iter_mut() {
+            pair.place = self.merges.place(hash::one(pair.both)).unwrap_or(usize::MAX) as u32;
+        }
+        for pair in pairs.iter_mut() {
+            pair.token = merge(self.merges.slots.get(pair.place as usize), pair.both);
+        }
+    }
+
     /// Whether `text[at..end]` is one token. May not know tokens that are no valid text.
     #[inline]
     pub fn is_token(&self, text: &[u8], at: usize, end: usize) -> bool {
@@ -119,17 +175,8 @@ impl Tables {
         match length {
             1 => true,
             2..16 => {
-                let (first, second) = words(text, at, length);
-                if length < 8 {
-                    let word = keep(first, length) | (length as u64) << 56;
-                    self.small.slot(hash::one(word)).is_some_and(|slot| u64::from_le_bytes(*slot) == word)
-                } else {
-                    let second = keep(second, length - 8) | (length as u64) << 56;
-                    let slot = self.middle.slot(hash::two(first, second));
-                    slot.is_some_and(|slot| {
-                        u128::from_le_bytes(*slot) == u128::from(second) << 64 | u128::from(first)
-                    })
-                }
+                let key = Self::key(text, at, length);
+                [&self.first_words, &self.words].into_iter().any(|words| words.has(key, words.at(key)))
             }
             _ => text.get(at..end).is_some_and(|word| self.is_long_token(word)),
         }
@@ -140,7 +187,13 @@ impl Tables {
     pub fn key(text: &[u8], at: usize, length: usize) -> (u64, u64) {
         let (first, second) = words(text, at, length);
         let tag = (length as u64) << 56;
-        if length < 8 { (keep(first, length) | tag, 0) } else { (first, keep(second, length - 8) | tag) }
+        if length < 8 { (keep(first, length), tag) } else { (first, keep(second, length - 8) | tag) }
+    }
+
+    /// The two tables of words of up to 15 bytes, the frequent ones first.
+    #[inline]
+    pub fn words(&self) -> [&Perfect<16>; 2] {
+        [&self.first_words, &self.words]
     }
 
     #[inline(never)]
@@ -173,7 +226,7 @@ fn words(text: &[u8], at: usize, length: usize) -> (u64, u64) {
 /// How many tables a vocabulary has.
 pub const PARTS: usize = 12;
 /// What tables that were compiled apart from the module begin with.
-pub const MAGIC: [u8; 8] = *b"WEIRTOK1";
+pub const MAGIC: [u8; 8] = *b"WEIRTOK2";
 /// Bytes of the head before the name; see [`open`].
 pub const HEAD: usize = 32;
 
@@ -204,8 +257,8 @@ pub fn open(area: &'static [u8]) -> Option<(&'static str, Tables, usize)> {
         couples: part(1)?.as_chunks().0,
         merges: Perfect { displacements: part(3)?.as_chunks().0, slots: part(2)?.as_chunks().0 },
         tags: part(4)?,
-        small: Perfect { displacements: part(6)?.as_chunks().0, slots: part(5)?.as_chunks().0 },
-        middle: Perfect { displacements: part(8)?.as_chunks().0, slots: part(7)?.as_chunks().0 },
+        first_words: Perfect { displacements: part(6)?.as_chunks().0, slots: part(5)?.as_chunks().0 },
+        words: Perfect { displacements: part(8)?.as_chunks().0, slots: part(7)?.as_chunks().0 },
         long: Perfect { displacements: part(10)?.as_chunks().0, slots: part(9)?.as_chunks().0 },
         arena: part(11)?,
     };
@@ -231,13 +284,13 @@ macro_rules! tables {
                 slots: table!($vocabulary, "merges").as_chunks().0,
             },
             tags: table!($vocabulary, "tags"),
-            small: Perfect {
-                displacements: table!($vocabulary, "small_at").as_chunks().0,
-                slots: table!($vocabulary, "small").as_chunks().0,
+            first_words: Perfect {
+                displacements: table!($vocabulary, "first_words_at").as_chunks().0,
+                slots: table!($vocabulary, "first_words").as_chunks().0,
             },
-            middle: Perfect {
-                displacements: table!($vocabulary, "middle_at").as_chunks().0,
-                slots: table!($vocabulary, "middle").as_chunks().0,
+            words: Perfect {
+                displacements: table!($vocabulary, "words_at").as_chunks().0,
+                slots: table!($vocabulary, "words").as_chunks().0,
             },
             long: Perfect {
                 displacements: table!($vocabulary, "long_at").as_chunks().0,
