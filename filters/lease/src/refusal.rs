@@ -134,6 +134,10 @@ impl Refusal {
         }
         amount(&mut out, figures.stranded, unit);
         out.push_str(" stranded by a lost gateway, ");
+        if figures.headroom > 0 {
+            amount(&mut out, figures.headroom, unit);
+            out.push_str(" kept back for answers above their bounds, ");
+        }
         amount(&mut out, figures.left, unit);
         out.push_str(" left; this request needs at least ");
         amount(&mut out, first.need, unit);
@@ -264,5 +268,12 @@ mod tests {
              It resets in 3 h 12 min."
         );
         assert_eq!(refusal.retry_after_ms, 11_520_000);
+        let kept = Figures { limit: 1_000, settled: 700, left: 293, headroom: 7, ..Figures::default() };
+        let refusal = Refusal::of(vec![Shortfall::new(&instance, Code::Held, 400, Some(kept))]);
+        let text = refusal.text();
+        assert!(
+            text.contains("lost gateway, 7 tokens kept back for answers above their bounds, 293 tokens left"),
+            "{text}"
+        );
     }
 }

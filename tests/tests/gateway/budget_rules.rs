@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_tests::harness::{Answer, Client};
-use weir_tests::sim::{Behaviour, Bill};
+use weir_tests::sim::{Behaviour, Bill, Order};
 
 use crate::chat::{chat, said};
 use crate::policy::{BEDROCK_FIRST, OTHER_KEY, VLLM_FIRST};
@@ -146,6 +146,89 @@ async fn a_budget_is_used_to_its_end_in_shorter_answers() {
     );
     assert!(billed <= LIMIT && billed + 200 > LIMIT, "{billed} of {LIMIT}");
     assert_eq!(spent(&gateway, "small").await["settled"], billed);
+}
+
+/// A request that the provider takes two seconds to answer, on its way.
+async fn slow(gateway: &Gateway, client: &Client, ceiling: u64) -> tokio::task::JoinHandle<Answer> {
+    let before = gateway.vllm().book().totals().requests;
+    let next = vec![Behaviour { ttft_ms: Some(2_000), reply_tokens: Some(20), ..Behaviour::default() }];
+    gateway.vllm().order(Order { next, ..Order::default() });
+    let request = client.post(PATH, question(VLLM_FIRST, "Take your time.", ceiling).to_string());
+    let running = tokio::spawn(Client::answer(request));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while gateway.vllm().book().totals().requests == before {
+        assert!(Instant::now() < deadline, "it does not arrive");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_what_another_holds_as_long_as_its_budget_says() {
+    let budget = |name: &str, tenant: &str| json!({"name": name, "when": {"tenant": tenant}, "limit": {"tokens": 1_200}, "window": "month"});
+    let (mut patient, hasty) = (budget("patient", "acme"), budget("hasty", "globex"));
+    patient["wait"] = json!("8s");
+    let gateway = start("budget-wait", json!([patient, hasty]), |_| ()).await;
+    let client = gateway.client();
+    let other = client.with_key(OTHER_KEY);
+    let body = question(VLLM_FIRST, "And I?", 800);
+    for (client, waits) in [(&client, true), (&other, false)] {
+        let first = slow(&gateway, client, 800).await;
+        let begun = Instant::now();
+        let second = ask(client, &[], &body).await;
+        let waited = begun.elapsed();
+        println!("wait: {} after {waited:?}", second.status);
+        if waits {
+            assert_eq!(second.status, 200, "{}", second.text());
+            assert!((Duration::from_secs(1)..Duration::from_secs(6)).contains(&waited), "{waited:?}");
+        } else {
+            assert_eq!(error(&second), (429, "budget_held".into()), "{}", second.text());
+            assert!(waited < Duration::from_secs(1), "{waited:?}");
+        }
+        assert_eq!(first.await.expect("no panic").status, 200);
+    }
+    // Nothing comes back of what is used: whoever asks for more than there is does not wait for it.
+    let begun = Instant::now();
+    let refused = ask(&client, &[], &question(VLLM_FIRST, "And I?", 1_190)).await;
+    assert_eq!(error(&refused), (429, "budget_exhausted".into()), "{}", refused.text());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let billed = billed(&gateway);
+    let settled = ["patient", "hasty"].map(|name| spent(&gateway, name));
+    let [patient, hasty] = settled;
+    let settled = patient.await["settled"].as_u64().zip(hasty.await["settled"].as_u64());
+    assert_eq!(settled.map(|(one, other)| one + other), Some(billed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_others_may_give_back_no_answer_is_cut_shorter_than_most_answers_are() {
+    const LIMIT: u64 = 120_000;
+    let budgets = json!([{
+        "name": "small", "limit": {"tokens": LIMIT}, "window": "month", "when_short": {"min_output": 16}
+    }]);
+    let gateway = start("budget-usual", budgets, |_| ()).await;
+    let client = gateway.client();
+    gateway.vllm().always(Behaviour { reply_tokens: Some(600), ..Behaviour::default() });
+    // Enough answers for each worker to have learned how long they are.
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let client = client.clone();
+        running.spawn(async move {
+            for round in 0..18 {
+                let body = question(VLLM_FIRST, &format!("Story {number} {round}"), 900);
+                assert_eq!(ask(&client, &[], &body).await.status, 200);
+            }
+        });
+    }
+    running.join_all().await;
+    let counter = spent(&gateway, "small").await;
+    let left = LIMIT - counter["settled"].as_u64().expect("a number");
+    // All but 600 is held: more than the floor of those who know nothing, less than most answers have.
+    let holds = slow(&gateway, &client, left - 640).await;
+    let refused = ask(&client, &[], &question(VLLM_FIRST, "And I?", 900)).await;
+    assert_eq!(error(&refused), (429, "budget_held".into()), "{}", refused.text());
+    assert_eq!(holds.await.expect("no panic").status, 200);
+    let served = ask(&client, &[], &question(VLLM_FIRST, "And I?", 900)).await;
+    assert_eq!(served.status, 200, "{}", served.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
