@@ -1,6 +1,7 @@
 //! The whole path, end to end: policy file, control plane, real Envoy, vLLM and Bedrock. Each test starts its own.
 
 mod anthropic;
+mod boto3;
 mod budget;
 mod budget_rules;
 mod chat;
@@ -10,10 +11,15 @@ mod kill;
 mod learned;
 mod live;
 mod load;
+mod mirror;
+mod openai;
 mod policy;
+mod pressure;
+mod reconcile;
 mod redaction;
 mod sdk;
 mod setup;
+mod silence;
 mod spend;
 mod telemetry;
 mod tokenizer;
