@@ -56,6 +56,7 @@ pub fn for_tests() -> Result {
 /// What benchmarks need: no planted faults.
 pub fn for_bench() -> Result {
     module(&MODULE, &[])?;
+    server()?;
     TEST_MODULES.iter().filter(|wanted| wanted.name == "probe").try_for_each(|wanted| module(wanted, &[]))
 }
 

@@ -59,14 +59,49 @@ fn percent(of: u64, all: u64) -> String {
 }
 
 impl Row {
-    fn utilisation(&self) -> String {
+    /// What was used, and of how much.
+    fn utilisation(&self) -> (u64, u64) {
         match self.variant {
-            Variant::EnvoyKilled => percent(self.settled + self.stranded, self.limit),
+            Variant::EnvoyKilled => (self.settled + self.stranded, self.limit),
             // What a client left is charged by its bound: the budget is used, though not all of it is billed.
-            Variant::AbortsStop | Variant::AbortsBilled => percent(self.settled, self.limit),
-            Variant::Lowered => percent(self.used, self.bound),
-            _ => percent(self.used, self.limit),
+            Variant::AbortsStop | Variant::AbortsBilled => (self.settled, self.limit),
+            Variant::Lowered => (self.used, self.bound),
+            _ => (self.used, self.limit),
         }
+    }
+
+    /// What is promised besides and was not kept in this run: shares that a busy machine may spoil.
+    fn missed(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let (used, of) = self.utilisation();
+        let least = if self.variant.learns() { 90 } else { 98 };
+        if self.variant != Variant::Roomy && used * 100 < of * least {
+            out.push(format!("{} used, {least} % promised", percent(used, of)));
+        }
+        let asked = Met::get(&self.met.asked);
+        if self.judged() && self.free_by_book * 1_000 >= asked.max(1) {
+            out.push(format!(
+                "{} refused while enough was free, 0.1 % allowed",
+                percent(self.free_by_book, asked)
+            ));
+        }
+        let admitted = Met::get(&self.met.answered) + Met::get(&self.met.left);
+        if self.ops[0] * 10 > admitted * 12 {
+            out.push(format!("{} ledger calls for {admitted} requests, 1.2 each allowed", self.ops[0]));
+        }
+        if let (Variant::Roomy, Some((asked, waited))) = (self.variant, self.cold) {
+            let later = Met::get(&self.met.asked) - asked;
+            if self.waited.saturating_sub(waited) * 100 >= later.max(1) {
+                out.push(format!("{} of {later} waited, 1 % allowed", self.waited.saturating_sub(waited)));
+            }
+        }
+        out
+    }
+
+    /// The provider's book can tell what was free: what a dead gateway holds is in no book, nor is what was charged
+    /// above the bill.
+    fn judged(&self) -> bool {
+        !matches!(self.variant, Variant::EnvoyKilled | Variant::AbortsStop | Variant::AbortsBilled)
     }
 
     /// What must never be.
@@ -100,21 +135,18 @@ impl Row {
         let asked = Met::get(&met.asked);
         let mut head = self.head.clone();
         let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
-        // What a dead gateway holds is free in nobody's book, and in the ledger's until the gateway counts as lost;
-        // what was charged above the bill is in no provider's book.
+        // What a dead gateway holds is free in the ledger's figures until the gateway counts as lost.
         let (by_word, by_book) =
             (percent(Met::get(&met.free_by_word), asked), percent(self.free_by_book, asked));
-        let (by_word, by_book) = match self.variant {
-            Variant::EnvoyKilled => ("–".to_owned(), "–".to_owned()),
-            Variant::AbortsStop | Variant::AbortsBilled => (by_word, "–".to_owned()),
-            // Its words are about money.
-            Variant::Money => ("–".to_owned(), by_book),
-            _ => (by_word, by_book),
-        };
+        let by_book = if self.judged() { by_book } else { "–".to_owned() };
+        // Of money its words are about something else.
+        let mute = matches!(self.variant, Variant::EnvoyKilled | Variant::Money);
+        let by_word = if mute { "–".to_owned() } else { by_word };
+        let (used, of) = self.utilisation();
         vec![
             self.title.clone(),
             self.overspent.to_string(),
-            self.utilisation(),
+            percent(used, of),
             self.billed.to_string(),
             (self.settled + self.stranded).saturating_sub(self.billed).to_string(),
             self.stranded.to_string(),
@@ -208,6 +240,9 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
                 rate(*proven),
                 row.overspent
             );
+        }
+        for missed in row.missed() {
+            let _ = writeln!(out, "\n{}: MISSED: {missed}", row.title);
         }
         if let Ok(codes) = row.met.codes.lock() {
             let _ = writeln!(out, "\n{}: {codes:?}", row.title);
