@@ -18,7 +18,9 @@ const MOST_EVENT: usize = 4 << 20;
 
 /// Whether a body is one of Anthropic's messages.
 pub fn is_messages(doc: &Doc<'_>) -> bool {
-    doc.root().get("anthropic_version").is_some()
+    let root = doc.root();
+    // Models before messages had the version too.
+    root.get("anthropic_version").is_some() && root.get("messages").is_some()
 }
 
 /// A Messages body as InvokeModel takes it. `beta` is what the client's header asks for, separated by commas.
