@@ -87,11 +87,12 @@ fn request(rng: &mut Rng) -> (Value, Vec<u8>, String) {
     let host = ["llm.example", "127.0.0.1:8080", "gateway.internal:80"][rng.between(0, 2)];
     let token = (rng.between(0, 3) == 0).then(|| word(rng, "abcABC0123+/=", 60));
     let secret = word(rng, "abcdefABCDEF0123456789+/", 40);
+    let region = ["us-east-1", "eu-central-1", "us-gov-west-1"][rng.between(0, 2)];
     let question = json!({
         "op": "sign", "method": if rng.between(0, 5) == 0 { "GET" } else { "POST" },
         "url": format!("http://{host}{target}"), "headers": headers, "body_b64": BASE64.encode(&body),
         "access_key": KEY, "secret_key": secret, "session_token": token,
-        "region": ["us-east-1", "eu-central-1", "us-gov-west-1"][rng.between(0, 2)],
+        "region": region,
     });
     (question, body, secret)
 }
