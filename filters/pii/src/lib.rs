@@ -12,6 +12,7 @@
 //! Not here: which texts of a request are searched (the dialect knows), and JSON (the caller splices).
 
 mod detect;
+mod digest;
 mod redactor;
 mod restore;
 mod set;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use detect::{DETECTORS, Detector, Kind};
+pub use digest::Key;
 pub use redactor::Redactor;
 pub use restore::Restorer;
 pub use set::Set;
@@ -35,6 +37,9 @@ pub enum Action {
     Report,
     /// Replaced by a placeholder that is restored in the answer.
     Tokenize,
+    /// Replaced by a keyed digest; what has no bound (a token, a key block) is masked, since in a stream it is
+    /// replaced before its end is known.
+    Hash,
     /// Replaced by its type.
     Mask,
     /// The request is refused; a stream that cannot be refused any more is masked.
@@ -78,6 +83,8 @@ pub struct Finding {
     pub action: Action,
     /// Where the part of it ends that decided: of several findings the name does not depend on what follows.
     decided: usize,
+    /// It has no bound: what its digest would be, nobody knows before its end.
+    endless: bool,
     /// Where the search for its end goes on, when it reaches over the text's.
     open: Option<(tail::Tail, usize)>,
 }
@@ -94,20 +101,8 @@ pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
     set::merge(hits, out);
 }
 
-/// The edits that `findings` of `text` ask for, by position: a placeholder of `vault` for what is tokenized,
-/// the type's name for what is masked or blocked, nothing for what is only reported.
+/// The edits that `findings` of `text` ask for, by position: a placeholder of `vault` for what is tokenized, the
+/// type's name for what is masked, hashed or blocked, nothing for what is only reported.
 pub fn redact(text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
-    let mut edits = Vec::new();
-    for finding in findings {
-        let with = match finding.action {
-            Action::Report => continue,
-            Action::Tokenize => {
-                let value = text.get(finding.range.clone()).unwrap_or_default();
-                vault.placeholder(finding.kind, value)
-            }
-            Action::Mask | Action::Block => finding.kind.mask(),
-        };
-        edits.push((finding.range.clone(), with.to_owned()));
-    }
-    edits
+    Set::default().redact(text, findings, vault)
 }

@@ -6,7 +6,7 @@ use crate::detect::CONTEXT;
 use crate::tail::{Reach, TAILS, Tail};
 use crate::{Action, Finding, Kind, Set, set};
 
-/// Replaces every finding that is not only reported by its type, while a text streams by. Placeholders make
+/// Replaces every finding that is not only reported by its type or its digest, while a text streams by. Placeholders make
 /// no sense here, since nobody would restore them.
 ///
 /// Text is held back only from where a value may have begun: a word that may become an address, digits that
@@ -71,18 +71,30 @@ impl Redactor {
     fn advance(&mut self, last: bool, out: &mut String) {
         self.extend(last);
         let mut hits = Vec::new();
-        let hold = self.set.scan(&self.held, last, &mut hits).max(self.done);
+        let mut hold = self.set.scan(&self.held, last, &mut hits).max(self.done);
         hits.retain(|hit| hit.range.start >= self.done && hit.range.start < hold);
         set::sort(&mut hits);
+        // A digest waits until it is known that nothing stricter begins inside the value.
+        let waits = |hit: &&Finding| hit.action == Action::Hash && hit.decided > hold;
+        if let Some(hit) = hits.iter().find(waits) {
+            hold = hit.range.start;
+            hits.retain(|hit| hit.range.start < hold);
+        }
         let mut emitted = self.done.max(self.covered);
-        for hit in hits {
-            self.count(&hit);
+        for (index, hit) in hits.iter().enumerate() {
+            self.count(hit);
             if hit.action == Action::Report {
                 continue;
             }
             if hit.range.start >= self.covered {
                 out.push_str(self.held.get(emitted..hit.range.start).unwrap_or_default());
-                out.push_str(hit.kind.mask());
+                let inside = hits.get(index + 1..).unwrap_or_default();
+                let mut inside = inside.iter().take_while(|other| other.range.start < hit.decided);
+                if hit.action == Action::Hash && !inside.any(|other| other.action > Action::Hash) {
+                    out.push_str(&self.set.digest(hit, &self.held));
+                } else {
+                    out.push_str(hit.kind.mask());
+                }
             }
             self.covered = self.covered.max(hit.range.end);
             if let Some((tail, from)) = hit.open {

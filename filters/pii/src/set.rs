@@ -1,5 +1,7 @@
 //! Rules compiled into what to look for, and matches merged into findings.
 
+use std::ops::Range;
+
 use weir_sorted::sort_by;
 
 use crate::detect::pass::Pass;
@@ -7,7 +9,7 @@ use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match, Scan};
 use crate::tail::{Reach, Tail};
 use crate::view::View;
-use crate::{Action, Finding, Kind, Rule, UnknownType};
+use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
 
 /// What to look for; built once per policy, shared by all requests.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,7 @@ pub struct Set {
     detectors: Vec<(Kind, Action)>,
     pass: Pass,
     words: Words,
+    key: Option<Key>,
 }
 
 impl Set {
@@ -35,6 +38,39 @@ impl Set {
         sort_by(&mut set.detectors, Ord::cmp);
         set.detectors.iter().for_each(|(kind, _)| set.pass.add(kind.number()));
         Ok(set)
+    }
+
+    /// With the key of digests; without one, what is to be hashed is masked.
+    pub fn keyed(mut self, key: Option<Key>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The edits that `findings` of `text` ask for, as [`crate::redact`], with digests for what is hashed.
+    pub fn redact(&self, text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
+        let mut edits = Vec::new();
+        for finding in findings {
+            let with = match finding.action {
+                Action::Report => continue,
+                Action::Tokenize => {
+                    let value = text.get(finding.range.clone()).unwrap_or_default();
+                    vault.placeholder(finding.kind, value).to_owned()
+                }
+                Action::Hash => self.digest(finding, text),
+                Action::Mask | Action::Block => finding.kind.mask().to_owned(),
+            };
+            edits.push((finding.range.clone(), with));
+        }
+        edits
+    }
+
+    /// What stands in the place of a finding that is hashed.
+    pub(crate) fn digest(&self, finding: &Finding, text: &str) -> String {
+        let value = text.get(finding.range.start..finding.decided).unwrap_or_default();
+        match &self.key {
+            Some(key) if !finding.endless => key.digest(finding.kind, value),
+            _ => finding.kind.mask().to_owned(),
+        }
     }
 
     /// Whether nothing is looked for.
@@ -106,7 +142,8 @@ impl Places<'_> {
                 }
             }
         }
-        self.hits.push(Finding { kind, range, action, decided, open });
+        let endless = found.tail.is_some();
+        self.hits.push(Finding { kind, range, action, decided, endless, open });
     }
 
     fn reach(&mut self, tail: Tail, from: usize) -> Reach {
@@ -144,7 +181,13 @@ pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
         match open.and_then(|index| out.get_mut(index)).filter(|open| hit.range.start < open.range.end) {
             Some(open) => {
                 open.range.end = open.range.end.max(hit.range.end);
-                open.action = open.action.max(hit.action);
+                // Beyond what is digested nothing makes it a mask: in a stream it is out by then.
+                if open.action != Action::Hash
+                    || hit.range.start < open.decided
+                    || hit.action == Action::Block
+                {
+                    open.action = open.action.max(hit.action);
+                }
                 if open.kind != hit.kind {
                     out.push(Finding { action: Action::Report, ..hit });
                 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use cases::cases;
 use proptest::prelude::*;
-use weir_pii::{Action, Finding, Rule, Set, Vault, find, redact};
+use weir_pii::{Action, Finding, Key, Rule, Set, Vault, find};
 
 fn set(find: &[&str], words: &[&str], action: Action) -> Set {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -41,7 +41,7 @@ fn findings(set: &Set, text: &str) -> Vec<Finding> {
 
 fn redacted(set: &Set, text: &str, vault: &mut Vault) -> String {
     let mut out = text.to_owned();
-    for (range, with) in redact(text, &findings(set, text), vault).into_iter().rev() {
+    for (range, with) in set.redact(text, &findings(set, text), vault).into_iter().rev() {
         out.replace_range(range, &with);
     }
     out
@@ -53,6 +53,7 @@ fn each_action_leaves_its_own_trace() {
     for (action, expected) in [
         (Action::Report, text),
         (Action::Tokenize, "Mail [EMAIL_1] or [EMAIL_2], then [EMAIL_1] again."),
+        (Action::Hash, "Mail [EMAIL] or [EMAIL], then [EMAIL] again."),
         (Action::Mask, "Mail [EMAIL] or [EMAIL], then [EMAIL] again."),
         (Action::Block, "Mail [EMAIL] or [EMAIL], then [EMAIL] again."),
     ] {
@@ -60,6 +61,18 @@ fn each_action_leaves_its_own_trace() {
         assert_eq!(redacted(&all(action), text, &mut vault), expected);
         assert_eq!(vault.is_empty(), action != Action::Tokenize);
     }
+}
+
+#[test]
+fn a_key_makes_digests_and_what_has_no_bound_is_masked() {
+    let set = set(&["email", "credit_card", "jwt"], &[], Action::Hash).keyed(Key::from_hex(&"0b".repeat(32)));
+    let token = format!("eyJ{}", "hbGciOiJIUzI1NiJ9".repeat(3));
+    let text = format!("a@b.co, A@b.co, 4111 1111 1111 1111 and 4111-1111-1111-1111; {token}");
+    let out = redacted(&set, &text, &mut Vault::new());
+    let parts: Vec<&str> = out.split([',', ';', ' ']).filter(|part| part.starts_with('[')).collect();
+    assert_eq!(parts.len(), 5, "{out}");
+    assert_eq!((parts[0], parts[2], parts[4]), (parts[1], parts[3], "[JWT]"));
+    assert!(parts[0].starts_with("[EMAIL:") && parts[2].starts_with("[CREDIT_CARD:"), "{out}");
 }
 
 #[test]

@@ -89,6 +89,7 @@ impl Words {
                             range: at..at + length,
                             action: word.action,
                             decided: at + length,
+                            endless: false,
                             open: None,
                         });
                     }
