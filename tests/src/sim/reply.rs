@@ -94,6 +94,45 @@ impl Reply {
     }
 }
 
+/// A reply's text by its beginning, which tests order: `refusal: …` is a refusal, `<think>…</think>…` a thought and what
+/// is said after it; anything else is only said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub thought: Option<Piece>,
+    pub refused: bool,
+    pub pieces: Vec<Piece>,
+}
+
+impl Reply {
+    pub fn said(&self) -> Said {
+        let text = self.text();
+        let thought = text.strip_prefix("<think>").and_then(|rest| rest.split_once("</think>")).map(|(it, _)| it);
+        let refused = text.starts_with("refusal: ");
+        let mut skip = match thought {
+            Some(thought) => "<think></think>".len() + thought.len(),
+            None if refused => "refusal: ".len(),
+            None => 0,
+        };
+        let (mut skipped, mut pieces) = (0, Vec::new());
+        for piece in &self.pieces {
+            let hidden = skip.min(piece.text.len());
+            skip -= hidden;
+            if hidden > 0 {
+                skipped += piece.tokens;
+            }
+            if hidden < piece.text.len() || (hidden == 0 && piece.text.is_empty()) {
+                let tokens = if hidden > 0 { 0 } else { piece.tokens };
+                pieces.push(Piece { text: piece.text[hidden..].to_owned(), tokens });
+            }
+        }
+        let thought = thought.map(|text| Piece { text: text.to_owned(), tokens: skipped });
+        if let (None, Some(first)) = (&thought, pieces.first_mut()) {
+            first.tokens += skipped;
+        }
+        Said { thought, refused, pieces }
+    }
+}
+
 /// The reply to `ask`; `variant` tells several choices of one request apart.
 pub fn make(ask: &Ask, behaviour: &Behaviour, encoding: Encoding, variant: u64) -> Reply {
     let mut rng = Rng::new(hash(ask.seed.wrapping_add(variant << 32), ask.prompt.as_bytes()));

@@ -73,6 +73,7 @@ impl<'a> Made<'a> {
 
     fn stop(&self) -> (Value, Value) {
         match &self.reply.finish {
+            _ if self.reply.said().refused => ("refusal".into(), Value::Null),
             Finish::Stop => ("end_turn".into(), Value::Null),
             Finish::StopString(text) => ("stop_sequence".into(), text.as_str().into()),
             Finish::Length => ("max_tokens".into(), Value::Null),
@@ -92,8 +93,9 @@ impl<'a> Made<'a> {
         if let Some((text, signature)) = &self.thought {
             content.push(json!({"type": "thinking", "thinking": text, "signature": signature}));
         }
-        if !self.reply.text().is_empty() {
-            content.push(json!({"type": "text", "text": self.reply.text()}));
+        let text: String = self.reply.said().pieces.iter().map(|piece| piece.text.as_str()).collect();
+        if !text.is_empty() {
+            content.push(json!({"type": "text", "text": text}));
         }
         for call in &self.reply.calls {
             // Arguments that the limit cut are no JSON; the model's own text is what is left of them.
@@ -123,9 +125,10 @@ impl<'a> Made<'a> {
             out.delta(json!({"type": "signature_delta", "signature": signature}), 0);
             out.stop();
         }
-        if !self.reply.pieces.is_empty() {
+        let said = self.reply.said();
+        if !said.pieces.is_empty() {
             out.start(json!({"type": "text", "text": ""}));
-            for piece in &self.reply.pieces {
+            for piece in &said.pieces {
                 out.delta(json!({"type": "text_delta", "text": piece.text}), piece.tokens);
             }
             out.stop();

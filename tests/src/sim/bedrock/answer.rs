@@ -60,6 +60,9 @@ fn tool_id(call: &ToolCall) -> String {
     format!("tooluse_{}", call.id)
 }
 
+/// Of every thought.
+pub const SIGNATURE: &str = "c2lnbmVkIGJ5IHRoZSBzaW11bGF0b3I=";
+
 const PADDING: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678";
 
 impl Made<'_> {
@@ -82,10 +85,21 @@ impl Made<'_> {
         about
     }
 
+    fn stop_reason(&self) -> &'static str {
+        // Converse has no word of its own for what a model will not do.
+        if self.reply.said().refused { "content_filtered" } else { stop_reason(&self.reply.finish) }
+    }
+
     pub fn unary(&self) -> Answer {
         let mut content = Vec::new();
-        if !self.reply.text().is_empty() || self.reply.calls.is_empty() {
-            content.push(json!({"text": self.reply.text()}));
+        let said = self.reply.said();
+        if let Some(thought) = said.thought {
+            let text = json!({"text": thought.text, "signature": SIGNATURE});
+            content.push(json!({"reasoningContent": {"reasoningText": text}}));
+        }
+        let text: String = said.pieces.iter().map(|piece| piece.text.as_str()).collect();
+        if !text.is_empty() || self.reply.calls.is_empty() {
+            content.push(json!({"text": text}));
         }
         for call in &self.reply.calls {
             // Arguments that the limit cut are no JSON; the model's own text is what is left of them.
@@ -94,7 +108,7 @@ impl Made<'_> {
         }
         let mut body = self.about();
         body.insert("output".into(), json!({"message": {"role": "assistant", "content": content}}));
-        body.insert("stopReason".into(), stop_reason(&self.reply.finish).into());
+        body.insert("stopReason".into(), self.stop_reason().into());
         Answer {
             status: 200,
             headers: self.headers("application/json"),
@@ -120,8 +134,20 @@ impl Made<'_> {
         };
         add("messageStart", json!({"role": "assistant"}), 0);
         let mut index = 0;
-        if !self.reply.pieces.is_empty() {
-            for piece in &self.reply.pieces {
+        let said = self.reply.said();
+        if let Some(thought) = said.thought {
+            for (part, tokens) in [
+                (json!({"text": thought.text}), thought.tokens),
+                (json!({"signature": SIGNATURE}), 0),
+            ] {
+                let delta = json!({"contentBlockIndex": index, "delta": {"reasoningContent": part}});
+                add("contentBlockDelta", delta, tokens);
+            }
+            add("contentBlockStop", json!({"contentBlockIndex": index}), 0);
+            index += 1;
+        }
+        if !said.pieces.is_empty() {
+            for piece in &said.pieces {
                 let delta = json!({"contentBlockIndex": index, "delta": {"text": piece.text}});
                 add("contentBlockDelta", delta, piece.tokens);
             }
@@ -138,7 +164,7 @@ impl Made<'_> {
             add("contentBlockStop", json!({"contentBlockIndex": index}), 0);
             index += 1;
         }
-        add("messageStop", json!({"stopReason": stop_reason(&self.reply.finish)}), 0);
+        add("messageStop", json!({"stopReason": self.stop_reason()}), 0);
         add("metadata", Value::Object(self.about()), 0);
         let error_event = self.exception(&mut rng);
         Answer {

@@ -114,7 +114,7 @@ struct Message<'a> {
     audio: (),
     function_call: (),
     tool_calls: Vec<FunctionCall<'a>>,
-    reasoning: (),
+    reasoning: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -217,7 +217,9 @@ impl Shape<'_> {
             index,
             message: Message {
                 role: "assistant",
-                content: reply.calls.is_empty().then(|| reply.text()),
+                content: reply.calls.is_empty().then(|| {
+                    reply.said().pieces.iter().map(|piece| piece.text.as_str()).collect()
+                }),
                 refusal: (),
                 annotations: (),
                 audio: (),
@@ -231,7 +233,7 @@ impl Shape<'_> {
                         function: Function { name: &call.name, arguments: call.arguments() },
                     })
                     .collect(),
-                reasoning: (),
+                reasoning: reply.said().thought.map(|thought| thought.text),
             },
             logprobs: (),
             finish_reason: reason(&reply.finish),
@@ -334,11 +336,15 @@ impl Shape<'_> {
                 add(json!({"tool_calls": [{"index": at, "function": function}]}), piece.tokens, None);
             }
         }
-        let last = reply.pieces.len().saturating_sub(1);
-        for (at, piece) in reply.pieces.iter().enumerate() {
+        let said = reply.said();
+        if let Some(thought) = said.thought {
+            add(json!({"reasoning": thought.text}), thought.tokens, None);
+        }
+        let last = said.pieces.len().saturating_sub(1);
+        for (at, piece) in said.pieces.iter().enumerate() {
             add(json!({"content": piece.text}), piece.tokens, (at == last).then_some(&reply.finish));
         }
-        if reply.pieces.is_empty() {
+        if said.pieces.is_empty() {
             add(json!({"content": ""}), 0, Some(&reply.finish));
         }
         events
