@@ -16,7 +16,9 @@ pub fn decode(doc: &Doc<'_>, model_id: &str, stream: bool) -> Result<(Chat, Vec<
         return Err(Invalid::value("", "the request body must be a JSON object"));
     }
     let mut decoder = Decoder { losses: Vec::new() };
-    let mut chat = Chat { model: model_id.to_owned(), stream, ..Chat::default() };
+    // Its usage is part of every stream.
+    let model = model_id.to_owned();
+    let mut chat = Chat { model, stream, include_usage: stream, ..Chat::default() };
     let system = root.get("system").map(|system| decoder.parts(system, "system")).transpose()?;
     if let Some(parts) = system.filter(|parts| !parts.is_empty()) {
         chat.messages.push(Message { role: Role::System, name: None, parts });
