@@ -170,14 +170,18 @@ pub fn failure(api: Api, failure: &Failure) -> Vec<u8> {
 pub struct Stream {
     decoder: Decoder,
     encoder: Encoder,
+    /// Takes the provider's messages out of InvokeModel's envelope.
+    unframe: Option<Box<Reframe>>,
+    /// Puts messages into it, for the client.
+    enframe: Option<Box<Reframe>>,
+    /// Nothing but the envelope changes.
+    same: bool,
 }
 
 enum Decoder {
     Chat(openai_chat::StreamDecoder),
     Messages(anthropic::StreamDecoder),
     Converse(bedrock::StreamDecoder),
-    Invoke(Reframe, anthropic::StreamDecoder),
-    Reframe(Reframe),
 }
 
 enum Encoder {
@@ -185,7 +189,6 @@ enum Encoder {
     Responses(Box<openai_responses::StreamEncoder>),
     Messages(anthropic::StreamEncoder),
     Converse(bedrock::StreamEncoder),
-    Invoke(anthropic::StreamEncoder, Reframe),
 }
 
 impl Stream {
@@ -199,10 +202,7 @@ impl Stream {
         echo: &[u8],
     ) -> Self {
         let decoder = match kind {
-            _ if reframes(api, kind, invoke) => Decoder::Reframe(Reframe::new(api.aws())),
-            ProviderKind::Bedrock if invoke => {
-                Decoder::Invoke(Reframe::new(false), anthropic::StreamDecoder::new(renames))
-            }
+            ProviderKind::Bedrock if invoke => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
             ProviderKind::Bedrock => Decoder::Converse(bedrock::StreamDecoder::new(renames)),
             ProviderKind::Anthropic => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
             ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
@@ -211,61 +211,75 @@ impl Stream {
         };
         let encoder = if api == Api::BedrockConverse {
             Encoder::Converse(bedrock::StreamEncoder::default())
-        } else if api == Api::BedrockInvoke {
-            Encoder::Invoke(anthropic::StreamEncoder::new(context), Reframe::new(true))
-        } else if api.anthropic() {
+        } else if api.messages() {
             Encoder::Messages(anthropic::StreamEncoder::new(context))
         } else if api == Api::OpenaiResponses {
             Encoder::Responses(Box::new(openai_responses::StreamEncoder::new(context, echo)))
         } else {
             Encoder::Chat(openai_chat::StreamEncoder::new(context, usage))
         };
-        Self { decoder, encoder }
+        let reframe = |wanted: bool, into| wanted.then(|| Box::new(Reframe::new(into)));
+        let unframe = reframe(kind == ProviderKind::Bedrock && invoke, false);
+        let enframe = reframe(api == Api::BedrockInvoke, true);
+        Self { decoder, encoder, unframe, enframe, same: reframes(api, kind, invoke) }
     }
 
     /// The events that these bytes complete; with `end` those that the end brings.
     pub fn read(&mut self, chunk: &[u8], end: bool, events: &mut Vec<Event>) {
+        if self.same
+            && let Some(reframe) = self.unframe.as_mut().or(self.enframe.as_mut())
+        {
+            reframe.push(chunk, events);
+            if end {
+                reframe.finish(events);
+            }
+            return;
+        }
+        let mut inner = Vec::new();
+        let chunk = match &mut self.unframe {
+            Some(reframe) => through(reframe, chunk, &mut inner),
+            None => chunk,
+        };
         match &mut self.decoder {
             Decoder::Chat(decoder) => decoder.push(chunk, events),
             Decoder::Messages(decoder) => decoder.push(chunk, events),
             Decoder::Converse(decoder) => decoder.push(chunk, events),
-            Decoder::Reframe(reframe) => reframe.push(chunk, events),
-            Decoder::Invoke(reframe, decoder) => {
-                let mut inner = Vec::new();
-                reframe.push(chunk, &mut Vec::new());
-                reframe.take(&mut inner);
-                decoder.push(&inner, events);
-            }
         }
         if end {
             match &mut self.decoder {
                 Decoder::Chat(decoder) => decoder.finish(events),
                 Decoder::Messages(decoder) => decoder.finish(events),
                 Decoder::Converse(decoder) => decoder.finish(events),
-                Decoder::Reframe(reframe) => reframe.finish(events),
-                Decoder::Invoke(_, decoder) => decoder.finish(events),
             }
         }
     }
 
     /// Appends what the client reads of them.
     pub fn write(&mut self, events: &[Event], out: &mut Vec<u8>) {
-        if let Decoder::Reframe(reframe) = &mut self.decoder {
+        if self.same
+            && let Some(reframe) = self.unframe.as_mut().or(self.enframe.as_mut())
+        {
             return reframe.take(out);
         }
+        let mut inner = Vec::new();
+        let plain = if self.enframe.is_some() { &mut inner } else { &mut *out };
         for event in events {
             match &mut self.encoder {
-                Encoder::Chat(encoder) => encoder.event(event, out),
-                Encoder::Responses(encoder) => encoder.event(event, out),
-                Encoder::Messages(encoder) => encoder.event(event, out),
-                Encoder::Converse(encoder) => encoder.event(event, out),
-                Encoder::Invoke(encoder, reframe) => {
-                    let mut inner = Vec::new();
-                    encoder.event(event, &mut inner);
-                    reframe.push(&inner, &mut Vec::new());
-                    reframe.take(out);
-                }
+                Encoder::Chat(encoder) => encoder.event(event, plain),
+                Encoder::Responses(encoder) => encoder.event(event, plain),
+                Encoder::Messages(encoder) => encoder.event(event, plain),
+                Encoder::Converse(encoder) => encoder.event(event, plain),
             }
         }
+        if let Some(reframe) = &mut self.enframe {
+            through(reframe, &inner, out);
+        }
     }
+}
+
+/// Bytes in their other envelope.
+fn through<'o>(reframe: &mut Reframe, bytes: &[u8], out: &'o mut Vec<u8>) -> &'o [u8] {
+    reframe.push(bytes, &mut Vec::new());
+    reframe.take(out);
+    out
 }
