@@ -105,6 +105,23 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
 
 const OWN: &str = "a setting of OpenAI's own";
 
+/// Members of a part that are carried, or whose loss or refusal has words of its own.
+const KNOWN: [&str; 13] = [
+    "type",
+    "text",
+    "refusal",
+    "annotations",
+    "logprobs",
+    "image_url",
+    "detail",
+    "file_data",
+    "filename",
+    "file_id",
+    "file_url",
+    "input_audio",
+    "id",
+];
+
 struct Decoder {
     losses: Vec<Loss>,
     messages: Vec<Message>,
@@ -204,6 +221,11 @@ impl Decoder {
             let path = fields::item(path, at);
             if part.get("annotations").is_some_and(|annotations| !annotations.is_empty()) {
                 self.lose(&fields::sub(&path, "annotations"), "citations of an earlier answer");
+            }
+            for (key, _) in part.members().filter(|(_, value)| !value.is_null()) {
+                if !KNOWN.contains(&key.as_str().as_ref()) {
+                    self.lose(&fields::sub(&path, &key.as_str()), OWN);
+                }
             }
             for key in ["file_id", "file_url"] {
                 if part.get(key).is_some_and(|it| !it.is_null()) {

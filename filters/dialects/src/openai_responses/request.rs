@@ -44,7 +44,12 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             "top_logprobs" => found.has.logprobs = value.as_u64().is_some_and(|top| top > 0),
             "temperature" => found.temperature = value.as_f64(),
             "top_p" => found.top_p = value.as_f64(),
-            "reasoning" => found.reasoning_effort = value.get("effort").and_then(string),
+            "reasoning" => {
+                found.reasoning_effort = value.get("effort").and_then(string);
+                // It thinks as often as it likes, and all of it is billed.
+                let mode = value.get("mode").filter(|mode| !mode.is_null());
+                found.has.hosted |= mode.is_some_and(|mode| !mode.is_str("standard"));
+            }
             "service_tier" => found.service_tier = string(value),
             "user" => found.user = string(value),
             _ => {}
