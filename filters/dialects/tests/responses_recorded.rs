@@ -406,7 +406,7 @@ fn every_recorded_stream_is_read_where_it_stands_at_every_cut() {
                 .collect::<String>()
         };
         assert_eq!((of(Slot::Content), of(Slot::Tool(0))), (text, arguments), "{}", recorded.id);
-        for at in (0..stream.len()).step_by(stream.len() / 300 + 1) {
+        for at in (0..stream.len()).step_by(stream.len() / 40 + 1) {
             let (a, b) = stream.as_bytes().split_at(at);
             assert_eq!(read(&[a, b], false), whole, "{} cut at {at}", recorded.id);
         }

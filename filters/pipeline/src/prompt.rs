@@ -176,9 +176,12 @@ impl<'d, 'a> Request<'d, 'a> {
         }
     }
 
-    /// Tools run at the provider, as often as it likes: no window bounds what they bring.
-    pub fn hosted(&self) -> bool {
-        matches!(self, Self::Chat(r) if r.has.hosted)
+    /// The field that lets the provider ask its model as often as it likes: no window bounds what that costs.
+    pub fn hosted(&self) -> Option<&'static str> {
+        match self {
+            Self::Chat(r) if r.has.hosted => Some(if r.has.tools { "tools" } else { "reasoning" }),
+            _ => None,
+        }
     }
 
     /// The conversation begins where nobody here sees it.

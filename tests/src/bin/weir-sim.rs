@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Deserialize;
-use weir_tests::sim::{anthropic, bedrock, vllm};
+use weir_tests::sim::{anthropic, bedrock, openai, vllm};
 
-/// Simulated vLLM, Amazon Bedrock and Anthropic servers.
+/// Simulated vLLM, Amazon Bedrock, Anthropic and OpenAI servers.
 #[derive(Parser)]
 struct Options {
     /// Port of the vLLM server; 0 for any.
@@ -19,10 +19,13 @@ struct Options {
     /// Port of the Anthropic server; 0 for any.
     #[arg(long)]
     anthropic: Option<u16>,
+    /// Port of the OpenAI server; 0 for any.
+    #[arg(long)]
+    openai: Option<u16>,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     address: String,
-    /// JSON file `{"vllm": {…}, "bedrock": {…}, "anthropic": {…}}` with the servers' configurations.
+    /// JSON file `{"vllm": {…}, "bedrock": {…}, "anthropic": {…}, "openai": {…}}` with the servers' configurations.
     #[arg(long)]
     config: Option<PathBuf>,
 }
@@ -33,6 +36,7 @@ struct File {
     vllm: vllm::Config,
     bedrock: bedrock::Config,
     anthropic: anthropic::Config,
+    openai: openai::Config,
 }
 
 #[tokio::main]
@@ -70,8 +74,15 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("anthropic {}", server.url());
         servers.push(server);
     }
+    if let Some(port) = options.openai {
+        let listen = format!("{}:{port}", options.address);
+        let server = openai::start(openai::Config { listen, ..file.openai }).await?;
+        println!("openai {}", server.url());
+        servers.push(server);
+    }
     if servers.is_empty() {
-        return Err("nothing to serve: give --vllm PORT, --bedrock PORT, --anthropic PORT or several".into());
+        let options = "--vllm PORT, --bedrock PORT, --anthropic PORT, --openai PORT";
+        return Err(format!("nothing to serve: give {options} or several").into());
     }
     println!("ready");
     let running = servers.into_iter().map(|s| tokio::spawn(s.forever())).collect::<Vec<_>>();

@@ -9,6 +9,7 @@ mod converse;
 mod failover;
 mod kill;
 mod learned;
+mod openai;
 mod live;
 mod load;
 mod mirror;

@@ -210,8 +210,8 @@ pub(super) fn unboundable(
     if request.unlimited() {
         return Some("max_tokens");
     }
-    if request.hosted() {
-        return Some("tools");
+    if let Some(field) = request.hosted() {
+        return Some(field);
     }
     let kind = |target: &Target| policy.provider(&target.provider).map(|provider| provider.kind);
     if targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Anthropic))

@@ -107,7 +107,8 @@ pub fn write(
         };
         // Thoughts are generated before anything is said.
         let thought = if index == 0 { usage.output - shown } else { 0 };
-        delta(json!({"role": "assistant", "content": "", "refusal": null}), thought, None);
+        let said = (reply.calls.is_empty() || !reply.pieces.is_empty()).then_some("");
+        delta(json!({"role": "assistant", "content": said, "refusal": null}), thought, None);
         if let Some(refusal) = refusal(reply) {
             delta(json!({"refusal": refusal}), reply.tokens(), None);
         } else {

@@ -127,6 +127,7 @@ impl Provider for Vllm {
         match (route.0.as_str(), route.1.as_str()) {
             ("POST", "/v1/chat/completions") => self.generate(call, Kind::Chat).await,
             ("POST", "/v1/completions") => self.generate(call, Kind::Text).await,
+            ("POST", "/v1/embeddings") => Ok(self.embed(call)),
             ("POST", "/tokenize") => Ok(self.tokenize(call).await),
             ("POST", "/detokenize") => Ok(self.detokenize(call)),
             ("GET", "/v1/models") => {
@@ -141,7 +142,7 @@ impl Provider for Vllm {
                 let headers = [("content-type".to_owned(), kind.to_owned())];
                 Ok(Wire::whole(call.open, 200, &headers, body.into_bytes()))
             }
-            (_, "/v1/chat/completions" | "/v1/completions" | "/tokenize" | "/v1/models" | "/metrics") => {
+            (_, "/v1/embeddings" | "/v1/chat/completions" | "/v1/completions" | "/tokenize" | "/v1/models" | "/metrics") => {
                 Ok(whole(call, 405, r#"{"detail":"Method Not Allowed"}"#.into()))
             }
             _ => Ok(whole(call, 404, r#"{"detail":"Not Found"}"#.into())),
@@ -213,6 +214,19 @@ impl Vllm {
             answer.headers.extend(self.engine.orca(call.head.header("endpoint-load-metrics-format")));
         }
         Ok(send(answer, behaviour, call.open, call.conn, call.head.http2, seat).await)
+    }
+
+    fn embed(&self, call: Call) -> Response<Wire> {
+        match request::embeddings(&self.config, &call.body) {
+            Ok((model, tokens, answer)) => {
+                call.entry().note(|r| {
+                    r.model = Some(model);
+                    r.prompt_tokens = tokens;
+                });
+                whole(call, 200, answer)
+            }
+            Err(refusal) => refuse(call, &refusal),
+        }
     }
 
     async fn tokenize(self: Arc<Self>, call: Call) -> Response<Wire> {

@@ -361,6 +361,20 @@ pub fn tokenize(config: &Config, body: &[u8]) -> Result<String, Refusal> {
         .to_string())
 }
 
+/// `POST /v1/embeddings`: the model's name, tokens of what is embedded, and the answer, which means nothing.
+pub fn embeddings(config: &Config, body: &[u8]) -> Result<(String, u32, String), Refusal> {
+    let body = parse(body)?;
+    let (name, model) = find_model(config, &body)?;
+    let prompts = text(&body["input"], model.encoding)?;
+    let tokens = prompts.iter().map(|(ids, _)| ids.len() as u32).sum();
+    let data: Vec<Value> = (0..prompts.len())
+        .map(|index| json!({"object": "embedding", "index": index, "embedding": [0.25, -0.5]}))
+        .collect();
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0});
+    let answer = json!({"id": "embd-sim", "object": "list", "created": 1, "model": name, "data": data, "usage": usage});
+    Ok((name, tokens, answer.to_string()))
+}
+
 pub fn detokenize(config: &Config, body: &[u8]) -> Result<String, Refusal> {
     let body = parse(body)?;
     let (_, model) = find_model(config, &body)?;
