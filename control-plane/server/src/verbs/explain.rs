@@ -29,6 +29,9 @@ pub struct Explain {
     /// A label that the client sets, NAME=VALUE; may be given several times.
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
+    /// The path that the request goes to.
+    #[arg(long, value_name = "PATH", default_value = "/v1/chat/completions")]
+    path: String,
     /// The control plane's data folder: tokenizers that were added there are known.
     #[arg(long, value_name = "DIR", default_value = "weir-data")]
     data: PathBuf,
@@ -55,7 +58,7 @@ impl Explain {
         };
         let mut headers = vec![
             (":method".to_owned(), "POST".to_owned()),
-            (":path".to_owned(), "/v1/chat/completions".to_owned()),
+            (":path".to_owned(), self.path),
             ("content-type".to_owned(), "application/json".to_owned()),
         ];
         if let Some(key) = &self.key {
