@@ -33,6 +33,10 @@ fn ledger() -> Result {
         command.args(rest).args(["--nocapture", "--test-threads", "1"]);
         command
     };
+    say("a lease hit");
+    let mut hit = cargo();
+    hit.args(["test", "--release", "--quiet", "-p", "weir-lease", "--test", "lessee", "--"]);
+    process::run(hit.args(["--ignored", "--nocapture", "a_lease_hit"]))?;
     say("throughput");
     process::run(&mut test("figures", &["--ignored"]))?;
     say("ten thousand gateways on one budget");
