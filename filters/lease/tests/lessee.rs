@@ -646,7 +646,10 @@ fn a_lease_hit_takes_microseconds() {
         vm.lessee.settle(vm.now, &mut vm.store, hold, &[40]);
     }
     let each = begun.elapsed() / ROUNDS;
-    println!("a lease hit, reserved and settled: {each:?}; {} of {ROUNDS} without the ledger", vm.lessee.stats().local);
+    println!(
+        "a lease hit, reserved and settled: {each:?}; {} of {ROUNDS} without the ledger",
+        vm.lessee.stats().local
+    );
     assert_eq!(vm.lessee.stats().local, u64::from(ROUNDS));
     assert!(each.as_micros() <= 10, "{each:?}");
 }
