@@ -132,9 +132,11 @@ impl State {
                 }
             }
             "messageStop" => {
-                self.stopped = true;
-                let reason = fields::member(payload, "stopReason").unwrap_or_default();
-                events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
+                // An answer ends once: the first word counts.
+                if !std::mem::replace(&mut self.stopped, true) {
+                    let reason = fields::member(payload, "stopReason").unwrap_or_default();
+                    events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
+                }
             }
             "metadata" => {
                 events.extend(payload.get("usage").and_then(usage_of).map(Event::Usage));

@@ -143,8 +143,10 @@ impl State {
                     events.push(Event::ToolArguments { choice: 0, index, text: "{}".into() });
                 }
             }
-            self.finished = true;
-            events.push(Event::Finish { choice: 0, finish: finish_of(reason) });
+            // An answer ends once: the first word counts.
+            if !std::mem::replace(&mut self.finished, true) {
+                events.push(Event::Finish { choice: 0, finish: finish_of(reason) });
+            }
         }
     }
 
