@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use weir_tests::harness::{Child, Envoy, EnvoyConfig, free_port, inject, paths};
 
 /// What `printf weir-demo | sha256sum` says.
-const KEY_SHA256: &str = "980794f845da7371072d7212a114e4705490248bcb420874a88c4abf9edf0c0d";
+pub const KEY_SHA256: &str = "980794f845da7371072d7212a114e4705490248bcb420874a88c4abf9edf0c0d";
 /// How long the gateway may take to have its policy.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -26,13 +26,18 @@ pub struct Gateway {
 
 /// Starts both.
 pub async fn start(upstream: u16, collector: u16, workers: u32) -> Result<Gateway, String> {
+    start_with(&|port| self::policy(port, upstream, collector), workers).await
+}
+
+/// Starts both with a policy, which is told where the gateway listens.
+pub async fn start_with(policy_at: &dyn Fn(u16) -> Value, workers: u32) -> Result<Gateway, String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = paths::weir().join("bench").join(format!("everything-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let (port, xds, api) = (free_port(), free_port(), free_port());
     let policy = folder.join("policy.yaml");
-    std::fs::write(&policy, format!("{:#}", self::policy(port, upstream, collector)))
+    std::fs::write(&policy, format!("{:#}", policy_at(port)))
         .map_err(|e| format!("{}: {e}", policy.display()))?;
     let control = control(&folder, xds, api);
     let http = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
@@ -41,7 +46,10 @@ pub async fn start(upstream: u16, collector: u16, workers: u32) -> Result<Gatewa
     let begun = Instant::now();
     let mut bootstrap = EnvoyConfig::read("envoy/gateway/bootstrap.yaml");
     bootstrap.port(18000, xds);
-    let envoy = Envoy::builder(bootstrap).name("bench-everything").concurrency(workers).try_start().await?;
+    let envoy = Envoy::builder(bootstrap).name("bench-everything").concurrency(workers);
+    // For providers whose requests Envoy signs.
+    let envoy = envoy.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+    let envoy = envoy.env("AWS_SECRET_ACCESS_KEY", "simulated").try_start().await?;
     until(&http, &url, &control, |status| status["gateways"][0]["current"] == true).await?;
     Ok(Gateway { envoy, port, control, started_in: begun.elapsed() })
 }

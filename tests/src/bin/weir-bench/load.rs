@@ -41,6 +41,11 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Fails at the first answer that is not 200.
     pub async fn run(&self) -> Result<Seen, String> {
+        self.run_at("/v1/chat/completions").await
+    }
+
+    /// The same at another path.
+    pub async fn run_at(&self, path: &str) -> Result<Seen, String> {
         let next = Arc::new(AtomicUsize::new(0));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let begun = Instant::now();
@@ -48,6 +53,7 @@ impl Load<'_> {
         for _ in 0..self.connections.min(self.requests) {
             let worker = Worker {
                 sender: connect(self.port).await?,
+                path: path.to_owned(),
                 next: next.clone(),
                 seen: seen.clone(),
                 bodies: self.bodies.to_vec(),
@@ -81,6 +87,7 @@ async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
 
 struct Worker {
     sender: SendRequest<Full<Bytes>>,
+    path: String,
     next: Arc<AtomicUsize>,
     seen: Arc<Mutex<Seen>>,
     bodies: Vec<Bytes>,
@@ -109,7 +116,7 @@ impl Worker {
     }
 
     async fn one(&mut self, body: Bytes, own: &mut Seen) -> Result<(), String> {
-        let request = Request::post("/v1/chat/completions")
+        let request = Request::post(self.path.as_str())
             .header("host", "bench")
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {}", weir_tests::harness::inject::KEY))

@@ -1,6 +1,7 @@
 //! Benchmarks of Weir in real Envoy, each beside bare Envoy in the same run, since this machine is never quiet.
 
 mod budget;
+mod dialects;
 mod everything;
 mod load;
 mod overhead;
@@ -23,6 +24,8 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// What each client's dialect costs at each kind of provider, beside bare Envoy.
+    Dialects(dialects::Options),
     /// What the filters cost: bare Envoy, two filters that do nothing, Weir.
     Overhead(overhead::Options),
     /// Whether a hard budget holds: two Envoys, two hundred clients, and one thing after the other going wrong.
@@ -33,6 +36,7 @@ enum Bench {
 
 fn main() -> ExitCode {
     let done = match Options::parse().bench {
+        Bench::Dialects(options) => dialects::run(&options),
         Bench::Overhead(options) => overhead::run(&options),
         Bench::Budget(options) => budget::run(&options),
         Bench::Tokens(options) => tokens::run(&options),

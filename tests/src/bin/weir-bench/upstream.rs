@@ -63,7 +63,7 @@ async fn serve(mut socket: TcpStream, start: Instant) -> std::io::Result<()> {
 }
 
 /// The length of the first whole request in `bytes`.
-fn request_end(bytes: &[u8]) -> Option<usize> {
+pub fn request_end(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).ok()?.to_ascii_lowercase();
     if let Some((_, rest)) = text.split_once("\r\ncontent-length:") {
