@@ -10,7 +10,7 @@ use crate::tables::{Perfect, Tables};
 /// Pieces looked up at once.
 const EACH: usize = 64;
 /// Pieces merged side by side.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
 /// A piece of 2 to [`SHORT`] bytes.
 #[derive(Clone, Copy, Default)]
@@ -137,6 +137,9 @@ impl<'t> Batch<'t> {
     #[inline(never)]
     fn merge(&mut self) {
         let unknown = std::mem::replace(&mut self.unknown.length, 0);
+        if unknown == 0 {
+            return;
+        }
         let pieces = self.unknown.pieces.get(..unknown).unwrap_or_default();
         let mut lanes = Lanes::<LANES>::new();
         for piece in pieces {

@@ -148,11 +148,14 @@ thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
+/// Shorter texts, such as the names of roles, are counted before a batch would be made ready.
+const SHORT: usize = 16;
+
 /// The number of tokens in `text`.
 pub fn count(vocabulary: Vocabulary, text: &str) -> u64 {
     let tables = vocabulary.tables();
     MEMORY.with(|memory| match memory.try_borrow_mut() {
-        Ok(mut memory) if u32::try_from(text.len()).is_ok() => {
+        Ok(mut memory) if text.len() >= SHORT && u32::try_from(text.len()).is_ok() => {
             let mut batch = Batch::new(tables, vocabulary.number(), &mut memory, text.as_bytes());
             for_pieces(tables, text, |at, end| batch.push(at, end));
             batch.finish()
