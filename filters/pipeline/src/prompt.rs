@@ -17,7 +17,7 @@ use weir_wire::splice::Splices;
 
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
-use crate::search::search;
+use crate::search::{document, search};
 use crate::seen::Seen;
 
 /// A request of one of the client APIs.
@@ -309,12 +309,14 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
     let mut values = Vec::new();
     texts(api, doc, &mut |value| values.push(value));
     let mut blocked = None;
-    let mut hits = Vec::new();
+    // Texts with findings; they are kept where the text is searched as nothing else.
+    let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();
     for (i, value) in values.iter().enumerate() {
         let Some(text) = value.as_str() else { continue };
+        let plain = !document(&text);
         search(set, &text, &mut |_, findings| {
-            if hits.last() != Some(&i) {
-                hits.push(i);
+            if hits.last().is_none_or(|(last, _)| *last != i) {
+                hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
             }
             for finding in findings {
                 let name = finding.kind.name();
@@ -347,17 +349,22 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
             vault.reserve(&text);
         }
     }
-    for i in hits {
+    for (i, findings) in hits {
         let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
-        for (range, with) in search(set, &text.text, &mut |text, findings| {
+        let mut edit = |text: &str, findings: &[pii::Finding]| {
             let mut findings = Cow::Borrowed(findings);
             if kept {
                 for finding in findings.to_mut().iter_mut().filter(|f| f.action == pii::Action::Tokenize) {
                     finding.action = pii::Action::Mask;
                 }
             }
-            pii::redact(text, &findings, &mut vault)
-        }) {
+            set.redact(text, &findings, &mut vault)
+        };
+        let replaced = match findings.as_slice() {
+            [] => search(set, &text.text, &mut edit),
+            findings => edit(&text.text, findings),
+        };
+        for (range, with) in replaced {
             let mut escaped = Vec::with_capacity(with.len());
             json::escape_into(&mut escaped, &with);
             out.edits.replace(text.raw_range(range), escaped);
@@ -406,10 +413,32 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
                 Api::BedrockConverse => bedrock::prompt_tokens(doc, rules, &mut tokens),
                 Api::OpenaiResponses => openai_responses::prompt_tokens(doc, rules, &mut tokens),
                 _ if api.anthropic() => anthropic::prompt_tokens(doc, rules, &mut tokens),
-                _ => openai_chat::prompt_tokens_by(doc, rules, &mut tokens),
+                _ => openai_chat::prompt_tokens_of(doc, rules, &mut Remembered { vocabulary, seen }),
             };
             Counted { tokens: count.tokens, exact: count.exact, images: count.images }
         }
+    }
+}
+
+/// Counts by a vocabulary what was not seen before.
+struct Remembered<'s> {
+    vocabulary: Vocabulary,
+    seen: &'s mut Seen,
+}
+
+impl openai_chat::Tokens for Remembered<'_> {
+    fn text(&mut self, text: &str) -> u64 {
+        let vocabulary = self.vocabulary;
+        self.seen.count(vocabulary.number(), text, |text| weir_tokens::count(vocabulary, text))
+    }
+
+    fn value(&mut self, value: Value<'_, '_>) -> u64 {
+        let vocabulary = self.vocabulary;
+        // Under a salt of its own: what is written alike is no other string's text.
+        let salt = vocabulary.number() | 1 << 63;
+        self.seen.count(salt, value.str_raw().unwrap_or_default(), |_| {
+            value.as_str().map_or(0, |text| weir_tokens::count(vocabulary, &text))
+        })
     }
 }
 

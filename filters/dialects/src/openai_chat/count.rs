@@ -33,6 +33,30 @@ pub fn prompt_tokens(doc: &Doc<'_>, count: &mut dyn FnMut(&str) -> u64) -> Count
 
 /// Tokens of the whole prompt. `count` is given each text once, unescaped.
 pub fn prompt_tokens_by(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
+    prompt_tokens_of(doc, rules, &mut Unescaped(count))
+}
+
+/// Counts the texts of a prompt.
+pub trait Tokens {
+    /// Tokens of a text.
+    fn text(&mut self, text: &str) -> u64;
+
+    /// Tokens of a string of the document. One that is known by how it is written need not be unescaped.
+    fn value(&mut self, value: Value<'_, '_>) -> u64 {
+        value.as_str().map_or(0, |text| self.text(&text))
+    }
+}
+
+struct Unescaped<'c>(&'c mut dyn FnMut(&str) -> u64);
+
+impl Tokens for Unescaped<'_> {
+    fn text(&mut self, text: &str) -> u64 {
+        (self.0)(text)
+    }
+}
+
+/// The same over a counter that may know strings as they are written. An empty string is none.
+pub fn prompt_tokens_of(doc: &Doc<'_>, rules: &Rules, count: &mut dyn Tokens) -> Count {
     let tokens = rules.per_reply + rules.opening;
     let mut sum = Sum { rules, count, tokens, exact: true, images: 0, tools: false, calls: None };
     let root = doc.root();
@@ -61,7 +85,7 @@ pub fn prompt_tokens_by(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str
 
 struct Sum<'r, 'd, 'a> {
     rules: &'r Rules,
-    count: &'r mut dyn FnMut(&str) -> u64,
+    count: &'r mut dyn Tokens,
     tokens: u64,
     exact: bool,
     images: u64,
@@ -81,13 +105,14 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
     }
 
     fn str(&mut self, text: &str) {
-        let tokens = (self.count)(text);
+        let tokens = self.count.text(text);
         self.add(tokens);
     }
 
     fn text(&mut self, value: Value<'_, '_>) {
-        if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
-            self.str(&text);
+        if value.str_raw().is_some_and(|raw| !raw.is_empty()) {
+            let tokens = self.count.value(value);
+            self.add(tokens);
         }
     }
 

@@ -28,7 +28,7 @@ pub use answer::{
     AnswerContext, AnswerFacts, AnswerText, decode_answer, encode_answer, read_answer, read_usage,
 };
 pub use bound::{Overhead, byte_bound, overhead};
-pub use count::{Count, prompt_tokens, prompt_tokens_by};
+pub use count::{Count, Tokens, prompt_tokens, prompt_tokens_by, prompt_tokens_of};
 pub use decode::decode;
 pub(crate) use decode::decode_part;
 pub use encode::encode;
