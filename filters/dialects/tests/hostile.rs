@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use weir_dialects::hub::Event;
-use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions};
+use weir_dialects::{
+    anthropic, bedrock, openai_chat, openai_completions, openai_embeddings, openai_responses,
+};
 use weir_wire::json::{Limits, parse};
 use weir_wire::splice::Splices;
 
@@ -256,6 +258,116 @@ fn damaged_message_streams_and_answers_do_no_harm() {
                 .apply(&input.replace("\"output\"", "\"content\"").replace("stopReason", "stop_reason"));
             if let Ok(answer) = anthropic::decode_answer(&body, &bedrock::Renames::default()) {
                 is_json(&anthropic::encode_answer(&answer, &context));
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_responses_requests_do_no_harm() {
+    let mut damage = Damage(0x5eed_5eed_1234_4321);
+    let mut carried = 0;
+    for input in inputs("responses_to_others") {
+        for _ in 0..1_500 {
+            let body = damage.apply(&input);
+            _ = openai_responses::own(&body).map(|(own, _)| is_json(&own));
+            let Ok(doc) = parse(&body, &Limits::default()) else { continue };
+            openai_responses::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            is_json(&[b"{", openai_responses::echo(Some(&doc)).as_slice(), b"}"].concat());
+            let rules = openai_chat::Rules::COOKBOOK;
+            let bytes = openai_responses::prompt_tokens(&doc, &rules, &mut |text| text.len() as u64);
+            assert!(bytes.tokens < 1_000_000 && openai_responses::byte_bound(&doc) < 1_000_000);
+            openai_responses::images(&doc);
+            _ = openai_embeddings::read(&doc).map(|read| openai_embeddings::token_lists(read.prompt));
+            let Ok(request) = openai_responses::read(&doc) else { continue };
+            let mut edits = Splices::new();
+            request.set_model("other", &mut edits);
+            request.set_ceiling(5, &mut edits);
+            request.set_include_usage(&mut edits);
+            let edited = edits.apply(&body).unwrap();
+            is_json(&edited);
+            let again = parse(&edited, &Limits::default()).unwrap();
+            let again = openai_responses::read(&again).unwrap();
+            assert!(again.ceiling().unwrap() <= 5 && again.model_name == "other");
+            let Ok((chat, _)) = openai_responses::decode(&doc) else { continue };
+            is_json(&openai_chat::encode(&chat, true).0);
+            for encoded in [bedrock::encode(&chat, "m"), anthropic::encode(&chat, "m")].into_iter().flatten()
+            {
+                carried += 1;
+                is_json(&encoded.body);
+            }
+        }
+    }
+    assert!(carried > 1_000, "only {carried} were carried: the damage is too great to test anything");
+}
+
+#[test]
+fn damaged_responses_streams_and_answers_do_no_harm() {
+    let mut damage = Damage(0x0dd0_1234_5678_9abc);
+    let context = openai_chat::AnswerContext { id: "resp_i".into(), created: 1, model: "m".into() };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens");
+    let mut chunk = openai_chat::Chunk::default();
+    for suite in ["messages_stream_to_responses", "chat_stream_to_responses"] {
+        for entry in fs::read_dir(folder.join(suite)).unwrap() {
+            let path = entry.unwrap().path();
+            let input = fs::read_to_string(&path).unwrap();
+            let passes = path.extension().is_some_and(|it| it == "out");
+            for _ in 0..if passes { 150 } else { 1_500 } {
+                let body = damage.apply(&input);
+                if passes {
+                    let read = weir_wire::sse::Decoder::new(1 << 20).push(&body, &mut |event| {
+                        _ = openai_responses::first(&event.data);
+                        if openai_responses::read_event_into(&event.data, &mut chunk).is_ok() {
+                            let mut edits = Splices::new();
+                            let texts = chunk.texts.iter().chain(&chunk.wholes);
+                            texts.for_each(|text| edits.replace(text.value.clone(), b"\"x\"".to_vec()));
+                            is_json(&edits.apply(&event.data).unwrap());
+                            for text in &chunk.texts {
+                                let event = openai_responses::text_event(&event.data, text.slot, 7, b"\"y\"");
+                                is_json(&event.unwrap().1);
+                            }
+                        }
+                    });
+                    assert!(read.is_ok());
+                    continue;
+                }
+                let mut events = Vec::new();
+                if suite.starts_with("messages") {
+                    let mut decoder = anthropic::StreamDecoder::new(bedrock::Renames::default());
+                    decoder.push(&body, &mut events);
+                    decoder.finish(&mut events);
+                } else {
+                    let mut decoder = openai_chat::StreamDecoder::default();
+                    decoder.push(&body, &mut events);
+                    decoder.finish(&mut events);
+                }
+                let mut encoder =
+                    openai_responses::StreamEncoder::new(&context, &openai_responses::echo(None));
+                let mut out = Vec::new();
+                events.iter().for_each(|event| encoder.event(event, &mut out));
+                let mut next = 0;
+                weir_wire::sse::Decoder::new(4 << 20)
+                    .push(&out, &mut |event| {
+                        openai_responses::read_event_into(&event.data, &mut chunk).unwrap();
+                        assert_eq!(chunk.sequence.as_ref().map(|(_, at)| *at), Some(next));
+                        next += 1;
+                    })
+                    .unwrap();
+            }
+        }
+    }
+    for input in inputs("messages_answer_to_responses") {
+        for _ in 0..1_000 {
+            let body = damage.apply(&input);
+            if let Ok(answer) = anthropic::decode_answer(&body, &bedrock::Renames::default()) {
+                let response =
+                    openai_responses::encode_answer(&answer, &context, &openai_responses::echo(None));
+                is_json(&response);
+                let doc = parse(&response, &Limits::default()).unwrap();
+                let mut edits = Splices::new();
+                let facts = openai_responses::read_answer(&doc);
+                facts.texts.iter().for_each(|text| edits.replace(text.value.range(), b"\"x\"".to_vec()));
+                is_json(&edits.apply(&response).unwrap());
             }
         }
     }

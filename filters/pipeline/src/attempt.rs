@@ -386,7 +386,7 @@ impl Attempt {
             self.tell(effects);
         }
         // AWS's clients name the model in the path.
-        let same = same || self.api().aws();
+        let same = (same || self.api().aws()) && self.api() != Api::OpenaiResponses;
         if self.translates() || !same {
             self.request = Outgoing::Body;
             return Step::Pause;
@@ -452,7 +452,13 @@ impl Attempt {
             return Err(Refusal::server(503, "no_plan", "the request carries no decision"));
         };
         if !self.translates() {
-            return Ok((renamed(body, plan, &leg.model)?, None));
+            let mut out = renamed(body, plan, &leg.model)?;
+            if plan.api == Api::OpenaiResponses
+                && let Some((own, losses)) = openai_responses::own(&out)
+            {
+                (out, self.report.losses) = (own, lines(&losses));
+            }
+            return Ok((out, None));
         }
         let encoded = translate::request(plan, leg, self.config.kind, body)?;
         self.report.losses = lines(&encoded.losses);

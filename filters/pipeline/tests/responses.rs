@@ -527,6 +527,21 @@ fn a_response_that_fails_before_its_first_word_goes_to_the_next_target() {
     }
 }
 
+#[test]
+fn reasoning_that_another_provider_signed_is_left_out_for_openai_and_named() {
+    let gateway = gateway(|_| ());
+    let user = json!({"role": "user", "content": "x"});
+    let foreign = |seal: &str| json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": seal});
+    let own = foreign("gAAA");
+    let input = json!([user, foreign("weir.signed.x"), own, foreign("weir.sealed.x"), user]);
+    let json = answer(200, "application/json", response("completed", "x", &[]).to_string());
+    let ask = json!({"model": "gpt", "input": input}).to_string();
+    let out = gateway.run(&headers("/v1/responses"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
+    let sent: Value = serde_json::from_slice(&out.sent[0].2).unwrap();
+    assert_eq!(sent, json!({"model": "open/m", "input": [user, own, user]}));
+    assert_eq!(out.span.unwrap().losses.lines().count(), 2);
+}
+
 fn budgeted(config: &mut Value) {
     config["budgets"] =
         json!([{"name": "b", "tokens": 1_000_000, "window": "day", "definition": "0123456789abcdef"}]);

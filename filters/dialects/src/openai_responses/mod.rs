@@ -16,7 +16,7 @@ mod texts;
 
 pub use answer::{echo, encode_answer, read_answer};
 pub use decode::decode;
-pub use request::{byte_bound, images, prompt_tokens, read};
+pub use request::{byte_bound, images, own, prompt_tokens, read};
 pub use stream_read::{First, first, read_event_into, text_event};
 pub use stream_write::{StreamEncoder, refused, stream_error};
 pub use texts::texts;

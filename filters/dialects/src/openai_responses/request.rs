@@ -1,9 +1,11 @@
 //! The facts of a Responses request, in the form that a chat request has for them: what decides a request's way is the
 //! same in both, and so are the edits.
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value};
+use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
+use weir_wire::splice::Splices;
 
-use crate::hub::Invalid;
+use super::stream_write::{SEALED, SIGNED};
+use crate::hub::{Invalid, Loss};
 use crate::media;
 use crate::openai_chat::{self, Count, Has, Overhead, Request, Rules, fields, string};
 
@@ -93,7 +95,7 @@ fn look_at(item: Value<'_, '_>, has: &mut Has) {
 pub fn images(doc: &Doc<'_>) -> Overhead {
     let mut found = Overhead::default();
     each_part(doc, &mut |part| {
-        if part.get("image_url").is_some() {
+        if part.get("type").is_some_and(|kind| kind.is_str("input_image")) {
             let low = part.get("detail").is_some_and(|detail| detail.is_str("low"));
             let count = if low { &mut found.low_images } else { &mut found.images };
             *count = count.saturating_add(1);
@@ -136,6 +138,31 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
     let mut around = root.get("input").map_or(1, |input| input.len() as u64).saturating_add(2);
     each_part(doc, &mut |_| around = around.saturating_add(1));
     openai_chat::byte_bound(doc).saturating_add(schema).saturating_add(around.saturating_mul(16))
+}
+
+/// The body for OpenAI itself, without the reasoning that another provider signed for an earlier turn: OpenAI refuses
+/// what it did not seal. `None` where there is none.
+pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
+    let mark = b"\"weir.s";
+    if !body.windows(mark.len()).any(|at| at == mark) {
+        return None;
+    }
+    let doc = json::parse(body, &Limits::default()).ok()?;
+    let input = doc.root().get("input")?;
+    let (mut kept, mut losses) = (Writer::new(Vec::with_capacity(input.raw().len())), Vec::new());
+    kept.begin_array();
+    for (at, item) in input.items().enumerate() {
+        let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
+        if sealed.starts_with(SIGNED) || sealed.starts_with(SEALED) {
+            losses.push(Loss { path: fields::item("input", at), reason: "reasoning that another provider signed" });
+        } else {
+            kept.raw(item.raw());
+        }
+    }
+    kept.end_array();
+    let mut edits = Splices::new();
+    edits.replace(input.range(), kept.into_inner());
+    (!losses.is_empty()).then_some((edits.apply(body).ok()?, losses))
 }
 
 /// A picture's or a file's address that stands for its bytes.
