@@ -21,6 +21,8 @@ pub use crate::validate::gateway::DEFAULT_LISTEN;
 pub const LEDGER_CLUSTER: &str = "weir-ledger";
 /// Envoy cluster of the span collector.
 pub const OTLP_CLUSTER: &str = "weir-otlp";
+/// Characters of the shortest secret that keys are derived from.
+const LEAST_SECRET: usize = 16;
 /// Largest request body where the policy names none, in bytes.
 const DEFAULT_MAX_BODY: u64 = 32 << 20;
 /// Longest exchange where the policy names none, in milliseconds.
@@ -164,10 +166,17 @@ pub(crate) fn compile_for(
             Err(message) => problems.push(Problem::error(format!("providers[{index}].auth"), message)),
         }
     }
+    let digests =
+        digest_secret(policy, options).map_err(|problem| problems.push(problem)).unwrap_or_default();
     if !problems.is_empty() {
         return Err(problems);
     }
-    let exchange = filters::exchange(policy, options.version);
+    let mut exchange = filters::exchange(policy, options.version);
+    if let Some(secret) = digests {
+        for tenant in &mut exchange.tenants {
+            tenant.digest_key = digest_key(secret.as_bytes(), &tenant.name);
+        }
+    }
     Ok(Compiled {
         version: options.version.to_owned(),
         attempts,
@@ -240,6 +249,32 @@ fn upstream(provider: &Provider, options: &CompileOptions<'_>) -> Result<(Cluste
         signing,
     };
     Ok((cluster, attempt))
+}
+
+/// What the keys of digests are derived from, where a rule asks for digests.
+fn digest_secret(policy: &Policy, options: &CompileOptions<'_>) -> Result<Option<String>, Problem> {
+    let mut rules = policy.redaction.iter().enumerate();
+    let Some((index, secret)) = rules.find_map(|(index, rule)| Some((index, rule.key.as_ref()?))) else {
+        return Ok(None);
+    };
+    let path = format!("redaction[{index}].key");
+    match (options.resolve)(secret) {
+        Ok(value) if value.trim().len() >= LEAST_SECRET => Ok(Some(value.trim().to_owned())),
+        Ok(_) => Err(Problem::error(path, format!("the secret has less than {LEAST_SECRET} characters"))),
+        Err(message) => Err(Problem::error(path, message)),
+    }
+}
+
+/// The key of a tenant's digests: HMAC (RFC 2104) with SHA-256 of its name, in hexadecimal.
+fn digest_key(secret: &[u8], tenant: &str) -> String {
+    let mut block = [0u8; 64];
+    let short: [u8; 32] = Sha256::digest(secret).into();
+    let secret = if secret.len() > block.len() { &short } else { secret };
+    block.iter_mut().zip(secret).for_each(|(slot, byte)| *slot = *byte);
+    let padded = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
+    let inner = padded(0x36).chain_update("weir redaction\0").chain_update(tenant).finalize();
+    let outer = padded(0x5c).chain_update(inner).finalize();
+    outer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn bearer(secret: &Secret, options: &CompileOptions<'_>) -> Result<String, String> {

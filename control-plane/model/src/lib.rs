@@ -21,6 +21,7 @@ mod document;
 mod endpoint;
 mod json;
 mod node;
+pub mod pattern;
 mod problem;
 mod unbuilt;
 mod validate;

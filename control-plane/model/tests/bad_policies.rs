@@ -184,6 +184,11 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
             ],
         ),
         (
+            "provider: pool,",
+            "provider: pool, api: invoke,",
+            &["only providers of kind `bedrock` have several APIs @ invoke"],
+        ),
+        (
             "http://127.0.0.1:9101",
             "127.0.0.1:9101",
             &["`127.0.0.1:9101` is not an endpoint @ 127.0.0.1; expected http:// or https://"],
@@ -399,8 +404,18 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
         // guards
         (
             "redaction: []",
+            "redaction: [{name: r, patterns: [a+b], do: mask}]",
+            &["`a+b` has no longest match: bound its repetitions (at most 256 characters in all) @ a+b"],
+        ),
+        (
+            "redaction: []",
+            "redaction: [{name: r, find: email, do: hash}]",
+            &["`hash` needs a key @ {name; write `key: {env: NAME}` (or file, or secret) beside `do: hash`"],
+        ),
+        (
+            "redaction: []",
             "redaction: [{name: r, do: mask}]",
-            &["redaction rule `r` finds nothing @ {name; add `find` or `words`"],
+            &["redaction rule `r` finds nothing @ {name; add `find`, `words` or `patterns`"],
         ),
         (
             "redaction: []",
@@ -444,7 +459,7 @@ tenants:
             "unknown field `gatewy` at line 2, column 1; did you mean `gateway`?",
             "missing field `name` at line 4, column 3",
             "unknown field `nam` at line 4, column 4; did you mean `name`?",
-            "unknown value `what` at line 5, column 19; known: `vllm`, `openai`, `anthropic`, `bedrock`",
+            "unknown value `what` at line 5, column 19; known: `vllm`, `openai`, `anthropic`, `bedrock`, `bedrock_openai`",
             "expected text, found `7` at line 5, column 37; put it in quotes",
             "expected a list, found `3` at line 6, column 9",
             "bad value `2030-02-30`: expected a date such as 2030-01-31 or 2030-01-31T12:00:00Z, from 1970 to 9999 at \

@@ -128,7 +128,7 @@ impl Gen {
         use ProviderKind::*;
         Provider {
             name: self.text(),
-            kind: self.pick(&[Vllm, Openai, Anthropic, Bedrock]),
+            kind: self.pick(&[Vllm, Openai, Anthropic, Bedrock, BedrockOpenai]),
             region: self.maybe(Gen::text),
             endpoints: self.list(Gen::text),
             endpoint: self.maybe(Gen::text),
@@ -147,6 +147,7 @@ impl Gen {
         Target {
             provider: self.text(),
             model: self.text(),
+            api: self.maybe(|g| g.pick(&[TargetApi::Converse, TargetApi::Invoke])),
             priority: self.maybe(|g| g.next() as u32),
             weight: self.maybe(|g| g.next() as u32),
             tokenizer: self.maybe(Gen::text),
@@ -243,6 +244,8 @@ impl Gen {
             when: self.when(),
             find: self.many(Gen::text),
             words: self.many(Gen::text),
+            patterns: self.many(Gen::text),
+            key: self.maybe(Gen::secret),
             action: self.pick(&[Report, Tokenize, Hash, Mask, Block]),
             within: self.many(Gen::direction),
             on_failure: self.maybe(Gen::on_failure),

@@ -112,6 +112,9 @@ pub struct Tenant {
     pub labels: Map<String, String>,
     /// Token limits of one request.
     pub limits: Limits,
+    /// What the digests of its values are made with, 64 hexadecimal digits; empty where nothing is hashed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub digest_key: String,
 }
 
 /// One API key.
@@ -399,12 +402,18 @@ pub struct Redaction {
     pub find: Vec<String>,
     /// Words of the house, compared without case.
     pub words: Vec<String>,
+    /// Patterns as automata, in base64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<String>,
     /// What happens to a finding.
     pub action: Action,
     /// Applies to what the client sends.
     pub request: bool,
     /// Applies to what the model answers.
     pub response: bool,
+    /// What cannot be searched passes, marked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pass: bool,
 }
 
 /// What happens to a finding, mildest first: of several the greatest wins.
@@ -416,6 +425,8 @@ pub enum Action {
     /// Replaced by a placeholder that is restored in the answer.
     #[default]
     Tokenize,
+    /// Replaced by a digest with the tenant's key.
+    Hash,
     /// Replaced by its type.
     Mask,
     /// The request is refused.

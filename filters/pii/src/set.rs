@@ -5,6 +5,7 @@ use std::ops::Range;
 use weir_sorted::sort_by;
 
 use crate::detect::pass::Pass;
+use crate::detect::pattern::Pattern;
 use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match, Scan};
 use crate::tail::{Reach, Tail};
@@ -18,6 +19,7 @@ pub struct Set {
     detectors: Vec<(Kind, Action)>,
     pass: Pass,
     words: Words,
+    patterns: Vec<(Pattern, Action)>,
     key: Option<Key>,
 }
 
@@ -64,6 +66,14 @@ impl Set {
         edits
     }
 
+    /// Adds a tenant's pattern, as the control plane lays it out; false where the bytes are none.
+    #[must_use]
+    pub fn add_pattern(&mut self, table: &[u8], action: Action) -> bool {
+        let pattern = Pattern::new(table);
+        self.patterns.extend(pattern.clone().map(|pattern| (pattern, action)));
+        pattern.is_some()
+    }
+
     /// What stands in the place of a finding that is hashed.
     pub(crate) fn digest(&self, finding: &Finding, text: &str) -> String {
         let value = text.get(finding.range.start..finding.decided).unwrap_or_default();
@@ -75,13 +85,14 @@ impl Set {
 
     /// Whether nothing is looked for.
     pub fn is_empty(&self) -> bool {
-        self.detectors.is_empty() && self.words.is_empty()
+        self.detectors.is_empty() && self.words.is_empty() && self.patterns.is_empty()
     }
 
     /// Bytes of the longest value that can be found: about what a [`crate::Redactor`] holds back at most.
     pub fn tail(&self) -> usize {
         let longest = |(kind, _): &(Kind, Action)| kind.detector().map_or(0, |detector| detector.longest);
-        self.detectors.iter().map(longest).max().unwrap_or(0).max(self.words.longest())
+        let patterns = self.patterns.iter().map(|(pattern, _)| pattern.longest());
+        self.detectors.iter().map(longest).chain(patterns).max().unwrap_or(0).max(self.words.longest())
     }
 
     /// All matches, in no order; returns the offset before which they are final, if the text goes on.
@@ -90,7 +101,7 @@ impl Set {
         if !self.words.is_empty() {
             hold = self.words.scan(text, last, hits);
         }
-        if !self.detectors.is_empty() {
+        if !self.detectors.is_empty() || !self.patterns.is_empty() {
             let mut folded = Vec::new();
             let view = View::new(text, &mut folded);
             let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
@@ -102,6 +113,10 @@ impl Set {
                 let from = scan(&view, last, &mut matches);
                 hold = hold.min(view.start(from));
                 matches.drain(..).for_each(|found| places.add(*kind, *action, &found));
+            }
+            for (pattern, action) in &self.patterns {
+                let from = pattern.scan(&view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
+                hold = hold.min(view.start(from));
             }
             if !self.pass.is_empty() {
                 let from = self.pass.scan(&view, last, &mut |number, found| {

@@ -258,7 +258,7 @@ structs! {
     }
     Identity { from, anonymous }
     KeySource { header, scheme }
-    Tenant { name, keys, pairs, models, labels, limits }
+    Tenant { name, keys, pairs, models, labels, limits, digest_key }
     Key { id, sha256, labels, expires }
     KeyPair { id, access_key, days, labels, expires }
     Limits { max_input_tokens, max_output_tokens }
@@ -277,7 +277,7 @@ structs! {
         progressive, wait_ms
     }
     Ledger { cluster }
-    Redaction { name, when, find, words, action, request, response }
+    Redaction { name, when, find, words, patterns, action, request, response, pass }
     Telemetry { otlp_cluster, sample, labels, count }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }
@@ -288,5 +288,5 @@ words! {
     ShowHeaders { "none" = None, "ids" = Ids, "reasons" = Reasons }
     ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic, "bedrock_openai" = BedrockOpenai }
     LedgerLost { "deny" = Deny, "allow_local" = AllowLocal }
-    Action { "report" = Report, "tokenize" = Tokenize, "mask" = Mask, "block" = Block }
+    Action { "report" = Report, "tokenize" = Tokenize, "hash" = Hash, "mask" = Mask, "block" = Block }
 }

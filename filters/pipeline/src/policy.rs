@@ -7,6 +7,7 @@ use weir_config::filter;
 use weir_pii as pii;
 use weir_sorted::Map;
 use weir_tokens::Vocabulary;
+use weir_wire::base64;
 
 use crate::cooling::Cooling;
 use crate::io::Now;
@@ -17,8 +18,9 @@ use crate::sigv4::unhex;
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
 const MAX_SETS: usize = 64;
 
-/// A redaction set under its direction (requests or answers) and the rules that it was made of.
-type KeptSet = ((bool, u64), Rc<pii::Set>);
+/// A redaction set under its direction (requests or answers), the rules that it was made of, and the tenant whose key
+/// it has, if it has one.
+type KeptSet = ((bool, u64, Option<usize>), Rc<pii::Set>);
 
 /// One version of the policy.
 #[derive(Debug)]
@@ -248,6 +250,36 @@ impl Policy {
 
     /// What is looked for in the requests (or answers) of a caller; `None` when nothing is.
     pub fn redaction(&self, caller: &Caller, request: bool) -> Option<Rc<pii::Set>> {
+        let mask = self.rules(caller, request);
+        let looks_for_boundaries = request && !self.found.is_empty();
+        if mask == 0 && !looks_for_boundaries {
+            return None;
+        }
+        let mut rules = self.config.redaction.iter().enumerate();
+        let hashes = rules.any(|(i, rule)| mask & (1 << i) != 0 && rule.action == filter::Action::Hash);
+        let tenant = self.config.tenants.iter().position(|tenant| hashes && tenant.name == caller.name);
+        if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask, tenant)) {
+            return Some(set.clone());
+        }
+        let key = tenant.and_then(|tenant| self.config.tenants.get(tenant));
+        let key = key.and_then(|tenant| pii::Key::from_hex(&tenant.digest_key));
+        // Every rule was built once when the configuration came.
+        let set = Rc::new(self.build_set(request, mask).ok()?.keyed(key));
+        let mut sets = self.sets.borrow_mut();
+        if sets.len() < MAX_SETS {
+            sets.push(((request, mask, tenant), set.clone()));
+        }
+        Some(set)
+    }
+
+    /// Whether what cannot be searched passes: all rules that match say so.
+    pub fn may_pass(&self, caller: &Caller, request: bool) -> bool {
+        let mask = self.rules(caller, request);
+        self.config.redaction.iter().enumerate().all(|(i, rule)| mask & (1 << i) == 0 || rule.pass)
+    }
+
+    /// The redaction rules that match, a bit for each.
+    fn rules(&self, caller: &Caller, request: bool) -> u64 {
         let mut mask = 0u64;
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };
@@ -255,23 +287,11 @@ impl Policy {
                 mask |= 1 << i;
             }
         }
-        let looks_for_boundaries = request && !self.found.is_empty();
-        if mask == 0 && !looks_for_boundaries {
-            return None;
-        }
-        if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask)) {
-            return Some(set.clone());
-        }
-        let set = Rc::new(self.build_set(request, mask).ok()?);
-        let mut sets = self.sets.borrow_mut();
-        if sets.len() < MAX_SETS {
-            sets.push(((request, mask), set.clone()));
-        }
-        Some(set)
+        mask
     }
 
     fn build_set(&self, request: bool, mask: u64) -> Result<pii::Set, ConfigError> {
-        let mut rules = Vec::new();
+        let (mut rules, mut patterns) = (Vec::new(), Vec::new());
         if request && !self.found.is_empty() {
             rules.push(pii::Rule {
                 find: self.found.clone(),
@@ -282,19 +302,32 @@ impl Policy {
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };
             if side && mask & (1 << i) != 0 {
-                rules.push(pii::Rule {
-                    find: rule.find.clone(),
-                    words: rule.words.clone(),
-                    action: match rule.action {
-                        filter::Action::Report => pii::Action::Report,
-                        filter::Action::Tokenize => pii::Action::Tokenize,
-                        filter::Action::Mask => pii::Action::Mask,
-                        filter::Action::Block => pii::Action::Block,
-                    },
-                });
+                let action = match rule.action {
+                    filter::Action::Report => pii::Action::Report,
+                    // Nobody would restore what a placeholder stands for in an answer.
+                    filter::Action::Tokenize if !request => pii::Action::Mask,
+                    filter::Action::Tokenize => pii::Action::Tokenize,
+                    filter::Action::Hash => pii::Action::Hash,
+                    filter::Action::Mask => pii::Action::Mask,
+                    filter::Action::Block => pii::Action::Block,
+                };
+                let mut find = rule.find.clone();
+                if rule.pass {
+                    // A newer control plane may know types that this module does not.
+                    find.retain(|name| pii::Kind::of(name).is_some());
+                }
+                patterns.extend(rule.patterns.iter().map(|table| (action, table)));
+                rules.push(pii::Rule { find, words: rule.words.clone(), action });
             }
         }
-        pii::Set::new(&rules).map_err(|e| ConfigError::Detector(e.to_string()))
+        let mut set = pii::Set::new(&rules).map_err(|e| ConfigError::Detector(e.to_string()))?;
+        for (action, table) in patterns {
+            let bytes = base64::decode(table.as_bytes()).unwrap_or_default();
+            if !set.add_pattern(&bytes, action) {
+                return Err(ConfigError::Detector("a pattern whose table is none".to_owned()));
+            }
+        }
+        Ok(set)
     }
 }
 

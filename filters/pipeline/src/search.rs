@@ -51,7 +51,7 @@ fn inside(set: &pii::Set, text: &str, depth: u32, found: &mut dyn FnMut(&str, &[
 }
 
 /// May be an object or an array with escapes in it; without any there is nothing more to see.
-fn document(text: &str) -> bool {
+pub fn document(text: &str) -> bool {
     let start = text.trim_ascii_start();
     (start.starts_with('{') || start.starts_with('[')) && start.contains('\\')
 }

@@ -9,7 +9,7 @@ use weir_config::policy::{
 use super::{
     DEFAULT_MAX_BODY, DEFAULT_REQUEST_TIMEOUT_MS, LEDGER_CLUSTER, OTLP_CLUSTER, definition, otlp, window,
 };
-use crate::detectors;
+use crate::{detectors, pattern};
 
 pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
     let gateway = policy.gateway.clone().unwrap_or_default();
@@ -130,6 +130,7 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
         keys: tenant.keys.iter().map(key).collect(),
         // Issued by a running control plane; no policy has them.
         pairs: Vec::new(),
+        digest_key: String::new(),
         models: tenant.models.to_vec(),
         labels: tenant.labels.clone().into_iter().collect(),
         limits: filter::Limits {
@@ -243,6 +244,13 @@ fn budget(budget: &Budget, policy: &Policy) -> filter::Budget {
     }
 }
 
+/// A pattern's table in base64.
+fn table(pattern: &str) -> Option<String> {
+    let mut text = Vec::new();
+    weir_wire::base64::encode_into(&mut text, &pattern::compile(pattern).ok()?);
+    String::from_utf8(text).ok()
+}
+
 fn redaction(rule: &policy::Redaction) -> filter::Redaction {
     let within = |direction| rule.within.contains(&direction);
     filter::Redaction {
@@ -250,11 +258,14 @@ fn redaction(rule: &policy::Redaction) -> filter::Redaction {
         when: when(&rule.when),
         find: detectors::resolve(rule.find.iter()),
         words: rule.words.to_vec(),
+        // What cannot be compiled was refused before.
+        patterns: rule.patterns.iter().filter_map(|pattern| table(pattern)).collect(),
+        pass: rule.on_failure == Some(policy::OnFailure::Pass),
         action: match rule.action {
             Action::Report => filter::Action::Report,
             Action::Tokenize => filter::Action::Tokenize,
-            // Digests are refused before, as not built; the stricter neighbour is the safe reading.
-            Action::Hash | Action::Mask => filter::Action::Mask,
+            Action::Hash => filter::Action::Hash,
+            Action::Mask => filter::Action::Mask,
             Action::Block => filter::Action::Block,
         },
         request: rule.within.is_empty() || within(Direction::Request),

@@ -1,12 +1,16 @@
 //! Redaction, the later text organs' references, telemetry.
 
-use weir_config::policy::When;
+use weir_config::policy::{Action, Redaction, When};
 
 use super::{Check, ModelNames};
 use crate::endpoint::Endpoint;
+use crate::pattern;
 
 /// Longest word of the house, in bytes: answers are held back by as much when they are searched.
 const MAX_WORD: usize = 256;
+
+/// Patterns of one rule at most: each is a pass over every text.
+const MAX_PATTERNS: usize = 16;
 
 pub fn check(check: &mut Check<'_>) {
     let policy = check.policy;
@@ -32,13 +36,36 @@ pub fn check(check: &mut Check<'_>) {
                 check.error(format!("{path}.words[{index}]"), message);
             }
         }
-        if rule.find.is_empty() && rule.words.is_empty() {
+        for (index, pattern) in rule.patterns.iter().enumerate() {
+            if let Err(why) = pattern::compile(pattern) {
+                check.error(format!("{path}.patterns[{index}]"), format!("`{pattern}` {why}"));
+            }
+        }
+        if rule.patterns.len() > MAX_PATTERNS {
+            check.error(format!("{path}.patterns"), format!("at most {MAX_PATTERNS} patterns in a rule"));
+        }
+        digests(check, &path, rule);
+        if rule.find.is_empty() && rule.words.is_empty() && rule.patterns.is_empty() {
             check.error(path, format!("redaction rule `{}` finds nothing", rule.name)).hint =
-                Some("add `find` or `words`".to_owned());
+                Some("add `find`, `words` or `patterns`".to_owned());
         }
     }
     later(check);
     telemetry(check);
+}
+
+/// A rule that hashes has a key, and all have the same: what two rules find must not have two digests.
+fn digests(check: &mut Check<'_>, path: &str, rule: &Redaction) {
+    let hashes = rule.action == Action::Hash;
+    if hashes != rule.key.is_some() {
+        let message = if hashes { "`hash` needs a key" } else { "only `hash` has a key" };
+        check.error(path, message).hint =
+            Some("write `key: {env: NAME}` (or file, or secret) beside `do: hash`".to_owned());
+    }
+    let first = check.policy.redaction.iter().find_map(|rule| rule.key.as_ref());
+    if rule.key.is_some() && rule.key.as_ref() != first {
+        check.error(format!("{path}.key"), "all rules that hash must name the same key");
+    }
 }
 
 /// Organs whose rules are only held to their references so far.

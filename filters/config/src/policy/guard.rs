@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::quantity::{Count, Duration, Percent};
 use super::rule::{When, is_default};
 use super::scalar::{self, Many};
+use super::upstream::Secret;
 
 /// What is found, and what happens to it. Per finding the strictest matching rule wins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,9 +26,15 @@ pub struct Redaction {
     /// Words of the house, case ignored.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub words: Many<String>,
+    /// Regular expressions of bounded length; ASCII, on text whose look-alike characters are folded.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub patterns: Many<String>,
     /// What happens to a finding.
     #[serde(rename = "do")]
     pub action: Action,
+    /// What digests are derived from, for `hash`; each tenant gets a key of its own from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
     /// Where. Left out: `request`.
     #[serde(default, rename = "in", skip_serializing_if = "Many::is_empty")]
     pub within: Many<Direction>,

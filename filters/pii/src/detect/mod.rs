@@ -42,6 +42,7 @@ mod npm_token;
 mod openai_key;
 pub(crate) mod pass;
 mod password;
+pub(crate) mod pattern;
 mod phone;
 mod pl_pesel;
 mod prefix;
@@ -198,6 +199,8 @@ pub struct Kind(u8);
 impl Kind {
     /// A word of the house.
     pub const WORD: Self = Self(u8::MAX);
+    /// A tenant's pattern.
+    pub const PATTERN: Self = Self(u8::MAX - 1);
 
     /// The kind of a detector.
     pub fn of(id: &str) -> Option<Self> {
@@ -206,7 +209,7 @@ impl Kind {
 
     /// Every kind.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..DETECTORS.len()).map(|index| Self(index as u8)).chain([Self::WORD])
+        (0..DETECTORS.len()).map(|index| Self(index as u8)).chain([Self::WORD, Self::PATTERN])
     }
 
     pub(crate) fn detector(self) -> Option<&'static Detector> {
@@ -219,12 +222,13 @@ impl Kind {
 
     /// The type's name: a detector's id, or `word`.
     pub fn name(self) -> &'static str {
-        self.detector().map_or("word", |detector| detector.id)
+        self.detector().map_or(if self == Self::WORD { "word" } else { "pattern" }, |detector| detector.id)
     }
 
     /// What stands in place of a masked value: `[EMAIL]`.
     pub fn mask(self) -> &'static str {
-        self.detector().map_or("[WORD]", |detector| detector.mask)
+        let other = if self == Self::WORD { "[WORD]" } else { "[PATTERN]" };
+        self.detector().map_or(other, |detector| detector.mask)
     }
 
     /// The name inside the brackets: `EMAIL`.
@@ -312,5 +316,6 @@ pub(crate) mod vectors {
             assert!((1..=1024).contains(&detector.longest));
         }
         assert_eq!((super::Kind::WORD.name(), super::Kind::WORD.label()), ("word", "WORD"));
+        assert_eq!((super::Kind::PATTERN.name(), super::Kind::PATTERN.label()), ("pattern", "PATTERN"));
     }
 }
