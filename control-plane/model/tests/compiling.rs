@@ -57,6 +57,26 @@ fn endpoints_become_clusters_and_attempts() {
 }
 
 #[test]
+fn bedrock_has_three_ways_and_signatures_are_a_credential() {
+    let text = BASE
+        .replace("provider: pool, model: m,", "provider: cloud, model: m, api: invoke,")
+        .replace("- {name: two, kind: vllm, endpoints: [http://10.0.0.1:8000, http://10.0.0.2:8000]}",
+            "- {name: two, kind: bedrock_openai, region: eu-west-1, auth: {aws: default}}\nidentity: {from: [sigv4: {}]}");
+    let compiled = compile(&text);
+    assert!(compiled.exchange.models[0].targets[0].invoke);
+    let two = &compiled.clusters[2];
+    assert_eq!(two.authority, "bedrock-runtime.eu-west-1.amazonaws.com");
+    let signing = two.signing.as_ref().unwrap();
+    assert_eq!((signing.service.as_str(), signing.region.as_str()), ("bedrock", "eu-west-1"));
+    assert_eq!(compiled.attempts[2].1.path_prefix, "/openai");
+    let signature =
+        filter::KeySource { header: "authorization".into(), scheme: Some("aws4-hmac-sha256".into()) };
+    assert_eq!(compiled.exchange.identity.from, [signature]);
+    // Secrets are not the policy's, and no pair is.
+    assert!(compiled.exchange.tenants.iter().all(|tenant| tenant.pairs.is_empty()));
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let exchange = compile(BASE).exchange;
     assert_eq!(exchange.version, "7");
