@@ -360,9 +360,14 @@ fn an_abort_costs_what_the_provider_says_it_charges() {
                 config["models"][0]["targets"][0]["supports"] = json!(["reasoning"]);
             });
         let out = run(&gateway, &[], &chat(|body| body["stream"] = json!(true)), answers);
-        assert_eq!(out.span.unwrap().counted, Counted::Estimated);
+        let span = out.span.unwrap();
+        assert_eq!(span.counted, Counted::Estimated);
         let needs: Vec<u64> = out.asked[0].iter().map(|need| need.full).collect();
-        (needs, out.settled[0].clone())
+        let charged = out.settled[0].clone();
+        // The span says what the budgets were charged, so that its sums are the ledger's.
+        assert!(span.ints.contains(&("weir.usage.tokens.charged", charged[0] as i64)), "{:?}", span.ints);
+        assert_eq!(span.cost_nano, Some(charged[1]));
+        (needs, charged)
     };
     let (held, charged) = cost(false, "vllm", &[cut_stream()]);
     assert_eq!(held, charged, "the whole reservation");

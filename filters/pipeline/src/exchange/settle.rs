@@ -12,6 +12,7 @@ use crate::plan::{Progress, Report};
 use crate::policy::Policy;
 use crate::span::Counted;
 use weir_config::filter::{ProviderKind, Target};
+use weir_lease::Unit;
 
 /// Output tokens that a provider may still bill after its client has hung up (budget-protocol §7).
 const MARGIN: u64 = 256;
@@ -94,16 +95,30 @@ impl Exchange {
                 };
                 self.span.usage = Usage { input, output, ..Usage::default() };
                 self.span.cost_nano = budget::cost_nano(&self.span.usage, price.as_ref());
-                effects.push(Effect::Settle(match self.stopped(flight, report, &facts) {
-                    Some(settlement) => settlement,
-                    None => budget::in_full(&self.needs),
-                }));
+                let settlement =
+                    self.stopped(flight, report, &facts).unwrap_or_else(|| budget::in_full(&self.needs));
+                self.say_charged(&settlement);
+                effects.push(Effect::Settle(settlement));
             }
         }
         if report.lost > 0 {
             self.span
                 .ints
                 .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// Where budgets are charged by a bound, the span says the same as they: its sums are the ledger's.
+    fn say_charged(&mut self, settlement: &Settlement) {
+        let charged = |unit| {
+            let of = self.needs.iter().zip(&settlement.used).filter(|(need, _)| need.instance.unit() == unit);
+            of.map(|(_, used)| *used).max()
+        };
+        let (nano, tokens) = (charged(Unit::NanoUsd), charged(Unit::Tokens));
+        self.span.cost_nano = nano.or(self.span.cost_nano);
+        if let Some(tokens) = tokens {
+            let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+            self.span.ints.push(("weir.usage.tokens.charged", tokens));
         }
     }
 
