@@ -2,4 +2,5 @@
 
 pub mod conventions;
 pub mod harness;
+pub mod reconcile;
 pub mod sim;

@@ -152,6 +152,18 @@ impl Collector {
         self.store.spans.lock().map(|spans| spans.clone()).unwrap_or_default()
     }
 
+    /// Those that `wanted` accepts.
+    pub fn matching(&self, wanted: impl Fn(&Span) -> bool) -> Vec<Span> {
+        let spans = self.store.spans.lock().expect("no test panics while it holds this");
+        spans.iter().filter(|span| wanted(span)).cloned().collect()
+    }
+
+    /// How many `wanted` accepts.
+    pub fn count(&self, wanted: impl Fn(&Span) -> bool) -> usize {
+        let spans = self.store.spans.lock().expect("no test panics while it holds this");
+        spans.iter().filter(|span| wanted(span)).count()
+    }
+
     /// How it takes spans from now on.
     pub fn mood(&self, mood: Mood) {
         *self.store.mood.lock().expect("no test panics while it holds this") = mood;

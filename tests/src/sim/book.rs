@@ -158,6 +158,12 @@ impl Book {
         held.iter().map(|h| h.lock().unwrap().export()).collect()
     }
 
+    /// The same without bodies and answers.
+    pub fn summaries(&self) -> Vec<Record> {
+        let held: Vec<_> = self.pages.lock().unwrap().held.iter().cloned().collect();
+        held.iter().map(|one| one.lock().unwrap().record.clone()).collect()
+    }
+
     /// The newest record.
     pub fn last(&self) -> Option<Record> {
         let held = self.pages.lock().unwrap().held.back().cloned();

@@ -7,6 +7,7 @@ mod load;
 mod overhead;
 mod report;
 mod stats;
+mod telemetry;
 mod texts;
 mod tokens;
 mod upstream;
@@ -30,6 +31,8 @@ enum Bench {
     Overhead(overhead::Options),
     /// Whether a hard budget holds: two Envoys, two hundred clients, and one thing after the other going wrong.
     Budget(budget::Options),
+    /// Whether spans can be trusted, and what telemetry costs.
+    Telemetry(telemetry::Options),
     /// What counting a prompt costs in Envoy, beside other counters natively.
     Tokens(tokens::Options),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Bench::Dialects(options) => dialects::run(&options),
         Bench::Overhead(options) => overhead::run(&options),
         Bench::Budget(options) => budget::run(&options),
+        Bench::Telemetry(options) => telemetry::run(&options),
         Bench::Tokens(options) => tokens::run(&options),
     };
     match done {
