@@ -75,7 +75,9 @@ impl Row {
         let mut out = Vec::new();
         let (used, of) = self.utilisation();
         let least = if self.variant.learns() { 90 } else { 98 };
-        if self.variant != Variant::Roomy && used * 100 < of * least {
+        // What a lowered limit calls home is not used, and a roomy one is not meant to be.
+        let spent = !matches!(self.variant, Variant::Roomy | Variant::Lowered);
+        if spent && used * 100 < of * least {
             out.push(format!("{} used, {least} % promised", percent(used, of)));
         }
         let asked = Met::get(&self.met.asked);
