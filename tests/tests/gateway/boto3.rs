@@ -12,11 +12,11 @@ use crate::anthropic::{ALL, ANTHROPIC, BEDROCK, VLLM, start};
 use crate::policy::KEY;
 use crate::setup::{Gateway, Plan};
 
-const COMPATIBLE: &str = "bedrock-openai-only";
-const INVOKED: &str = "invoked";
+pub const COMPATIBLE: &str = "bedrock-openai-only";
+pub const INVOKED: &str = "invoked";
 
 /// Signatures are looked at; a target asked by InvokeModel, and Bedrock's OpenAI-compatible endpoint.
-fn with_aws(plan: &mut Plan) {
+pub fn with_aws(plan: &mut Plan) {
     let bedrock = plan.policy["providers"][1].clone();
     assert_eq!(bedrock["kind"], "bedrock");
     let mut compatible = bedrock.clone();
@@ -50,7 +50,7 @@ async fn weir(gateway: &Gateway, arguments: &[&str]) -> String {
 }
 
 /// A key pair of tenant `acme`, live in the gateway.
-async fn pair(gateway: &Gateway, id: &str) -> (String, String) {
+pub async fn pair(gateway: &Gateway, id: &str) -> (String, String) {
     let told = weir(gateway, &["key", "issue", "acme", id, "--label", "team=aws"]).await;
     let value = |name: &str| {
         let line = told.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
@@ -74,7 +74,7 @@ async fn knows(gateway: &Gateway, key: &str, wanted: bool) {
     }
 }
 
-async fn python(gateway: &Gateway, script: &str, env: &[(&str, &str)], arguments: &[&str]) -> String {
+pub async fn python(gateway: &Gateway, script: &str, env: &[(&str, &str)], arguments: &[&str]) -> String {
     let mut python = Command::new(paths::python());
     python.arg(paths::repo_root().join("tests/sdk").join(script)).args(arguments);
     for name in

@@ -170,7 +170,7 @@ async fn a_request_waits_for_what_another_holds_as_long_as_its_budget_says() {
     patient["wait"] = json!("8s");
     let gateway = start("budget-wait", json!([patient, hasty]), |_| ()).await;
     let client = gateway.client();
-    let other = client.with_key(OTHER_KEY);
+    let other = gateway.client().with_key(OTHER_KEY);
     let body = question(VLLM_FIRST, "And I?", 800);
     for (client, waits) in [(&client, true), (&other, false)] {
         let first = slow(&gateway, client, 800).await;
