@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::process::Result;
-use crate::{bench, build, lint, running, setup, test};
+use crate::{bench, build, fuzz, lint, running, setup, test};
 
 /// Build, test and run Weir.
 #[derive(Parser)]
@@ -37,6 +37,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Search inputs that break a decoder: `fuzz TARGET --minutes 10`; `all` is every target, nothing lists them.
+    Fuzz {
+        /// Handed to the search: a target and options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Start everything on this machine, send one request and say what happened.
     Up(running::Up),
     /// Stop what `up` started.
@@ -59,6 +65,7 @@ pub fn run() -> Result {
         Verb::Test { args } => test::all(&args),
         Verb::Lint => lint::all(),
         Verb::Bench { args } => bench::run(&args),
+        Verb::Fuzz { args } => fuzz::run_with(&args),
         Verb::Up(options) => running::up(&options),
         Verb::Down => running::down(),
         Verb::Demo { name } => running::demo(&name),

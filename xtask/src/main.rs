@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod cli;
+mod fuzz;
 mod lint;
 mod paths;
 mod process;
