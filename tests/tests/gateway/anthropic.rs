@@ -181,6 +181,8 @@ async fn an_overloaded_anthropic_fails_over_and_nothing_is_billed_twice() {
         assert_eq!(status, 200, "{answer}");
         assert!(answer.contains(if stream { "event: message_stop" } else { "\"stop_reason\"" }), "{answer}");
         assert_eq!(gateway.bedrock.book().totals().answered, 1);
+        // What throttles is left alone for a second.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     }
     assert_eq!(claude.book().totals().billed_completion_tokens, 0);
     assert_eq!(gateway.vllm().book().totals().requests, 0);

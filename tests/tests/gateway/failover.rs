@@ -1,5 +1,5 @@
-//! Failover as one table: what the first provider does, in which order they are asked, streamed or not. Every row
-//! is answered 200 by the other provider, and neither sees a header that is not on its list.
+//! Failover as one table: what the first provider does, of which kind it is, streamed or not. Every row is answered 200
+//! by the other provider, neither sees a header that is not on its list, and nothing is billed twice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +8,19 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use weir_tests::harness::Client;
-use weir_tests::sim::{At, Behaviour, Fault, Order, Record, Rule};
+use weir_tests::sim::{At, Behaviour, Fault, Order, Record, Rule, Server};
 
+use crate::anthropic::ANTHROPIC;
 use crate::chat::{chat, said};
+use crate::openai::{self, OPENAI};
 use crate::policy::{BEDROCK_FIRST, KEY, VLLM_FIRST, VLLM_KEY};
 use crate::setup::Gateway;
+
+/// Anthropic first, an OpenAI-compatible server when it fails.
+const CLAUDE_FIRST: &str = "claude-first";
+/// The other way round.
+const OPEN_FIRST: &str = "open-first";
+const FIRSTS: [&str; 4] = [VLLM_FIRST, BEDROCK_FIRST, CLAUDE_FIRST, OPEN_FIRST];
 
 /// How the first provider fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +55,7 @@ enum Where {
     StreamsOf(&'static str),
 }
 
-const KINDS: [(Kind, Where); 17] = [
+const KINDS: [(Kind, Where); 20] = [
     (Kind::Refused, Where::Everywhere),
     (Kind::ResetBeforeHeaders, Where::Everywhere),
     (Kind::CloseBeforeHeaders, Where::Everywhere),
@@ -65,7 +73,16 @@ const KINDS: [(Kind, Where); 17] = [
     (Kind::FirstFrame("throttlingException"), Where::StreamsOf(BEDROCK_FIRST)),
     (Kind::FirstFrame("serviceUnavailableException"), Where::StreamsOf(BEDROCK_FIRST)),
     (Kind::FirstFrame("modelStreamErrorException"), Where::StreamsOf(BEDROCK_FIRST)),
+    (Kind::FirstFrame("api_error"), Where::StreamsOf(CLAUDE_FIRST)),
+    (Kind::FirstFrame("overloaded_error"), Where::StreamsOf(CLAUDE_FIRST)),
+    (Kind::FirstFrame("server_error"), Where::StreamsOf(OPEN_FIRST)),
 ];
+
+/// What throttles is left alone for a second: those rows come one after the other.
+fn throttles(kind: Kind) -> bool {
+    matches!(kind, Kind::Status(429) | Kind::FirstFrame("throttlingException" | "overloaded_error"))
+}
+const LEFT_ALONE: Duration = Duration::from_millis(1_100);
 
 /// Longer than a healthy first byte takes on a busy machine.
 const FIRST_BYTE: &str = "4s";
@@ -81,8 +98,17 @@ const BOTH: [&str; 8] = [
     "tracestate",
     "x-request-id",
 ];
-const VLLM_ALSO: [&str; 1] = ["authorization"];
-const BEDROCK_ALSO: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-sha256"];
+/// By provider: its further headers, and its own credential.
+const ALSO: [(&str, &[&str], &str); 4] = [
+    ("gpu-pool:", &["authorization"], "Bearer vllm-only-credential"),
+    (
+        "bedrock:",
+        &["authorization", "x-amz-date", "x-amz-content-sha256"],
+        "AWS4-HMAC-SHA256 Credential=AKID",
+    ),
+    ("claude:", &["x-api-key", "anthropic-version"], "sk-ant-simulated"),
+    ("open:", &["authorization"], "Bearer sk-simulated"),
+];
 
 struct Case {
     kind: Kind,
@@ -95,7 +121,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (kind, place) in KINDS {
-        for first in [VLLM_FIRST, BEDROCK_FIRST] {
+        for first in FIRSTS {
             for stream in [false, true] {
                 let holds = match place {
                     Where::Everywhere => true,
@@ -152,16 +178,90 @@ fn spoofed(client: &Client, body: &Value) -> reqwest::RequestBuilder {
         .header("tracestate", "vendor=value")
 }
 
-async fn run(gateway: &Gateway, case: &Case) -> Result<Duration, String> {
-    let model = match (case.kind, case.first) {
-        (Kind::Refused, VLLM_FIRST) => "dead-vllm-first",
-        (Kind::Refused, _) => "dead-bedrock-first",
-        _ => case.first,
+/// All four providers behind one gateway.
+struct World {
+    gateway: Gateway,
+    open: Server,
+    claude: Server,
+}
+
+impl World {
+    async fn start(name: &str, version: &str) -> Self {
+        let (gateway, open, claude) = openai::start(name, |plan| {
+            plan.version = version.into();
+            plan.policy["retry"]["first_byte"] = json!(FIRST_BYTE);
+            plan.policy["retry"]["tries"] = json!(2);
+            pairs(&mut plan.policy);
+        })
+        .await;
+        Self { gateway, open, claude }
+    }
+
+    /// By the prefix of its targets.
+    fn server(&self, provider: &str) -> &Server {
+        match provider {
+            "gpu-pool:" => self.gateway.vllm(),
+            "bedrock:" => &self.gateway.bedrock,
+            "claude:" => &self.claude,
+            _ => &self.open,
+        }
+    }
+}
+
+/// The model's two providers.
+fn order(first: &str) -> (&'static str, &'static str) {
+    match first {
+        VLLM_FIRST => ("gpu-pool:", "bedrock:"),
+        BEDROCK_FIRST => ("bedrock:", "gpu-pool:"),
+        CLAUDE_FIRST => ("claude:", "open:"),
+        _ => ("open:", "claude:"),
+    }
+}
+
+/// Models over Anthropic and the OpenAI-compatible server, and the same with a first that nobody listens at.
+fn pairs(policy: &mut Value) {
+    let providers = policy["providers"].as_array_mut().expect("a list");
+    let dead = |name: &str| providers.iter().find(|one| one["name"] == name).cloned().expect("a provider");
+    let (mut dead_claude, mut dead_open) = (dead("claude"), dead("open"));
+    let nowhere = dead("dead-pool")["endpoints"][0].clone();
+    for (provider, name) in [(&mut dead_claude, "dead-claude"), (&mut dead_open, "dead-open")] {
+        provider["name"] = json!(name);
+        provider["endpoint"] = nowhere.clone();
+    }
+    providers.extend([dead_claude, dead_open]);
+    let models = policy["models"].as_array_mut().expect("a list");
+    let only =
+        |name: &str| models.iter().find(|one| one["name"] == name).expect("a model")["targets"][0].clone();
+    let (claude, open) = (only(ANTHROPIC), only(OPENAI));
+    let at = |target: &Value, provider: &str| {
+        let mut target = target.clone();
+        target["provider"] = json!(provider);
+        target
     };
+    let model = |name: &str, first: Value, mut second: Value| {
+        second["priority"] = json!(1);
+        json!({"name": name, "targets": [first, second]})
+    };
+    let more = [
+        model(CLAUDE_FIRST, claude.clone(), open.clone()),
+        model(OPEN_FIRST, open.clone(), claude.clone()),
+        model("dead-claude-first", at(&claude, "dead-claude"), open.clone()),
+        model("dead-open-first", at(&open, "dead-open"), claude.clone()),
+    ];
+    let names: Vec<Value> = more.iter().map(|model| model["name"].clone()).collect();
+    models.extend(more);
+    for tenant in policy["tenants"].as_array_mut().expect("a list") {
+        tenant["models"].as_array_mut().expect("a list").extend(names.clone());
+    }
+}
+
+async fn run(world: &World, case: &Case) -> Result<Duration, String> {
+    let dead = format!("dead-{}", case.first);
+    let model = if case.kind == Kind::Refused { dead.as_str() } else { case.first };
     let begun = Instant::now();
     // A connection for each: what one row does to it is no other row's business.
-    let request =
-        spoofed(&gateway.client(), &chat(model, &format!("{} Say something.", case.mark), case.stream));
+    let body = chat(model, &format!("{} Say something.", case.mark), case.stream);
+    let request = spoofed(&world.gateway.client(), &body);
     let answer = Client::try_answer(request).await.map_err(|error| format!("{error:?}"))?;
     let took = begun.elapsed();
     let said = said(&answer, case.stream)?;
@@ -169,28 +269,34 @@ async fn run(gateway: &Gateway, case: &Case) -> Result<Duration, String> {
         return Err(format!("not a whole answer: {said:?} in {}", answer.text()));
     }
     let target = answer.header("x-weir-target").unwrap_or_default();
-    let second = if case.first == VLLM_FIRST { "bedrock:" } else { "gpu-pool:" };
+    let (first, second) = order(case.first);
     if !target.starts_with(second) || !target.ends_with(" attempt 2") {
         return Err(format!("answered by {target}"));
     }
-    let seen = |records: Vec<Record>| -> Vec<Record> {
-        records
-            .into_iter()
-            .filter(|r| r.body.as_ref().is_some_and(|body| body.contains(&case.mark)))
-            .collect()
+    let seen = |provider: &str| -> Vec<Record> {
+        let records = world.server(provider).book().records().into_iter();
+        records.filter(|r| r.body.as_ref().is_some_and(|body| body.contains(&case.mark))).collect()
     };
-    let by_vllm = seen(gateway.vllm().book().records());
-    let by_bedrock = seen(gateway.bedrock.book().records());
-    let (first, second) =
-        if case.first == VLLM_FIRST { (&by_vllm, &by_bedrock) } else { (&by_bedrock, &by_vllm) };
+    let (by_first, by_second) = (seen(first), seen(second));
     let asked_first = usize::from(case.kind != Kind::Refused);
-    if (first.len(), second.len()) != (asked_first, 1) {
-        return Err(format!("asked {} times, then {} times", first.len(), second.len()));
+    if (by_first.len(), by_second.len()) != (asked_first, 1) {
+        return Err(format!("asked {} times, then {} times", by_first.len(), by_second.len()));
     }
-    by_vllm.iter().try_for_each(|record| only_allowed(record, &VLLM_ALSO, "Bearer vllm-only-credential"))?;
-    by_bedrock
-        .iter()
-        .try_for_each(|record| only_allowed(record, &BEDROCK_ALSO, "AWS4-HMAC-SHA256 Credential=AKID"))?;
+    // One answer was generated, and its provider billed what the client was told.
+    let lost: u32 = by_first.iter().map(|record| record.billed_completion_tokens).sum();
+    let billed = by_second.first().map_or((0, 0), |r| (r.billed_prompt_tokens, r.billed_completion_tokens));
+    if lost > 0 || (u64::from(billed.0), u64::from(billed.1)) != (said.prompt_tokens, said.completion_tokens)
+    {
+        return Err(format!(
+            "billed {lost} tokens of an answer, then {billed:?}; the client was told {said:?}"
+        ));
+    }
+    for (provider, also, credential) in ALSO {
+        let books = if provider == first { &by_first } else { &by_second };
+        if [first, second].contains(&provider) {
+            books.iter().try_for_each(|record| only_allowed(record, also, credential))?;
+        }
+    }
     Ok(took)
 }
 
@@ -200,8 +306,8 @@ fn only_allowed(record: &Record, also: &[&str], credential: &str) -> Result<(), 
         if !BOTH.contains(&name.as_str()) && !also.contains(&name.as_str()) {
             return Err(format!("a provider saw {name}: {value}"));
         }
-        let own = name == "authorization" && value.starts_with(credential);
-        let foreign = [KEY, VLLM_KEY, "secret", "AKID"].iter().any(|what| value.contains(what));
+        let own = ["authorization", "x-api-key"].contains(&name.as_str()) && value.starts_with(credential);
+        let foreign = [KEY, VLLM_KEY, "secret", "AKID", "sk-"].iter().any(|what| value.contains(what));
         if (foreign || name == "authorization") && !own {
             return Err(format!("a provider saw {name}: {value}"));
         }
@@ -218,43 +324,49 @@ async fn matrix(version: &str) {
 }
 
 async fn matrix_of(version: &str, cases: Vec<Case>) {
-    let gateway = Gateway::with(&format!("failover-{version}"), |plan, _| {
-        plan.version = version.into();
-        plan.policy["retry"]["first_byte"] = json!(FIRST_BYTE);
-    })
-    .await;
-    let gateway = Arc::new(gateway);
+    let world = Arc::new(World::start(&format!("failover-{version}"), version).await);
     let count = cases.len();
     for case in &cases {
         let Some(behaviour) = behaviour(case.kind) else { continue };
         let rule = Rule { contains: case.mark.clone(), times: None, behaviour };
-        let order = Order { rules: vec![rule], ..Order::default() };
-        match case.first {
-            VLLM_FIRST => gateway.vllm().order(order),
-            _ => gateway.bedrock.order(order),
-        }
+        world.server(order(case.first).0).order(Order { rules: vec![rule], ..Order::default() });
     }
     let seats = Arc::new(Semaphore::new(12));
     let mut running = JoinSet::new();
+    let stalls = |kind| matches!(kind, Kind::StallBeforeHeaders | Kind::Silence);
+    let (mut last, cases): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| throttles(case.kind));
     // Those that stall wait for the others to be done beside them.
-    let (slow, fast): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(|case| matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence));
+    let (slow, fast): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| stalls(case.kind));
     for case in slow.into_iter().chain(fast) {
-        let (gateway, seats) = (gateway.clone(), seats.clone());
+        let (world, seats) = (world.clone(), seats.clone());
         running.spawn(async move {
             let _seat = seats.acquire().await;
-            let result = run(&gateway, &case).await;
-            (case, result)
+            let result = run(&world, &case).await;
+            vec![(case, result)]
         });
     }
+    let mut done = running.join_all().await;
+    let mut running = JoinSet::new();
+    for first in FIRSTS {
+        let (own, rest): (Vec<Case>, Vec<Case>) = last.into_iter().partition(|case| case.first == first);
+        last = rest;
+        let world = world.clone();
+        running.spawn(async move {
+            let mut results = Vec::new();
+            for case in own {
+                let result = run(&world, &case).await;
+                results.push((case, result));
+                tokio::time::sleep(LEFT_ALONE).await;
+            }
+            results
+        });
+    }
+    done.extend(running.join_all().await);
     let mut failures = Vec::new();
     let mut longest = Duration::ZERO;
-    while let Some(done) = running.join_next().await {
-        let (case, result) = done.expect("a row does not panic");
+    for (case, result) in done.into_iter().flatten() {
         match result {
-            Ok(took) if !matches!(case.kind, Kind::StallBeforeHeaders | Kind::Silence) => {
-                longest = longest.max(took)
-            }
+            Ok(took) if !stalls(case.kind) => longest = longest.max(took),
             Ok(_) => {}
             Err(why) => {
                 failures.push(format!("{:?}, {}, stream {}: {why}", case.kind, case.first, case.stream))
@@ -265,7 +377,7 @@ async fn matrix_of(version: &str, cases: Vec<Case>) {
         "Envoy {version}: {} of {count} rows answered by the other provider, stalls aside in {longest:?} at most",
         count - failures.len()
     );
-    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), gateway.envoy.log());
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), world.gateway.envoy.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,10 +399,18 @@ async fn every_failure_of_the_first_provider_is_answered_by_the_other_within_one
         .partition(|case| matches!(case.kind, Kind::FirstFrame(_) | Kind::GarbageBody | Kind::Empty));
     matrix_of("1.36.4", others).await;
 
-    let gateway = Gateway::with("failover-held", |plan, _| plan.version = "1.36.4".into()).await;
+    let world = World::start("failover-held", "1.36.4").await;
+    let gateway = &world.gateway;
     for case in held {
-        let server = if case.first == VLLM_FIRST { gateway.vllm() } else { &gateway.bedrock };
-        server.next(behaviour(case.kind).expect("a behaviour"));
+        if throttles(case.kind) {
+            tokio::time::sleep(LEFT_ALONE).await;
+        }
+        let rule = Rule {
+            contains: case.mark.clone(),
+            times: None,
+            behaviour: behaviour(case.kind).expect("a behaviour"),
+        };
+        world.server(order(case.first).0).order(Order { rules: vec![rule], ..Order::default() });
         let answer = gateway.client().chat(chat(case.first, &case.mark, true).to_string()).await;
         assert!(answer.status == 429 || answer.status >= 500, "{:?}: {}", case.kind, answer.text());
         assert!(answer.json()["error"]["message"].is_string(), "{:?}: {}", case.kind, answer.text());
