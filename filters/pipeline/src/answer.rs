@@ -10,6 +10,7 @@ use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions, openai_
 use weir_pii as pii;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Limits};
+use weir_wire::splice::Splices;
 
 use crate::paths::Api;
 
@@ -79,6 +80,8 @@ pub struct Treatment {
     pub vocabulary: Option<Vocabulary>,
     /// It may be ended early, so that only whole events go on.
     pub ends_early: bool,
+    /// What cannot be searched passes.
+    pub unsearched: bool,
 }
 
 impl Treatment {
@@ -117,6 +120,11 @@ impl Treatment {
 }
 
 impl Answer {
+    /// Whether answers of this content type are read.
+    pub fn reads(api: Api, content_type: &str) -> bool {
+        !matches!(Self::new(api, content_type, Treatment::default()), Self::Opaque(_))
+    }
+
     /// The reader of an answer of this content type.
     pub fn new(api: Api, content_type: &str, treatment: Treatment) -> Self {
         let frames = api.aws() && content_type.starts_with("application/vnd.amazon.eventstream");
@@ -236,6 +244,35 @@ fn sealed(api: Api, slot: Slot) -> bool {
     (api.messages() || matches!(api, Api::BedrockConverse | Api::OpenaiResponses)) && slot == Slot::Reasoning
 }
 
+/// An answer without the texts of its tokens, which nobody masks; none where it has none.
+fn without_tokens(data: &[u8]) -> Option<Vec<u8>> {
+    data.windows(10).any(|here| here == b"\"logprobs\"").then_some(())?;
+    let doc = json::parse(data, &Limits::default()).ok()?;
+    let mut edits = Splices::new();
+    forget_tokens(doc.root(), &mut edits);
+    if edits.is_empty() { None } else { edits.apply(data).ok() }
+}
+
+fn forget_tokens(value: json::Value<'_, '_>, edits: &mut Splices) {
+    match value.kind() {
+        json::Kind::Array => value.items().for_each(|item| forget_tokens(item, edits)),
+        json::Kind::Object => {
+            for (name, member) in value.members() {
+                match member.kind() {
+                    json::Kind::Object if name.as_str() == "logprobs" => {
+                        edits.replace(member.range(), b"null".to_vec());
+                    }
+                    json::Kind::Array if name.as_str() == "logprobs" => {
+                        edits.replace(member.range(), b"[]".to_vec());
+                    }
+                    _ => forget_tokens(member, edits),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A JSON string with its quotes.
 fn quoted(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
@@ -249,4 +286,57 @@ fn quoted(text: &str) -> Vec<u8> {
 fn restorer(vault: &pii::Vault, slot: Slot) -> pii::Restorer {
     let restorer = vault.restorer();
     if matches!(slot, Slot::Tool(_)) { restorer.in_json() } else { restorer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn treatment() -> Treatment {
+        let rule = pii::Rule { find: vec!["email".into()], words: Vec::new(), action: pii::Action::Mask };
+        let set = pii::Set::new(&[rule]).unwrap();
+        Treatment { set: Some(Rc::new(set)), ..Treatment::default() }
+    }
+
+    fn heard(content_type: &str, cut: usize, body: &str) -> String {
+        let mut answer = Answer::new(Api::OpenaiChat, content_type, treatment());
+        let mut out = Vec::new();
+        for (piece, end) in [(&body.as_bytes()[..cut], false), (&body.as_bytes()[cut..], true)] {
+            out.extend(answer.push(piece, end).ok().flatten().unwrap());
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tokens_of_a_masked_answer_are_not_told() {
+        let tokens = r#"{"content":[{"token":"x@y","logprob":-0.1,"bytes":[120,64,121],"top_logprobs":[]}]}"#;
+        let body = format!(
+            r#"{{"id":"a","choices":[{{"index":0,"message":{{"role":"assistant","content":"x@y.org and \"logprobs\""}},"logprobs":{tokens},"finish_reason":"stop"}}]}}"#
+        );
+        let stream = format!(
+            "data: {{\"id\":\"a\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"x@y.org, \"}},\"logprobs\":{tokens},\"finish_reason\":null}}]}}\n\n\
+             data: {{\"id\":\"a\",\"choices\":[{{\"index\":0,\"delta\":{{}},\"logprobs\":null,\"finish_reason\":\"stop\"}}]}}\n\ndata: [DONE]\n\n"
+        );
+        for (kind, body) in [("application/json", body), ("text/event-stream", stream)] {
+            for cut in 0..=body.len() {
+                let out = heard(kind, cut, &body);
+                assert!(!out.contains("x@y") && !out.contains("120"), "{cut}: {out}");
+                assert!(out.contains("[EMAIL]") && out.contains("\"logprobs\":null"), "{cut}: {out}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_cut_off_or_passes_as_the_policy_says() {
+        for (unsearched, expected) in [(false, None), (true, Some("{not json: x@y.org".to_owned()))] {
+            let mut answer =
+                Answer::new(Api::OpenaiChat, "application/json", Treatment { unsearched, ..treatment() });
+            let out = answer.push(b"{not json: x@y.org", true).ok().flatten();
+            assert_eq!(out.map(|out| String::from_utf8(out).unwrap()), expected);
+        }
+        assert!(
+            Answer::reads(Api::OpenaiChat, "text/event-stream")
+                && !Answer::reads(Api::OpenaiChat, "text/html")
+        );
+    }
 }

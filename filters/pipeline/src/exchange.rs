@@ -112,6 +112,8 @@ struct Flight {
     client_usage: bool,
     vault: Option<pii::Vault>,
     answer_set: Option<Rc<pii::Set>>,
+    /// An answer that cannot be searched passes.
+    unsearched: bool,
     answer: Answer,
     status: u16,
     /// What the answering try said of itself.
@@ -519,7 +521,15 @@ impl Exchange {
             // Whoever sends token ids has them from the model that it asks for.
             let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
             let tokenizer = targets.iter().find_map(|target| target.tokenizer.as_deref());
-            match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name))? {
+            let unsearched = policy.may_pass(caller, true);
+            let decoded = match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name)) {
+                Err(_) if unsearched => {
+                    self.span.note(now.0, "weir.redaction", "weir.unsearched", "request");
+                    None
+                }
+                decoded => decoded?,
+            };
+            match decoded {
                 None => redacted = prompt::redact(*api, &doc, &set, request.stored())?,
                 Some(decoded) => {
                     redacted = prompt::redact(*api, &prompt::parse(&decoded)?, &set, false)?;
@@ -532,7 +542,8 @@ impl Exchange {
         }
         if *api == Api::BedrockModel
             && request.stream()
-            && (redacted.vault.is_some() || policy.redaction(caller, false).is_some())
+            && (redacted.vault.is_some()
+                || policy.redaction(caller, false).is_some() && !policy.may_pass(caller, false))
         {
             return Err(Refusal::request(
                 400,
@@ -909,6 +920,7 @@ impl Exchange {
             client_usage,
             vault,
             answer_set: policy.redaction(caller, false),
+            unsearched: policy.may_pass(caller, false),
             answer: Answer::None,
             status: 0,
             report: None,
@@ -1052,6 +1064,8 @@ impl Exchange {
             Answer::Local(local(flight.plan.api, status, origin.details))
         } else if encoded || end {
             Answer::Opaque(end)
+        } else if flight.answer_set.is_some() && !Answer::reads(flight.plan.api, kind) {
+            Answer::Opaque(false)
         } else {
             // What is counted is what this try's own model says.
             let tokenizer = flight.targets.get(index).and_then(|target| target.tokenizer.as_deref());
@@ -1061,9 +1075,31 @@ impl Exchange {
                 hide_usage,
                 vocabulary: tokenizer.and_then(Vocabulary::from_name),
                 ends_early: flight.ahead.is_some(),
+                unsearched: flight.unsearched,
             };
             Answer::new(flight.plan.api, kind, treatment)
         };
+        if flight.answer_set.is_some() && matches!(flight.answer, Answer::Opaque(false)) {
+            // What cannot be read cannot be masked.
+            if flight.unsearched {
+                self.span.note(now.0, "weir.redaction", "weir.unsearched", "answer");
+            } else {
+                let refusal = Refusal::server(
+                    if status >= 400 { status } else { 502 },
+                    "answer_unreadable",
+                    "the provider's answer cannot be searched for what the policy hides, and is not let through",
+                );
+                let reply = refusal.reply(flight.plan.api);
+                effects.push(Effect::SetResponseHeader(":status", reply.status.to_string()));
+                for (name, value) in reply.headers {
+                    effects.push(Effect::SetResponseHeader(name, value));
+                }
+                effects.push(Effect::RemoveResponseHeader("content-length"));
+                effects.push(Effect::RemoveResponseHeader("content-encoding"));
+                self.span.error = Some("answer_unreadable".into());
+                flight.answer = Answer::Local(reply.body);
+            }
+        }
         if end {
             if let Answer::Local(body) = std::mem::replace(&mut flight.answer, Answer::Opaque(true)) {
                 effects.push(Effect::ResponseBody(body));

@@ -325,3 +325,97 @@ async fn what_a_provider_says_is_masked_however_it_is_cut() {
         done.expect("masked");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_is_one_value_s_in_both_directions_and_one_tenant_s() {
+    let secret = std::env::temp_dir().join(format!("weir-digest-{}", std::process::id()));
+    std::fs::write(&secret, "a secret of twenty-five bytes\n").expect("a temporary file");
+    let gateway = Gateway::with("redaction-hash", |plan, _| {
+        let rule = |name: &str, part: Value| {
+            let mut rule =
+                json!({"name": name, "do": "hash", "key": {"file": secret}, "in": ["request", "response"]});
+            rule.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+            rule
+        };
+        plan.policy["redaction"] = json!([
+            rule("people", json!({"find": ["email", "credit_card"]})),
+            rule("tickets", json!({"patterns": ["\\bTCK-[0-9]{4,6}\\b"]})),
+        ]);
+    })
+    .await;
+    let text = format!("Mail {EMAIL}; {CARD}, or {}; see TCK-48151 and TCK-4815162.", CARD.replace(' ', "-"));
+    let part = |text: &str, from: &str| {
+        let at = text.find(from).unwrap_or_else(|| panic!("{from} in {text}"));
+        text[at..at + text[at..].find(']').expect("a digest ends")].to_owned()
+    };
+    let mut digests = Vec::new();
+    for key in [crate::policy::KEY, OTHER_KEY] {
+        for stream in [false, true] {
+            for chunking in chunkings() {
+                let server = gateway.vllm();
+                server.next(Behaviour {
+                    reply: Some(ReplyKind::Fixed(text.clone())),
+                    chunking: Some(chunking.clone()),
+                    ..Behaviour::default()
+                });
+                let client = Client::new(gateway.ports.gateway, key);
+                let answer = client.chat(chat(VLLM_FIRST, &text, stream).to_string()).await;
+                let (heard, _) = heard(&answer, stream);
+                let record = server.book().last().expect("asked");
+                let sent = record.json()["messages"][0]["content"].as_str().expect("text").to_owned();
+                assert_eq!(heard, sent, "{chunking:?}, stream {stream}");
+                for value in [EMAIL, CARD, "TCK-48151 "] {
+                    assert!(!sent.contains(value), "{value} in {sent}");
+                }
+                assert!(sent.contains("TCK-4815162"), "{sent}");
+                let (first, second) = (sent.find("[CREDIT_CARD:"), sent.rfind("[CREDIT_CARD:"));
+                let (first, second) = (first.expect("a card"), second.expect("a card"));
+                assert_ne!(first, second);
+                assert_eq!(part(&sent[first..], "[CREDIT_CARD:"), part(&sent[second..], "[CREDIT_CARD:"));
+                digests.push((key, part(&sent, "[EMAIL:"), part(&sent, "[PATTERN:")));
+            }
+        }
+    }
+    digests.dedup();
+    assert_eq!(digests.len(), 2, "{digests:?}");
+    assert!(digests[0].1 != digests[1].1 && digests[0].2 != digests[1].2, "{digests:?}");
+    let _ = std::fs::remove_file(secret);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_cannot_be_searched_is_refused_unless_the_policy_says_otherwise() {
+    let gateway = Gateway::with("redaction-failure", |plan, _| {
+        plan.policy["redaction"] = json!([
+            {"name": "strict", "when": {"tenant": "acme"}, "find": ["email"], "do": "mask", "in": "response"},
+            {"name": "lax", "when": {"tenant": "globex"}, "find": ["email"], "do": "mask", "in": "response",
+             "on_failure": "pass"},
+        ]);
+    })
+    .await;
+    for stream in [false, true] {
+        for (key, status) in [(crate::policy::KEY, 502), (OTHER_KEY, 200)] {
+            let encoded = Behaviour {
+                reply: Some(ReplyKind::Fixed(format!("It is {EMAIL}."))),
+                gzip: Some(true),
+                ..Behaviour::default()
+            };
+            gateway.vllm().always(encoded);
+            let client = Client::new(gateway.ports.gateway, key);
+            let answer = client.chat(chat(VLLM_FIRST, "Who is Ana?", stream).to_string()).await;
+            assert_eq!(answer.status, status, "{key}, stream {stream}: {}", answer.text());
+            if status == 502 {
+                assert_eq!(answer.json()["error"]["code"], "answer_unreadable", "{}", answer.text());
+            }
+        }
+        gateway.vllm().always(Behaviour {
+            reply: Some(ReplyKind::Fixed(format!("It is {EMAIL}."))),
+            gzip: Some(false),
+            ..Behaviour::default()
+        });
+        for key in [crate::policy::KEY, OTHER_KEY] {
+            let client = Client::new(gateway.ports.gateway, key);
+            let answer = client.chat(chat(VLLM_FIRST, "Who is Ana?", stream).to_string()).await;
+            assert_eq!(heard(&answer, stream).0, "It is [EMAIL].", "{key}");
+        }
+    }
+}

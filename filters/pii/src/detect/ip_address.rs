@@ -83,13 +83,21 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         end = start + host.len();
     }
     let found = if text.contains(':') {
-        text.len() > 3 && text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<Ipv6Addr>().is_ok()
+        !lonely(text, view.at(end))
+            && text.len() > 3
+            && text.bytes().any(|byte| byte.is_ascii_digit())
+            && text.parse::<Ipv6Addr>().is_ok()
             || text == "::1"
     } else {
         text.parse::<Ipv4Addr>().is_ok() && !version(view, start)
     };
     let fits = view.end(end) - view.start(start) <= LONGEST;
     if found && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
+}
+
+/// Whether nothing but one part stands before two colons: a path of a program (`u64::`), unless it is a network's.
+fn lonely(text: &str, next: u8) -> bool {
+    next != b'/' && text.strip_suffix("::").is_some_and(|part| !part.contains(':'))
 }
 
 fn hexadecimal(view: &View<'_>, from: usize, to: usize) -> bool {
@@ -139,7 +147,7 @@ mod tests {
                 "192.168.0 256.1.1.1 1.2.3.4.5 v1.2.3.4 version 1.2.3.4 Chrome/120.0.0.0",
                 "12:34:56 MyClass::toString std::fmt abc:def:ghi ::",
                 "text192.168.1.1 fe80::1text 12345:db8::1 2001::db8::1 ::ffff:256.0.0.1",
-                "x86_64::_mm section 4.2.1.13 dead::beef 00:1A:2B:3C:4D:5E 3.14 2024.01.15",
+                "64::x 01::, x86_64::_mm section 4.2.1.13 dead::beef 00:1A:2B:3C:4D:5E 3.14 2024.01.15",
                 "",
             ],
         );

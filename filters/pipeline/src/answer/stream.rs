@@ -8,7 +8,7 @@ use weir_tokens::{Counter, Vocabulary};
 use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
 
-use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer, sealed};
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer, sealed, without_tokens};
 use crate::paths::Api;
 
 /// Texts that are treated apart: choices times their slots. What a stream opens beyond that is not restored.
@@ -239,6 +239,16 @@ impl Events {
     }
 
     fn event(&mut self, event: &Framed<'_>, changes: bool, out: &mut Vec<u8>) {
+        let texts = self.treatment.set.is_some() && !self.api.aws();
+        if let Some(data) = texts.then(|| without_tokens(event.data)).flatten() {
+            let mut raw = Vec::with_capacity(data.len() + 32);
+            emit(self.api, event.name, &data, &mut raw);
+            return self.read_event(&Framed { name: event.name, data: &data, raw: &raw }, changes, out);
+        }
+        self.read_event(event, changes, out);
+    }
+
+    fn read_event(&mut self, event: &Framed<'_>, changes: bool, out: &mut Vec<u8>) {
         let mut chunk = std::mem::take(&mut self.chunk);
         let name = event.name.unwrap_or_default();
         let read = read_chunk_into(self.api, name, event.data, &mut chunk).is_ok();
@@ -248,7 +258,7 @@ impl Events {
         if changes && self.blocked.is_none() {
             if read {
                 self.rewrite(event, &chunk, out);
-            } else if self.treatment.set.is_none() {
+            } else if self.treatment.set.is_none() || self.treatment.unsearched {
                 out.extend_from_slice(event.raw);
             } else {
                 // What cannot be read cannot be masked, and is not let through.

@@ -3,7 +3,7 @@
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
-use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, sealed};
+use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, sealed, without_tokens};
 use crate::paths::Api;
 use weir_dialects::openai_chat::{ECHO, read_answer};
 use weir_dialects::{anthropic, bedrock, openai_responses};
@@ -51,23 +51,34 @@ impl Whole {
         self.complete |= end;
         if self.body.len() + chunk.len() > MAX_WHOLE {
             self.skipped = true;
-            self.body = Vec::new();
-            // What cannot be read cannot be restored or masked either, and is not let through.
-            return if self.changes() { Err(Cut { last: Vec::new() }) } else { Ok(None) };
+            let mut held = std::mem::take(&mut self.body);
+            held.extend_from_slice(chunk);
+            // What cannot be read cannot be restored or masked either, and is let through only if the policy says so.
+            return match self.changes() {
+                true if self.treatment.unsearched => Ok(Some(held)),
+                true => Err(Cut { last: Vec::new() }),
+                false => Ok(None),
+            };
         }
         if self.skipped {
-            return if self.changes() { Ok(Some(Vec::new())) } else { Ok(None) };
+            let passes = self.treatment.unsearched;
+            return Ok(self.changes().then(|| if passes { chunk.to_vec() } else { Vec::new() }));
         }
         self.body.extend_from_slice(chunk);
         if !end {
             return Ok(self.changes().then(Vec::new));
         }
-        let body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(&mut self.body);
+        if self.treatment.set.is_some()
+            && let Some(without) = without_tokens(&body)
+        {
+            body = without;
+        }
         let edits = self.read(&body);
         if !self.changes() {
             return Ok(None);
         }
-        if self.unread && self.treatment.set.is_some() {
+        if self.unread && self.treatment.set.is_some() && !self.treatment.unsearched {
             // What cannot be read cannot be masked, and is not let through.
             return Err(Cut { last: Vec::new() });
         }
