@@ -51,7 +51,7 @@ def whole(answer):
     """What every response must be, by the SDK's own types, none of them constructed leniently."""
     assert isinstance(answer, Response) and answer.id.startswith("resp_"), answer
     assert answer.created_at > 1_600_000_000 and answer.model, answer
-    raw = answer.model_dump(exclude_unset=True)
+    raw = answer.model_dump(exclude_unset=True, by_alias=True)
     Response.model_validate(raw, strict=True)
     usage = answer.usage
     assert usage.input_tokens > 0 and usage.output_tokens > 0, usage
