@@ -1,7 +1,8 @@
 """boto3 against a whole gateway with nothing changed but AWS_ENDPOINT_URL_BEDROCK_RUNTIME and its credentials: each
 provider answers everything, whatever its dialect, and botocore's own parsers read it.
 
-Credentials come by the environment, a key pair or AWS_BEARER_TOKEN_BEDROCK. Arguments: models as NAME; those that
+Credentials come by the environment: a key pair, or WEIR_BEARER in the place of AWS_BEARER_TOKEN_BEDROCK, which botocore
+sends over TLS only: the header is the same. Arguments: models as NAME; those that
 InvokeModel can ask in Anthropic's dialect as NAME+invoke. Prints `ok MODEL STEP` for each step; any surprise is an
 exception.
 """
@@ -14,6 +15,7 @@ import sys
 import zlib
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -21,7 +23,15 @@ sent = []
 
 
 def client(**more):
-    made = boto3.client("bedrock-runtime", region_name="eu-central-1", config=Config(read_timeout=30), **more)
+    bearer = os.environ.get("WEIR_BEARER")
+    config = Config(read_timeout=30, signature_version=UNSIGNED if bearer else None)
+    made = boto3.client("bedrock-runtime", region_name="eu-central-1", config=config, **more)
+
+    def authorize(params, **_):
+        params["headers"]["Authorization"] = f"Bearer {bearer}"
+
+    if bearer:
+        made.meta.events.register("before-call.bedrock-runtime.*", authorize)
     made.meta.events.register("before-send.bedrock-runtime.*", lambda request, **_: sent.append(request))
     return made
 
@@ -198,7 +208,7 @@ def bedrock_sdk(model):
     """Anthropic's own client for Bedrock, which signs by botocore."""
     import anthropic
 
-    if "AWS_BEARER_TOKEN_BEDROCK" in os.environ:
+    if "WEIR_BEARER" in os.environ:
         return
     endpoint = os.environ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"]
     own = anthropic.AnthropicBedrock(base_url=endpoint, aws_region="us-west-2", max_retries=0)
@@ -233,7 +243,7 @@ for model in sys.argv[1:]:
 refused(lambda: aws.converse(**ask("no-such-model", "x")), "ResourceNotFoundException", 404)
 refused(lambda: aws.count_tokens(modelId="x", input={"converse": {"messages": []}}), "UnknownOperationException", 404)
 print("ok errors")
-if "AWS_BEARER_TOKEN_BEDROCK" not in os.environ:
+if "WEIR_BEARER" not in os.environ:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     wrong = client(aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key=secret[::-1])
     refused(lambda: wrong.converse(**ask(model, "x")), "InvalidSignatureException", 403)

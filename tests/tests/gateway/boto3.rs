@@ -142,7 +142,7 @@ async fn boto3_with_a_key_pair_of_weirs_gets_the_same_from_every_kind_of_provide
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boto3_with_a_bearer_key_is_an_api_key_like_any_other() {
     let (gateway, _claude) = start("boto3-bearer", with_aws).await;
-    let env = [("AWS_BEARER_TOKEN_BEDROCK", KEY)];
+    let env = [("WEIR_BEARER", KEY)];
     let text = python(&gateway, "boto3_gateway.py", &env, &[VLLM, &format!("{BEDROCK}+invoke")]).await;
     assert!(text.contains("ok errors\n"), "{text}");
 }

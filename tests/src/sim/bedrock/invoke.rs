@@ -41,7 +41,8 @@ impl Invoke {
     /// Problems of a body of Anthropic's, once it has its model again.
     async fn problems(&self, body: &Value, streamed: bool) -> Result<Vec<u8>, Refusal> {
         let version = body["anthropic_version"].as_str().unwrap_or_default();
-        if version != "bedrock-2023-05-31" {
+        // The second is what Anthropic's own client for Bedrock says.
+        if !["bedrock-2023-05-31", "2026-10-21"].contains(&version) {
             return Err(Refusal::validation(&format!("anthropic_version: {version} is not supported")));
         }
         for extra in ["model", "stream"] {
