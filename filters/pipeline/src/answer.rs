@@ -259,10 +259,10 @@ fn forget_tokens(value: json::Value<'_, '_>, edits: &mut Splices) {
         json::Kind::Object => {
             for (name, member) in value.members() {
                 match member.kind() {
-                    json::Kind::Object if name.as_str() == "logprobs" => {
+                    json::Kind::Object if name.is("logprobs") => {
                         edits.replace(member.range(), b"null".to_vec());
                     }
-                    json::Kind::Array if name.as_str() == "logprobs" => {
+                    json::Kind::Array if name.is("logprobs") => {
                         edits.replace(member.range(), b"[]".to_vec());
                     }
                     _ => forget_tokens(member, edits),

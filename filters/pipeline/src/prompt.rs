@@ -301,6 +301,24 @@ pub fn decoded(
     Ok(edits.apply(body).ok())
 }
 
+/// Names of members that are no plain words: what a client calls things may be somebody's address.
+fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
+    let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
+    match value.kind() {
+        // Bounded by the depth that the parser allows.
+        json::Kind::Array => value.items().for_each(|item| names(item, out)),
+        json::Kind::Object => {
+            for (name, member) in value.members() {
+                if !name.value().raw().iter().skip(1).rev().skip(1).all(word) {
+                    out.push(name.value());
+                }
+                names(member, out);
+            }
+        }
+        json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => {}
+    }
+}
+
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
 /// `kept` says that the provider keeps the conversation: placeholders of its earlier turns are not known here, so that
 /// none are given out.
@@ -308,6 +326,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
     let mut out = Redacted::default();
     let mut values = Vec::new();
     texts(api, doc, &mut |value| values.push(value));
+    names(doc.root(), &mut values);
     let mut blocked = None;
     // Texts with findings; they are kept where the text is searched as nothing else.
     let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();

@@ -237,6 +237,14 @@ fn places(model: &str) -> Vec<(&'static str, String)> {
             "unknown field",
             message("\"Hi.\"").replacen('{', &format!(r#"{{"notes":{{"mine":[{quoted}]}},"#), 1),
         ),
+        (
+            "names of members",
+            format!(
+                r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi."}}],"tools":[{{"type":"function",
+                "function":{{"name":"note","parameters":{{"type":"object","properties":{{{}:{{"type":"string"}}}}}}}}}}]}}"#,
+                json!(EMAIL)
+            ),
+        ),
         ("user", message("\"Hi.\"").replacen('{', &format!(r#"{{"user":{},"#, json!(EMAIL)), 1)),
     ]
 }

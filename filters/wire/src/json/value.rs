@@ -137,7 +137,12 @@ impl<'d, 'a> Value<'d, 'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'d, 'a>(Value<'d, 'a>);
 
-impl<'a> Key<'_, 'a> {
+impl<'d, 'a> Key<'d, 'a> {
+    /// The key as the string that it is.
+    pub fn value(self) -> Value<'d, 'a> {
+        self.0
+    }
+
     /// The key without its escapes.
     pub fn as_str(self) -> Cow<'a, str> {
         self.0.as_str().unwrap_or_default()
