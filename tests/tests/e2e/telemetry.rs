@@ -404,6 +404,48 @@ async fn a_collector_that_is_down_slow_or_choosy_costs_spans_that_are_counted_an
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_stays_away_costs_the_room_of_four_thousand_spans_and_no_time() {
+    const REQUESTS: usize = 6_000;
+    let gate = Inject::start("collector-away").await;
+    let median = async |requests: usize| {
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let client = gate.client();
+            clients.spawn(async move {
+                let mut took = Vec::new();
+                for _ in 0..requests / 16 {
+                    let begun = Instant::now();
+                    assert_eq!(client.chat(chat("nonsense", "x").to_string()).await.status, 404);
+                    took.push(begun.elapsed());
+                }
+                took
+            });
+        }
+        let mut all = clients.join_all().await.concat();
+        all.sort();
+        all[all.len() / 2]
+    };
+    let before = median(1_600).await;
+    counted(&gate, |c| get(c, "weir_spans_sent_total") == 1_600).await;
+    let memory = gate.envoy.rss();
+    gate.collector.mood(Mood::Refusing(14));
+    let away = median(REQUESTS).await;
+    let grown = gate.envoy.rss().saturating_sub(memory);
+    assert!(grown < 24 << 20, "{grown} bytes more");
+    // Other tests run beside; whoever waited for a collector would wait for hundreds of milliseconds.
+    assert!(away < before * 4 + Duration::from_millis(20), "{before:?} before, {away:?} while it was away");
+    // What found no room was counted; the rest arrives when it is back.
+    let all = 1_600 + REQUESTS as u64;
+    counted(&gate, |c| get(c, "weir_spans_dropped_total") >= 1_000).await;
+    gate.collector.mood(Mood::Well);
+    let books =
+        |c: &BTreeMap<String, u64>| get(c, "weir_spans_sent_total") + get(c, "weir_spans_dropped_total");
+    let counters = counted(&gate, |c| books(c) == all).await;
+    assert_eq!(gate.collector.count(is_exchange) as u64, get(&counters, "weir_spans_sent_total"));
+    assert!(get(&counters, "weir_spans_dropped_total") < 3_000, "{counters:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsampled_exchanges_have_a_span_only_where_they_failed() {
     let gate = Inject::with("sampling", |setup| setup.exchange.telemetry.sample = Some(0)).await;
     for n in 0..3 {
