@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::needless_update,
     dead_code,
     reason = "a test may panic, and uses a part of the host in miniature"
 )]
@@ -531,7 +532,8 @@ fn a_response_that_fails_before_its_first_word_goes_to_the_next_target() {
 fn reasoning_that_another_provider_signed_is_left_out_for_openai_and_named() {
     let gateway = gateway(|_| ());
     let user = json!({"role": "user", "content": "x"});
-    let foreign = |seal: &str| json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": seal});
+    let foreign =
+        |seal: &str| json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": seal});
     let own = foreign("gAAA");
     let input = json!([user, foreign("weir.signed.x"), own, foreign("weir.sealed.x"), user]);
     let json = answer(200, "application/json", response("completed", "x", &[]).to_string());
