@@ -195,8 +195,8 @@ pub fn decide<'p>(
     Ok(Choice { model, targets, route: route.map(|r| r.name.as_str()), fallback, mirror })
 }
 
-/// Leaves out the targets that throttle. Where all do, those that only seem to are tried all the same; where every
-/// provider has said how long, the client is told the shortest.
+/// Leaves out the targets whose providers have asked for a pause, and puts those that only seem to throttle behind the
+/// others. Where every provider has asked, the client is told the shortest pause.
 fn warm(
     policy: &Policy,
     model: &Model,
@@ -211,12 +211,14 @@ fn warm(
         return Ok(());
     }
     trace.note(Stage::Targets, || format!("throttled: {} of {}", cool.iter().flatten().count(), cool.len()));
-    let none_warm = cool.iter().all(Option::is_some);
-    let mut each = cool.iter();
-    targets.retain(|_| match each.next() {
-        Some(Some(cool)) => none_warm && !cool.told,
-        _ => true,
-    });
+    let told = |cool: &Option<Cool>| cool.is_some_and(|cool| cool.told);
+    let (mut warm, mut last) = (Vec::new(), Vec::new());
+    for (target, cool) in targets.iter().zip(&cool).filter(|(_, cool)| !told(cool)) {
+        let list = if cool.is_none() { &mut warm } else { &mut last };
+        list.push(*target);
+    }
+    warm.append(&mut last);
+    *targets = warm;
     if targets.is_empty() {
         let until = cool.iter().flatten().map(|cool| cool.until).min().unwrap_or(now.0);
         let wait = until.saturating_sub(now.0);

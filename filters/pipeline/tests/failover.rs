@@ -365,12 +365,16 @@ fn a_throttling_target_is_left_alone_for_as_long_as_it_asks() {
     assert_eq!((out.status, out.sent.len()), (429, 0));
     assert_eq!(out.headers["retry-after"], "7");
     assert!(String::from_utf8(out.body).unwrap().contains("provider_throttled"));
-    // By a guess: better tried than refused.
+    // By a guess: better tried than refused, and still a last resort.
     let mut all = Cooling::default();
     all.put(Cool { told: false, ..cool }, NOW);
     policy.cooling.replace(all);
     let out = run(&gateway, &chat("only", false), &[answer(200, "application/json", GOOD)]);
     assert_eq!((out.status, out.sent.len()), (200, 1));
+    let failing = answer(500, "application/json", "{}");
+    let out = run(&gateway, &chat("fast", false), &[failing, answer(200, "application/json", GOOD)]);
+    let clusters: Vec<&str> = out.sent.iter().map(|(cluster, ..)| cluster.as_str()).collect();
+    assert_eq!((out.status, clusters.as_slice()), (200, &["weir-aws", "weir-gpu"][..]));
 }
 
 #[test]

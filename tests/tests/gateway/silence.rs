@@ -36,8 +36,9 @@ struct Seen {
 }
 
 async fn ask(client: Client, path: &str, body: String) -> Seen {
+    let asked = body.clone();
     let mut answer = client.post(path, body).header("x-api-key", KEY).send().await.expect("a head");
-    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.status(), 200, "{path} {asked}");
     let (mut text, mut last, mut silent) = (String::new(), Instant::now(), Duration::ZERO);
     let clean = loop {
         match tokio::time::timeout(Duration::from_secs(20), answer.chunk()).await.expect("no hang") {
@@ -64,6 +65,8 @@ fn tell(gateway: &Gateway, claude: &Server, mark: &str, behaviour: &Behaviour) {
 async fn whoever_waits_for_a_silent_provider_is_told_in_time() {
     let (gateway, claude) = start("silence", |plan| {
         let ms = |time: Duration| json!(format!("{}ms", time.as_millis()));
+        // Who is silent keeps a seat.
+        plan.vllm.concurrency = 256;
         plan.policy["retry"]["tries"] = json!(2);
         plan.policy["retry"]["stall"] = ms(STALL);
         plan.policy["retry"]["first_byte"] = ms(FIRST_BYTE);
