@@ -31,6 +31,7 @@ pub use compile::{
     BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER, LedgerStore, OTLP_CLUSTER,
     Signing, Unit, compile,
 };
+pub use detectors::members as detectors_of;
 pub use diff::{Change, diff};
 pub use document::{Document, parse, read};
 pub use problem::{Problem, Severity};

@@ -6,6 +6,7 @@ mod drain;
 mod explain;
 mod key;
 mod render;
+mod scan;
 mod schema;
 mod serve;
 mod show;
@@ -37,6 +38,8 @@ enum Verb {
     Explain(explain::Explain),
     /// Print the patch that injects the filters into a gateway that others configure, or takes them out.
     Render(render::Render),
+    /// Find personal data and secrets in texts: types and places, never values.
+    Scan(scan::Scan),
     /// Show what is spent: settled, held, leased, stranded; or who spent it.
     Spend(spend::Spend),
     /// Look at budgets; raise a limit for a while, give free what lost gateways have.
@@ -60,6 +63,7 @@ impl Cli {
             Verb::Check(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
             Verb::Render(verb) => verb.run(),
+            Verb::Scan(verb) => verb.run(),
             Verb::Spend(verb) => verb.run(),
             Verb::Budget(verb) => verb.run(),
             Verb::Key(verb) => verb.run(),

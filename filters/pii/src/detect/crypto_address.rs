@@ -1,10 +1,9 @@
 //! Addresses of cryptocurrencies: Base58Check as Bitcoin and its kin use it, Bech32 and Bech32m (BIP 173,
 //! BIP 350), and Ethereum's forty hexadecimal digits.
 
-use sha2::{Digest, Sha256};
-
 use super::row::{LONGEST, Row};
 use super::{Detector, Scan};
+use crate::digest::sha256;
 
 pub(super) const DETECTOR: Detector = Detector {
     id: "crypto_address",
@@ -46,7 +45,7 @@ fn base58(text: &[u8]) -> bool {
         }
     }
     let (body, sum) = bytes.split_at_checked(21).unwrap_or_default();
-    Sha256::digest(Sha256::digest(body)).get(..4) == Some(sum)
+    sha256(&sha256(body)).get(..4) == Some(sum)
 }
 
 /// The checksum over the prefix and the characters behind the `1`.
