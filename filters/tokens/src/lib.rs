@@ -2,9 +2,10 @@
 //! count it. Special tokens are counted as ordinary text. It is no chat template: the few tokens that
 //! a provider adds around each message are the caller's business.
 //!
-//! A text is cut into pieces ([`split`]); most pieces are one token, which one look into a perfect hash
-//! tells ([`tables`]); the others are encoded by merges ([`merge`]), very long ones in windows ([`long`]). All
-//! tables are static data, so there is no load step, and no text makes the work more than n·log n.
+//! A text is cut into pieces ([`split`]); most pieces are one token, which a look into a perfect hash tells
+//! ([`tables`]), many of them side by side ([`batch`]); the others are encoded by merges ([`merge`]), very long ones
+//! in windows ([`long`]). All tables are static data, so there is no load step, and no text makes the work more
+//! than n·log n.
 
 #![cfg_attr(
     not(all(feature = "o200k", feature = "cl100k", any(feature = "p50k", feature = "r50k"))),
