@@ -130,11 +130,13 @@ async fn bad_headers_are_refused_and_the_gateway_lives_on() {
             "/v1/chat/completions/",
             "//v1/chat/completions",
             "/v1/%63hat/completions",
-            "/v1/responses",
-            "/model/x%2Fy/converse",
+            "/v1/files",
         ] {
             refused(&Client::answer(client.post(path, good.clone())).await, 404, "unknown_path");
         }
+        // In the words of whoever asks for such a path.
+        let answer = Client::answer(client.post("/model/x%2Fy/count-tokens", good.clone())).await;
+        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (404, Some("UnknownOperationException")));
         let answer = Client::answer(client.request(http::Method::GET, "/v1/chat/completions")).await;
         refused(&answer, 405, "method_not_allowed");
         assert_eq!(answer.header("allow"), Some("POST"));
