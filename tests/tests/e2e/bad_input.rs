@@ -136,7 +136,10 @@ async fn bad_headers_are_refused_and_the_gateway_lives_on() {
         }
         // In the words of whoever asks for such a path.
         let answer = Client::answer(client.post("/model/x%2Fy/count-tokens", good.clone())).await;
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (404, Some("UnknownOperationException")));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (404, Some("UnknownOperationException"))
+        );
         let answer = Client::answer(client.request(http::Method::GET, "/v1/chat/completions")).await;
         refused(&answer, 405, "method_not_allowed");
         assert_eq!(answer.header("allow"), Some("POST"));
