@@ -1,5 +1,5 @@
 //! AWS's clients through the two machines: Converse and InvokeModel to each kind of provider, frames whose every byte
-//! may come alone, errors by class, signatures.
+//! may come alone, errors by class. Long, because each way of a pair of dialects is one test over the same host.
 
 #![allow(
     clippy::unwrap_used,
