@@ -1,17 +1,22 @@
-//! `bench`: builds the module and the benchmark program in release mode, then runs it; `redaction` has its own.
+//! `bench`: builds the module and the benchmark program in release mode, then runs it; `redaction` has a program of its
+//! own besides.
 
 use crate::process::{self, Result, cargo, say};
 use crate::{build, setup, test};
 
 /// Runs `weir-bench` with these arguments.
 pub fn run(args: &[String]) -> Result {
-    // Needs neither the module nor Envoy.
     if let Some(("redaction", rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
         return crate::redaction::bench(rest);
     }
     if args.first().is_some_and(|name| name == "ledger") {
         return ledger();
     }
+    in_envoy(args)
+}
+
+/// The part of benchmarks that runs on Envoy.
+pub fn in_envoy(args: &[String]) -> Result {
     setup::for_run()?;
     if args.iter().any(|name| name.contains("redis")) {
         setup::redis::install()?;

@@ -1,5 +1,5 @@
 //! `bench redaction`: how well and how fast texts are searched, beside Presidio's pattern recognisers on the same
-//! texts.
+//! texts, and what that costs in Envoy.
 
 use std::process::Command;
 
@@ -45,5 +45,7 @@ pub fn bench(args: &[String]) -> Result {
         process::run(&mut presidio)?;
         all.push(answers.display().to_string());
     }
-    process::run(&mut program(&all))
+    process::run(&mut program(&all))?;
+    println!("\n### time, in Envoy\n");
+    crate::bench::in_envoy(&["redaction".to_owned()])
 }

@@ -357,7 +357,9 @@ fn recorded() -> Vec<(String, String)> {
 /// personal data, and what is found in it proves nothing.
 fn carries(text: &str) -> bool {
     let parses = |word: &str| {
+        // `de::de` is a path of a program.
         word.len() > 2
+            && word.contains(|c: char| c.is_ascii_digit())
             && (word.parse::<std::net::Ipv4Addr>().is_ok() || word.parse::<std::net::Ipv6Addr>().is_ok())
     };
     let host =
@@ -366,7 +368,7 @@ fn carries(text: &str) -> bool {
     let mail = |word: &str| {
         word.split_once('@').is_some_and(|(name, domain)| {
             name.ends_with(|c: char| c.is_alphanumeric())
-                && domain.split_once('.').is_some_and(|(label, rest)| {
+                && domain.split_once('.').is_some_and(|(label, rest): (&str, &str)| {
                     !label.is_empty()
                         && label.chars().all(|c| c.is_alphanumeric() || c == '-')
                         && rest.chars().take_while(char::is_ascii_alphabetic).count() > 1
@@ -375,12 +377,24 @@ fn carries(text: &str) -> bool {
     };
     let mut tokens =
         text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '(' | ')' | ','));
-    words.any(host) || tokens.any(|token| mail(token) || token.contains("://") && token.contains('@'))
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+    words.any(host)
+        || numbers.any(|word| parses(word.trim_matches('.')))
+        || tokens.any(|token| mail(token) || token.contains("://") && token.contains('@'))
 }
 
 /// Values in those texts that are what they are taken for, each looked at: numbers of telephones, cards and ages that
 /// documentation gives as such.
-const GENUINE: &[(&str, &str)] = &[];
+const GENUINE: &[(&str, &str)] = &[
+    ("phone", "+44 2345678"),
+    ("phone", "+44 1234567"),
+    ("phone", "2-222-222-2222"),
+    ("phone", "111-222-3333"),
+    ("phone", "1-800-111-1111"),
+    ("age", "30"),
+    ("age", "43"),
+    ("password", "secure%20password"),
+];
 
 fn false_hits(title: &str, texts: &[(String, String)], shown: bool) -> (usize, usize) {
     let set = everything();
@@ -551,17 +565,17 @@ fn main() {
         table(&texts, others.as_deref(), misses);
     }
     println!("\n### texts without personal data\n");
-    let (mut texts, mut with) = (0, 0);
+    let (mut judged, mut with) = (0, 0);
     for (title, set) in [
         ("prompts of gsm8k and mt_bench", benign()),
         ("texts of recorded calls", recorded()),
         ("source files of dependencies, 4 KB each", sources()),
     ] {
         let (n, hit) = false_hits(title, &set, misses);
-        texts += n;
+        judged += n;
         with += hit;
     }
-    told("all of them", texts, texts, with);
+    told("all of them", judged, judged, with);
     println!("\n### time, native, all {} detectors\n", DETECTORS.len());
     speed(&texts);
 }

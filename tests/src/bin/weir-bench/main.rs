@@ -5,6 +5,7 @@ mod dialects;
 mod everything;
 mod load;
 mod overhead;
+mod redaction;
 mod report;
 mod stats;
 mod telemetry;
@@ -33,6 +34,8 @@ enum Bench {
     Budget(budget::Options),
     /// Whether spans can be trusted, and what telemetry costs.
     Telemetry(telemetry::Options),
+    /// What searching for personal data costs in Envoy.
+    Redaction(redaction::Options),
     /// What counting a prompt costs in Envoy, beside other counters natively.
     Tokens(tokens::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Bench::Overhead(options) => overhead::run(&options),
         Bench::Budget(options) => budget::run(&options),
         Bench::Telemetry(options) => telemetry::run(&options),
+        Bench::Redaction(options) => redaction::run(&options),
         Bench::Tokens(options) => tokens::run(&options),
     };
     match done {

@@ -1,0 +1,281 @@
+//! `redaction`: what searching for personal data costs in Envoy, in the module that is shipped, with all detectors on.
+//!
+//! One key's requests and answers are searched for everything, the other's for nothing. Each body is sent by both, one
+//! right after the other on a kept connection, first this one, then that one; told is the difference of the times that
+//! the client saw, text by text. No text is sent twice by the same key. Streams are told by Envoy's CPU time: many of
+//! them, searched and not, in alternating rounds.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use weir_tests::harness::{Envoy, EnvoyConfig, free_port, inject, paths};
+use weir_tests::sim::rng::Rng;
+
+use crate::stats::percentile;
+use crate::texts::Texts;
+use crate::upstream::{self, CHUNKS};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Texts of 4 KB; of each hostile one a fiftieth.
+    #[arg(long, default_value_t = 600)]
+    texts: usize,
+    /// Streams in each round.
+    #[arg(long, default_value_t = 60)]
+    streams: usize,
+}
+
+const SMALL: usize = 4 << 10;
+const LARGE: usize = 200_000;
+const PLAIN: &str = inject::KEY;
+const SEARCHED: &str = "test";
+const MODEL: &str = "openai/gpt-oss-20b";
+/// Rounds of streams of each kind.
+const ROUNDS: usize = 3;
+
+/// Texts that a scanner may take long for: numbers, words, signs and beginnings of values without an end.
+const HOSTILE: &[&str] = &[
+    "a",
+    "1 ",
+    "12 ",
+    "123 ",
+    "0 ",
+    "00 00 00 00 ",
+    "4111-",
+    "4 1 1 1 ",
+    "123 456 789 ",
+    "12 34 56 78 ",
+    "1/1/",
+    "(1) ",
+    "+1",
+    "1:",
+    "a:1:",
+    "ab:cd:",
+    "ab-cd-",
+    "a1-",
+    "AB CD ",
+    "A1B2 ",
+    "a@",
+    "a.",
+    "@",
+    "eyJa.",
+    "sk-a1",
+    "ghp_",
+    "password=",
+    "a:b@",
+    "-----BEGIN ",
+    "078051120 ssn ",
+    "age: 12 ",
+    "born 1/1/1980 ",
+    "call 123456 ",
+    "GB82 ",
+    "漢",
+    "1\u{200b}",
+];
+
+pub fn run(options: &Options) -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(measure(options))
+}
+
+async fn measure(options: &Options) -> Result<(), String> {
+    let upstream = upstream::start(Instant::now()).await.map_err(|e| e.to_string())?;
+    let (envoy, port) = start(upstream).await?;
+    let mut sender = connect(port).await?;
+    let (texts, mut rng) = (Texts::load(), Rng::new(11));
+    let personal = personal(&mut rng);
+    for _ in 0..800 {
+        let text = mixed(&texts, &personal, &mut rng);
+        send(&mut sender, SEARCHED, &text, false).await?;
+        send(&mut sender, PLAIN, &text, false).await?;
+    }
+    println!(
+        "In Envoy, all {} detectors on, texts all different, what searching adds:\n",
+        weir_pii::DETECTORS.len()
+    );
+    println!("| | median (quartiles) µs | p99 µs |\n|---|---|---|");
+    let prose = |rng: &mut Rng| texts.text(SMALL, rng);
+    let with_data = |rng: &mut Rng| mixed(&texts, &personal, rng);
+    let kinds: [(&str, &dyn Fn(&mut Rng) -> String); 2] =
+        [("4 KB of prose and code", &prose), ("4 KB with personal data in every second line", &with_data)];
+    for (name, make) in kinds {
+        let mut times = Vec::new();
+        for number in 0..options.texts {
+            let text = make(&mut rng);
+            times.push(added(&mut sender, &text, number % 2 == 0).await?);
+        }
+        let mut at = |part| percentile(&mut times, part);
+        println!(
+            "| {name} ({}) | {:.1} ({:.1} to {:.1}) | {:.1} |",
+            options.texts,
+            at(0.5),
+            at(0.25),
+            at(0.75),
+            at(0.99)
+        );
+    }
+    let mut worst = (0.0, "");
+    for unit in HOSTILE {
+        let mut times = Vec::new();
+        for number in 0..(options.texts / 50).max(4) {
+            let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
+            times.push(added(&mut sender, &text, number % 2 == 0).await?);
+        }
+        let median = percentile(&mut times, 0.5);
+        if median > worst.0 {
+            worst = (median, unit);
+        }
+    }
+    println!("| hostile 200 KB, the worst of {} ({:?}) | {:.0} | |", HOSTILE.len(), worst.1, worst.0);
+    let chunk = chunks(&envoy, port, options.streams).await?;
+    println!(
+        "| a chunk of a stream, Envoy's CPU ({} chunks) | {chunk:.2} | |",
+        ROUNDS * options.streams * CHUNKS
+    );
+    Ok(())
+}
+
+/// What a chunk of a searched stream costs more, in microseconds.
+async fn chunks(envoy: &Envoy, port: u16, streams: usize) -> Result<f64, String> {
+    let mut spent = [0.0, 0.0];
+    for round in 0..2 * ROUNDS {
+        let key = [PLAIN, SEARCHED][round % 2];
+        let before = envoy.cpu();
+        let mut running = JoinSet::new();
+        for number in 0..streams {
+            let mut sender = connect(port).await?;
+            running.spawn(async move {
+                send(&mut sender, key, &format!("Tell me of {round} {number}."), true).await
+            });
+        }
+        while let Some(done) = running.join_next().await {
+            done.map_err(|e| e.to_string())??;
+        }
+        spent[round % 2] += (envoy.cpu() - before).as_secs_f64();
+    }
+    Ok((spent[1] - spent[0]) * 1e6 / (ROUNDS * streams * CHUNKS) as f64)
+}
+
+/// Sentences with values in them, made up, no two alike.
+fn personal(rng: &mut Rng) -> Vec<String> {
+    (0..400)
+        .map(|_| {
+            let mut number = |most: usize| rng.below(most);
+            match number(5) {
+                0 => format!("Write to person{}.x@example{}.org about it.", number(9999), number(99)),
+                1 => format!(
+                    "Call +49 30 {} or (415) 555-0{:03}.",
+                    1_000_000 + number(8_999_999),
+                    number(1000)
+                ),
+                2 => format!(
+                    "Host 10.{}.{}.{} answered at 12:{:02}.",
+                    number(256),
+                    number(256),
+                    number(256),
+                    number(60)
+                ),
+                3 => format!(
+                    "Her SSN is {:03}-{:02}-{:04}, she was born {}/{}/19{:02}.",
+                    100 + number(500),
+                    10 + number(80),
+                    1 + number(9998),
+                    1 + number(12),
+                    1 + number(28),
+                    number(99)
+                ),
+                _ => format!("export API_KEY=sk{:08x}{:08x}", number(1 << 31), number(1 << 31)),
+            }
+        })
+        .collect()
+}
+
+fn mixed(texts: &Texts, personal: &[String], rng: &mut Rng) -> String {
+    let mut text = String::new();
+    while text.len() < SMALL - 120 {
+        text += &personal[rng.below(personal.len())];
+        text.push('\n');
+        text += &texts.text(120, rng);
+        text.push('\n');
+    }
+    text
+}
+
+/// Microseconds that a search adds.
+async fn added(sender: &mut SendRequest<Full<Bytes>>, text: &str, first: bool) -> Result<f64, String> {
+    let keys = if first { [SEARCHED, PLAIN] } else { [PLAIN, SEARCHED] };
+    let mut times = [Duration::ZERO; 2];
+    for (key, time) in keys.into_iter().zip(&mut times) {
+        *time = send(sender, key, text, false).await?;
+    }
+    let [searched, plain] = if first { times } else { [times[1], times[0]] };
+    Ok((searched.as_secs_f64() - plain.as_secs_f64()) * 1e6)
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    key: &str,
+    text: &str,
+    stream: bool,
+) -> Result<Duration, String> {
+    // The provider looks for `stream` at the end.
+    let messages = json!([{"role": "user", "content": text}]);
+    let body = format!(r#"{{"model":"{MODEL}","messages":{messages},"max_tokens":64,"stream":{stream}}}"#);
+    let request = Request::post("/v1/chat/completions")
+        .header("host", "bench")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {key}"))
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| e.to_string())?;
+    let begun = Instant::now();
+    let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
+    let took = begun.elapsed();
+    if status.is_success() {
+        Ok(took)
+    } else {
+        Err(format!("status {status}: {}", String::from_utf8_lossy(&body)))
+    }
+}
+
+async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
+    let socket = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
+    socket.set_nodelay(true).map_err(|e| e.to_string())?;
+    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| e.to_string())?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// Envoy with the example's configuration, and a second key whose texts are searched.
+async fn start(upstream: u16) -> Result<(Envoy, u16), String> {
+    let mut config = EnvoyConfig::read("envoy/inject/envoy.yaml");
+    let mut exchange = config.configuration("exchange");
+    let find: Vec<&str> = weir_pii::DETECTORS.iter().map(|detector| detector.id).collect();
+    // SHA-256 of "test".
+    let key = json!({"id": "searched", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"});
+    exchange["tenants"][0]["keys"].as_array_mut().ok_or("the example has keys")?.push(key);
+    exchange["redaction"] = json!([
+        {"name": "out", "when": {"key": ["searched"]}, "find": find, "action": "tokenize", "request": true},
+        {"name": "back", "when": {"key": ["searched"]}, "find": find, "action": "mask", "response": true},
+    ]);
+    let port = free_port();
+    config
+        .module(&paths::module("weir"))
+        .configure("exchange", &exchange.to_string())
+        .port(8080, port)
+        .port(9101, upstream)
+        .port(4317, free_port());
+    let envoy = Envoy::builder(config).name("bench-redaction").concurrency(1).try_start().await?;
+    Ok((envoy, port))
+}
