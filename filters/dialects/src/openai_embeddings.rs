@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use weir_wire::json::{Doc, Value};
+use weir_wire::json::{Doc, Kind, Value};
 
 use crate::hub::Invalid;
 use crate::openai_chat::fields;
@@ -30,6 +30,9 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
 /// The token ids of what is embedded, list by list; none where it is text, or where one is no id.
 pub fn token_lists(input: Value<'_, '_>) -> Option<Vec<Vec<u32>>> {
     let ids = |list: Value<'_, '_>| {
+        if list.kind() != Kind::Array {
+            return None;
+        }
         list.items().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect::<Option<Vec<u32>>>()
     };
     let flat = input.items().next().is_some_and(|first| first.as_u64().is_some());

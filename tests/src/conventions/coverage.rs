@@ -18,11 +18,10 @@ const AGENT: &str = "what an agent does inside an application does not pass the 
 const TOOL: &str = "tools run in the application: the gateway sees only that they are asked for";
 const MEMORY: &str = "memory stores are not served";
 const RETRIEVAL: &str = "retrieval is not served";
-const EMBEDDINGS: &str = "embeddings are not served yet";
 const EVALUATION: &str = "evaluations come after the answer: feedback is not built yet";
 const CONTENT: &str = "content is off by default, and capture of redacted content is not built yet";
 const PROMPTS: &str = "named prompts are not built yet";
-const RESPONSES: &str = "belongs to OpenAI's Responses API, which is not served yet";
+const RESPONSES: &str = "of responses that are fetched later, which are not served";
 const MCP: &str = "MCP is not served";
 
 /// The table.
@@ -37,11 +36,11 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.request.stop_sequences", Span),
     ("gen_ai.request.frequency_penalty", Span),
     ("gen_ai.request.presence_penalty", Span),
-    ("gen_ai.request.encoding_formats", No(EMBEDDINGS)),
+    ("gen_ai.request.encoding_formats", Span),
     ("gen_ai.request.seed", Span),
     ("gen_ai.request.stream", Span),
     ("gen_ai.request.reasoning.level", Span),
-    ("gen_ai.request.previous_response.id", No(RESPONSES)),
+    ("gen_ai.request.previous_response.id", Span),
     ("gen_ai.request.stream_cursor", No(RESPONSES)),
     ("gen_ai.response.id", Span),
     ("gen_ai.response.model", Span),
@@ -54,7 +53,7 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.usage.output_tokens", Span),
     ("gen_ai.usage.reasoning.output_tokens", Span),
     ("gen_ai.token.type", Metric),
-    ("gen_ai.conversation.id", No("no dialect served carries one; a client may declare a label for it")),
+    ("gen_ai.conversation.id", Span),
     ("gen_ai.conversation.compacted", No("no dialect served says so")),
     ("gen_ai.agent.id", No(AGENT)),
     ("gen_ai.agent.name", No(AGENT)),
@@ -70,7 +69,7 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.data_source.id", No(RETRIEVAL)),
     ("gen_ai.operation.name", Span),
     ("gen_ai.output.type", Span),
-    ("gen_ai.embeddings.dimension.count", No(EMBEDDINGS)),
+    ("gen_ai.embeddings.dimension.count", Span),
     ("gen_ai.retrieval.documents", No(RETRIEVAL)),
     ("gen_ai.retrieval.query.text", No(RETRIEVAL)),
     ("gen_ai.retrieval.top_k", No(RETRIEVAL)),

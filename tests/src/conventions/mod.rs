@@ -114,6 +114,10 @@ impl Conventions {
     /// The convention of a span: its provider's refinement, else the general one.
     fn of(&self, span: &Span) -> &Value {
         let provider = span.get("gen_ai.provider.name").as_str().unwrap_or_default();
+        let embeddings = &self.root["spans"]["gen_ai.embeddings.client"];
+        if span.get("gen_ai.operation.name") == "embeddings" && embeddings.is_object() {
+            return embeddings;
+        }
         let refined = &self.root["spans"][format!("{provider}.inference.client")];
         if refined.is_object() { refined } else { &self.root["spans"]["gen_ai.inference.client"] }
     }
@@ -212,7 +216,7 @@ fn due(name: &str, about: &Value, span: &Span, told: &Told<'_>) -> Due {
         | "gen_ai.response.model"
         | "gen_ai.response.finish_reasons" => when(told.answered),
         "gen_ai.usage.cache_read.input_tokens" => when(cached(told) > 0),
-        "gen_ai.request.max_tokens" => when(asked(&["max_tokens", "max_completion_tokens"])),
+        "gen_ai.request.max_tokens" => when(asked(&["max_tokens", "max_completion_tokens", "max_output_tokens"])),
         "gen_ai.request.choice.count" => only_when(body("n").is_some_and(|n| n != 1)),
         "gen_ai.request.temperature" => when(asked(&["temperature"])),
         "gen_ai.request.top_k" => when(asked(&["top_k"])),
@@ -221,7 +225,13 @@ fn due(name: &str, about: &Value, span: &Span, told: &Told<'_>) -> Due {
         "gen_ai.request.frequency_penalty" => when(asked(&["frequency_penalty"])),
         "gen_ai.request.presence_penalty" => when(asked(&["presence_penalty"])),
         "gen_ai.request.seed" => only_when(asked(&["seed"])),
-        "gen_ai.output.type" => only_when(asked(&["response_format", "output_format"])),
+        "gen_ai.output.type" => {
+            let format = body("text").is_some_and(|text| !text["format"].is_null());
+            only_when(format || asked(&["response_format", "output_format"]))
+        }
+        "gen_ai.request.encoding_formats" => only_when(asked(&["encoding_format"])),
+        "gen_ai.embeddings.dimension.count" => only_when(asked(&["dimensions"])),
+        "gen_ai.request.previous_response.id" => only_when(asked(&["previous_response_id"])),
         "gen_ai.request.stream" => only_when(body("stream").is_some_and(|stream| *stream == true)),
         "gen_ai.request.reasoning.level" => when(asked(&["reasoning_effort"])),
         "gen_ai.response.time_to_first_chunk" => {

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use tokio::process::Command;
-use weir_tests::harness::paths;
+use weir_tests::conventions::{Conventions, Told};
+use weir_tests::harness::{Client, Collector, paths};
 use weir_tests::sim::{At, Behaviour, Fault, ReplyKind, Server, openai};
 
 use crate::anthropic::{self, ANTHROPIC, BEDROCK, VLLM};
@@ -162,6 +163,49 @@ async fn what_passes_is_the_providers_own_word_but_for_what_is_hidden() {
     let (status, _) = post(&gateway, "/v1/embeddings", &json!({"model": EMBEDS, "input": ids})).await;
     let record = open.book().last().expect("it was asked");
     assert_eq!((status, &record.json()["input"]), (200, &json!(format!("I am {placeholder}"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_and_embeddings_have_their_spans_by_the_conventions() {
+    let collector = Collector::start().await;
+    let port = collector.port();
+    let (gateway, open, _claude) = start("responses-spans", |plan| {
+        plan.policy["telemetry"] = json!({"otlp": format!("http://127.0.0.1:{port}"), "sample": "100%"});
+    })
+    .await;
+    let conventions = Conventions::any();
+    let client = Client::new(gateway.ports.gateway, KEY);
+    let ask = |model: &str, more: Value| {
+        let mut body = json!({"model": model, "input": "Say something."});
+        for (key, value) in more.as_object().expect("members") {
+            body[key] = value.clone();
+        }
+        body
+    };
+    let format = json!({"format": {"type": "json_object"}});
+    let asks = [
+        ("/v1/responses", ask(OPENAI, json!({"temperature": 0.5, "text": format, "max_output_tokens": 64}))),
+        ("/v1/responses", ask(OPENAI, json!({"stream": true, "reasoning": {"effort": "low"}}))),
+        ("/v1/responses", ask(VLLM, json!({"stream": true}))),
+        ("/v1/responses", ask(ANTHROPIC, json!({}))),
+        ("/v1/embeddings", ask(EMBEDS, json!({"dimensions": 4, "encoding_format": "float"}))),
+    ];
+    for (number, (path, body)) in asks.iter().enumerate() {
+        let trace = format!("{:032x}", number + 1);
+        let post = client.post(path, body.to_string());
+        let answer =
+            Client::answer(post.header("traceparent", format!("00-{trace}-00000000000000aa-01"))).await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        let spans = collector.wait(2, |span| span.trace_id() == trace).await;
+        let exchange = spans.iter().find(|span| !span.get("weir.request.id").is_null()).expect("a span");
+        let told = Told { request: Some(body), answered: true, ..Told::default() };
+        assert_eq!(conventions.judge(exchange, &told), [], "{body}: {exchange:#?}");
+        let operation = if *path == "/v1/embeddings" { "embeddings" } else { "chat" };
+        assert_eq!(exchange.get("gen_ai.operation.name"), operation);
+    }
+    let bill = open.book().last().expect("it was asked").billed_prompt_tokens;
+    let spans = collector.wait(1, |span| span.get("gen_ai.embeddings.dimension.count") == 4).await;
+    assert_eq!(spans[0].get("gen_ai.usage.input_tokens"), bill);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
