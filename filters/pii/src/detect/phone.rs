@@ -3,6 +3,7 @@
 //! groups of digits, and bare ones, only near words that say so. Dates, addresses of hosts and social security
 //! numbers are told by their groups. An extension belongs to the number.
 
+use super::check::{part, varied};
 use super::context::{Context, Near, Said};
 use super::pass::{Ask, WITH_DIGIT, Word};
 
@@ -84,6 +85,8 @@ struct Number {
     /// Length of the first group.
     lead: usize,
     plus: bool,
+    /// Begins with a year and its sign, as ISO 8601 has it: `+9999-12-31`.
+    dated: bool,
     /// The first group is in parentheses.
     area: bool,
     /// Every separator is a space; a hyphen; a dot.
@@ -138,6 +141,8 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if number.lead == 0 {
             number.lead = end - at;
         }
+        let date = number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
+        number.dated |= date && number.dashes;
         // Behind another number only what has a form of its own is one.
         if row && !number.plus && !number.open() {
             return found(best);
@@ -261,6 +266,9 @@ impl Number {
         let (first, single) = (text.first().copied().unwrap_or_default(), self.groups < 16);
         let lead = |text: &[u8]| !matches!(text, [b'0' | b'1', ..]);
         if self.plus {
+            if self.dated {
+                return Form::None;
+            }
             let fits = if first == b'1' { self.count == 11 } else { (8..=15).contains(&self.count) };
             return if fits && first != b'0' { Form::Strong } else { Form::None };
         }
@@ -302,6 +310,10 @@ impl Number {
             return if second >= 2 && self.groups & 15 >= 2 && !short { Form::Strong } else { Form::Weak };
         }
         if row {
+            return Form::None;
+        }
+        // Powers of two are sizes, digits that are all the same fill a field.
+        if single && (part(text, 0, text.len()).is_power_of_two() || !varied(text)) {
             return Form::None;
         }
         let least = if single { 7 } else { 6 };
