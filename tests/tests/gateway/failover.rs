@@ -404,9 +404,6 @@ async fn every_failure_of_the_first_provider_is_answered_by_the_other_within_one
     let world = World::start("failover-held", "1.36.4").await;
     let gateway = &world.gateway;
     for case in held {
-        if throttles(case.kind) {
-            tokio::time::sleep(LEFT_ALONE).await;
-        }
         let rule = Rule {
             contains: case.mark.clone(),
             times: None,
@@ -417,6 +414,9 @@ async fn every_failure_of_the_first_provider_is_answered_by_the_other_within_one
         assert!(answer.status == 429 || answer.status >= 500, "{:?}: {}", case.kind, answer.text());
         assert!(answer.json()["error"]["message"].is_string(), "{:?}: {}", case.kind, answer.text());
         assert_eq!(answer.header("x-envoy-ratelimited"), None);
+        if throttles(case.kind) {
+            tokio::time::sleep(LEFT_ALONE).await;
+        }
     }
     // What the provider refuses for good is told in full.
     gateway.bedrock.next(Behaviour::status(400));
