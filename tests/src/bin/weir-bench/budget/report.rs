@@ -87,9 +87,9 @@ impl Row {
                 percent(self.free_by_book, asked)
             ));
         }
-        let admitted = Met::get(&self.met.answered) + Met::get(&self.met.left);
-        if self.ops[0] * 10 > admitted * 12 {
-            out.push(format!("{} ledger calls for {admitted} requests, 1.2 each allowed", self.ops[0]));
+        // Refused ones are requests too: the promise is about all.
+        if self.ops[0] * 10 > asked * 12 {
+            out.push(format!("{} ledger calls for {asked} requests, 1.2 each allowed", self.ops[0]));
         }
         if let (Variant::Roomy, Some((asked, waited))) = (self.variant, self.cold) {
             let later = Met::get(&self.met.asked) - asked;
