@@ -81,6 +81,7 @@ async fn repeats_are_a_share_of_what_is_in_flight_and_prompts_find_a_larger_wind
     let (gateway, claude) = start("repeats", |plan| {
         plan.policy["retry"]["tries"] = json!(2);
         plan.policy["retry"]["budget"] = json!("20%");
+        plan.policy["retry"]["first_byte"] = json!("2s");
         let on = |provider: &str, model: &str, context: u64, priority: u32| {
             json!({
                 "provider": provider, "model": model, "context": context, "priority": priority,
@@ -105,11 +106,9 @@ async fn repeats_are_a_share_of_what_is_in_flight_and_prompts_find_a_larger_wind
         plan.policy["models"].as_array_mut().expect("a list").extend(models);
     })
     .await;
-    const LASTS: u64 = 1_200;
-    let failing = Behaviour {
-        ttft_ms: Some(LASTS),
-        ..Behaviour::fault(Fault::ErrorFirstFrame { error_type: None, message: None })
-    };
+    // A try lasts until its first byte is given up.
+    const LASTS: u64 = 2_000;
+    let failing = Behaviour::fault(Fault::SilenceAfterHeaders { ms: None });
     rule(gateway.vllm(), "crowd", None, failing);
     let crowd = |model: &'static str| {
         let mut running = JoinSet::new();
