@@ -131,12 +131,11 @@ impl State {
                     self.delta(delta, block, events);
                 }
             }
-            "messageStop" => {
-                // An answer ends once: the first word counts.
-                if !std::mem::replace(&mut self.stopped, true) {
-                    let reason = fields::member(payload, "stopReason").unwrap_or_default();
-                    events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
-                }
+            // An answer ends once: the first word counts.
+            "messageStop" if !self.stopped => {
+                self.stopped = true;
+                let reason = fields::member(payload, "stopReason").unwrap_or_default();
+                events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
             }
             "metadata" => {
                 events.extend(payload.get("usage").and_then(usage_of).map(Event::Usage));

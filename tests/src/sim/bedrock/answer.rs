@@ -136,10 +136,9 @@ impl Made<'_> {
         let mut index = 0;
         let said = self.reply.said();
         if let Some(thought) = said.thought {
-            for (part, tokens) in [
-                (json!({"text": thought.text}), thought.tokens),
-                (json!({"signature": SIGNATURE}), 0),
-            ] {
+            for (part, tokens) in
+                [(json!({"text": thought.text}), thought.tokens), (json!({"signature": SIGNATURE}), 0)]
+            {
                 let delta = json!({"contentBlockIndex": index, "delta": {"reasoningContent": part}});
                 add("contentBlockDelta", delta, tokens);
             }
