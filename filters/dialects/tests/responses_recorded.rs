@@ -345,7 +345,7 @@ fn every_recorded_stream_is_read_where_it_stands_at_every_cut() {
     let mut count = 0;
     for recorded in recordings("openai_responses.jsonl", 100) {
         let Some(stream) = &recorded.stream else { continue };
-        let last = stream.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap();
+        let last = stream.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
         let end: Value = serde_json::from_str(last).unwrap();
         let read = |pieces: &[&[u8]], check: bool| {
             let (mut said, mut usage, mut done, mut numbers) =

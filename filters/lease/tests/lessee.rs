@@ -160,7 +160,7 @@ fn a_process_reports_as_often_as_the_ledger_last_said_and_is_as_patient_with_it(
     vm.tick(SECOND);
     vm.tick(SECOND);
     vm.open();
-    let mut said = |vm: &mut Vm, seconds: u64, sync_ms: u32| {
+    let said = |vm: &mut Vm, seconds: u64, sync_ms: u32| {
         let mut reports = 0;
         for _ in 0..seconds {
             vm.tick(SECOND);

@@ -248,8 +248,8 @@ mod tests {
         let value = copy.encode();
         assert!(value.bytes().all(|b| b.is_ascii_graphic()), "{value}");
         assert_eq!(Copy::decode(value.as_bytes()), Some(copy));
-        for damaged in ["", "AA==", "%%%", &value[..value.len() / 2]] {
-            assert_eq!(Copy::decode(damaged.as_bytes()), None, "{damaged}");
+        for damaged in [b"", b"AA==".as_slice(), b"%%%", &value.as_bytes()[..value.len() / 2]] {
+            assert_eq!(Copy::decode(damaged), None, "{damaged:?}");
         }
     }
 }

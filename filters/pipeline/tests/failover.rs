@@ -122,7 +122,7 @@ fn later(ms: u64) -> Now {
     Now(NOW.0 + ms * 1_000_000)
 }
 
-fn head<'a>(kind: &'a str) -> [(&'a [u8], &'a [u8]); 2] {
+fn head(kind: &str) -> [(&[u8], &[u8]); 2] {
     [(b":status", b"200"), (b"content-type", kind.as_bytes())]
 }
 
@@ -269,7 +269,7 @@ fn a_whole_answer_that_falls_silent_goes_on_to_the_next_try_and_the_last_says_so
         let (mut attempt, step, _) = answering(&gateway, cluster, &plan, "application/json");
         assert_eq!(step, Step::Pause, "nothing goes on before it is whole");
         let mut effects = Vec::new();
-        let chunk = GOOD[..20].as_bytes();
+        let chunk = &GOOD.as_bytes()[..20];
         assert_eq!(
             attempt.handle(later(500), Input::ResponseBody { chunk, end: false }, &mut effects),
             Step::Pause

@@ -216,7 +216,9 @@ fn due(name: &str, about: &Value, span: &Span, told: &Told<'_>) -> Due {
         | "gen_ai.response.model"
         | "gen_ai.response.finish_reasons" => when(told.answered),
         "gen_ai.usage.cache_read.input_tokens" => when(cached(told) > 0),
-        "gen_ai.request.max_tokens" => when(asked(&["max_tokens", "max_completion_tokens", "max_output_tokens"])),
+        "gen_ai.request.max_tokens" => {
+            when(asked(&["max_tokens", "max_completion_tokens", "max_output_tokens"]))
+        }
         "gen_ai.request.choice.count" => only_when(body("n").is_some_and(|n| n != 1)),
         "gen_ai.request.temperature" => when(asked(&["temperature"])),
         "gen_ai.request.top_k" => when(asked(&["top_k"])),

@@ -106,7 +106,8 @@ pub struct Said {
 impl Reply {
     pub fn said(&self) -> Said {
         let text = self.text();
-        let thought = text.strip_prefix("<think>").and_then(|rest| rest.split_once("</think>")).map(|(it, _)| it);
+        let thought =
+            text.strip_prefix("<think>").and_then(|rest| rest.split_once("</think>")).map(|(it, _)| it);
         let refused = text.starts_with("refusal: ");
         let mut skip = match thought {
             Some(thought) => "<think></think>".len() + thought.len(),

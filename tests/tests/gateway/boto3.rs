@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::process::Command;
 use weir_tests::harness::paths;
-use weir_tests::sim::{Behaviour, Chunking, Fault, anthropic};
 
-use crate::anthropic::{ALL, ANTHROPIC, BEDROCK, VLLM, start};
+use crate::anthropic::{ANTHROPIC, BEDROCK, VLLM, start};
 use crate::policy::KEY;
 use crate::setup::{Gateway, Plan};
 

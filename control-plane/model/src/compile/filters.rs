@@ -1,5 +1,7 @@
 //! Policy types to filter types, one function each. All that is left out gets its default here.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use weir_config::filter;
 use weir_config::policy::{
     self, Action, Budget, BudgetMode, Direction, Headers, Identity, IdentitySource, Many, Model, OnAbort,
@@ -246,9 +248,7 @@ fn budget(budget: &Budget, policy: &Policy) -> filter::Budget {
 
 /// A pattern's table in base64.
 fn table(pattern: &str) -> Option<String> {
-    let mut text = Vec::new();
-    weir_wire::base64::encode_into(&mut text, &pattern::compile(pattern).ok()?);
-    String::from_utf8(text).ok()
+    Some(STANDARD.encode(pattern::compile(pattern).ok()?))
 }
 
 fn redaction(rule: &policy::Redaction) -> filter::Redaction {

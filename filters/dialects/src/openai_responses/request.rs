@@ -154,7 +154,10 @@ pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
     for (at, item) in input.items().enumerate() {
         let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
         if sealed.starts_with(SIGNED) || sealed.starts_with(SEALED) {
-            losses.push(Loss { path: fields::item("input", at), reason: "reasoning that another provider signed" });
+            losses.push(Loss {
+                path: fields::item("input", at),
+                reason: "reasoning that another provider signed",
+            });
         } else {
             kept.raw(item.raw());
         }

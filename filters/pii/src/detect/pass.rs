@@ -264,11 +264,11 @@ impl Signs {
             // Adding what is missing to 0x80 sets the high bit of what is at least that. No sum carries over.
             let plain = bytes & !HIGH;
             let from = |least: u64| plain + ONES * (0x80 - least);
-            let lower = (bytes | ONES * 0x20) & !HIGH;
+            let lower = (bytes | (ONES * 0x20)) & !HIGH;
             let ascii = !bytes & HIGH;
             // The high bits side by side.
             let packed =
-                |bits: u64| ((bits & ascii) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56 << (index * 8);
+                |bits: u64| (((bits & ascii) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (index * 8);
             let behind = from(0x3a);
             signs.letters |= packed((lower + ONES * 0x1f) & !(lower + ONES * 0x05));
             signs.digits |= packed(from(0x30) & !behind);

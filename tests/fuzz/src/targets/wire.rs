@@ -221,9 +221,10 @@ fn mended(input: &[u8]) -> Vec<u8> {
 }
 
 type Fields = Vec<(String, Option<String>)>;
+type Frames = (Vec<(Fields, Vec<u8>)>, Result<(), eventstream::Error>);
 
 fn read_frames_as_they_are(input: &[u8]) {
-    let mut first: Option<(Vec<(Fields, Vec<u8>)>, Result<(), eventstream::Error>)> = None;
+    let mut first: Option<Frames> = None;
     for pieces in cuts(input) {
         let mut decoder = eventstream::Decoder::new(4096);
         let mut frames = Vec::new();

@@ -66,7 +66,7 @@ async fn rounds(options: &Options) -> Result<String, String> {
         eprintln!("round {} of {}", round + 1, options.rounds);
         let bare = variants::start(Variant::Bare, upstream, upstream, None, 1).await?;
         let weir = everything::start_with(&|port| policy(port, upstream), 1).await?;
-        for client in 0..CLIENTS.len() {
+        for (client, _) in CLIENTS.iter().enumerate() {
             let mut number = (round as u64 + 1) << 40 | (client as u64) << 32;
             let mut bodies = |count: usize, model: &str, stream: bool| -> Vec<Bytes> {
                 let make = |_| {

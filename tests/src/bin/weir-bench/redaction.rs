@@ -86,6 +86,9 @@ pub fn run(options: &Options) -> Result<(), String> {
     runtime.block_on(measure(options))
 }
 
+/// Makes a text that was not there before.
+type Make<'a> = &'a dyn Fn(&mut Rng) -> String;
+
 async fn measure(options: &Options) -> Result<(), String> {
     let upstream = upstream::start(Instant::now()).await.map_err(|e| e.to_string())?;
     let (envoy, port) = start(upstream).await?;
@@ -104,7 +107,7 @@ async fn measure(options: &Options) -> Result<(), String> {
     println!("| | median (quartiles) µs | p99 µs |\n|---|---|---|");
     let prose = |rng: &mut Rng| texts.text(SMALL, rng);
     let with_data = |rng: &mut Rng| mixed(&texts, &personal, rng);
-    let kinds: [(&str, &dyn Fn(&mut Rng) -> String); 2] =
+    let kinds: [(&str, Make<'_>); 2] =
         [("4 KB of prose and code", &prose), ("4 KB with personal data in every second line", &with_data)];
     for (name, make) in kinds {
         let mut times = Vec::new();

@@ -217,9 +217,10 @@ impl Shape<'_> {
             index,
             message: Message {
                 role: "assistant",
-                content: reply.calls.is_empty().then(|| {
-                    reply.said().pieces.iter().map(|piece| piece.text.as_str()).collect()
-                }),
+                content: reply
+                    .calls
+                    .is_empty()
+                    .then(|| reply.said().pieces.iter().map(|piece| piece.text.as_str()).collect()),
                 refusal: (),
                 annotations: (),
                 audio: (),

@@ -142,9 +142,15 @@ impl Provider for Vllm {
                 let headers = [("content-type".to_owned(), kind.to_owned())];
                 Ok(Wire::whole(call.open, 200, &headers, body.into_bytes()))
             }
-            (_, "/v1/embeddings" | "/v1/chat/completions" | "/v1/completions" | "/tokenize" | "/v1/models" | "/metrics") => {
-                Ok(whole(call, 405, r#"{"detail":"Method Not Allowed"}"#.into()))
-            }
+            (
+                _,
+                "/v1/embeddings"
+                | "/v1/chat/completions"
+                | "/v1/completions"
+                | "/tokenize"
+                | "/v1/models"
+                | "/metrics",
+            ) => Ok(whole(call, 405, r#"{"detail":"Method Not Allowed"}"#.into())),
             _ => Ok(whole(call, 404, r#"{"detail":"Not Found"}"#.into())),
         }
     }
