@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::paths;
 use crate::process::{Context, Error, Result, cargo, copy_if_changed, run, run_quietly, say};
+use crate::sections;
 use crate::setup::binaryen;
 use crate::setup::wasm::{self, TARGET};
 
@@ -93,6 +94,9 @@ fn module(wanted: &Module, tokenizers: &[String]) -> Result {
 }
 
 /// The module after `wasm-opt`, beside the one that cargo made; that one itself where the tool is missing.
+///
+/// The tool sees no data: it would cut the tables at their zeros into as many segments as an engine takes, so that none
+/// can be added.
 fn made_smaller(built: PathBuf) -> Result<PathBuf> {
     if !binaryen::found() {
         say("wasm-opt is missing: the module starts a little slower (cargo xtask setup installs it)");
@@ -105,8 +109,21 @@ fn made_smaller(built: PathBuf) -> Result<PathBuf> {
     {
         return Ok(small);
     }
-    run_quietly(Command::new("wasm-opt").args(WASM_OPT).arg(&built).arg("-o").arg(&small))?;
+    let module = std::fs::read(&built).context(format!("cannot read {}", built.display()))?;
+    let (code, tables) = sections::apart(&module)
+        .ok_or_else(|| Error::new(format!("{} is not a whole wasm module", built.display())))?;
+    let part = built.with_extension("code.wasm");
+    write(&part, &code)?;
+    run_quietly(Command::new("wasm-opt").args(WASM_OPT).arg(&part).arg("-o").arg(&part))?;
+    let code = std::fs::read(&part).context(format!("cannot read {}", part.display()))?;
+    let whole = sections::together(&code, tables)
+        .ok_or_else(|| Error::new(format!("{} is not a whole wasm module", part.display())))?;
+    write(&small, &whole)?;
     Ok(small)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result {
+    std::fs::write(path, bytes).context(format!("cannot write {}", path.display()))
 }
 
 fn shown(path: &Path) -> String {

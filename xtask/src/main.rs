@@ -9,6 +9,7 @@ mod paths;
 mod process;
 mod redaction;
 mod running;
+mod sections;
 mod setup;
 mod tally;
 mod test;
