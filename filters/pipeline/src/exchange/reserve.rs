@@ -111,7 +111,7 @@ impl Exchange {
         let mut edits = weir_wire::splice::Splices::default();
         let doc = prompt::parse(body)?;
         Request::read(api, &doc, named)?.set_ceiling(ceiling, &mut edits);
-        let out = super::applied(&edits, body)?;
+        let out = super::judge::applied(&edits, body)?;
         let model_at = Request::read(api, &prompt::parse(&out)?, named)?.model_at();
         flight.plan.model_at = (model_at.start as u64, model_at.end as u64);
         flight.plan.body_len = out.len() as u64;

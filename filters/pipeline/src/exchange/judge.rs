@@ -1,0 +1,332 @@
+//! The order of decision over a whole body: redaction finds, boundaries, route, allowlist, targets, tokens, limits,
+//! budgets. It ends with what is sent on, what the ledger is asked, or why neither.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use weir_dialects::bedrock;
+use weir_sorted::contains;
+use weir_tokens::Vocabulary;
+use weir_wire::splice::Splices;
+
+use super::reserve::{self, Again, Pending};
+use super::{Admitted, DEFAULT_CEILING, Exchange, State, ahead};
+use crate::budget::{self, Bound, Lowering};
+use crate::decide::{self, Facts};
+use crate::io::{Effect, Now, Step};
+use crate::learned::{self, Cell};
+use crate::measure::Measure;
+use crate::paths::Api;
+use crate::policy::Policy;
+use crate::prompt::{self, Redacted, Request};
+use crate::refusal::Refusal;
+use crate::trace::Stage;
+use weir_config::filter::{ProviderKind, Target};
+
+/// The least output ceiling that is set where the prompt cannot be counted.
+const MIN_DEFAULT: u64 = 256;
+
+impl Exchange {
+    /// The order of decision: redaction finds, boundaries, route, allowlist, targets, tokens, limits, budgets.
+    pub(super) fn judge(
+        &mut self,
+        policy: &Rc<Policy>,
+        admitted: &Admitted,
+        body: &[u8],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Step, Refusal> {
+        let Admitted { caller, api, scheme, named, .. } = admitted;
+        let named = named.as_ref();
+        let counting = *api == Api::AnthropicCount;
+        let doc = prompt::parse(body)?;
+        let api = match api {
+            // Whose dialect its body has, only the body says.
+            Api::BedrockInvoke if !bedrock::invoke::is_messages(&doc) => &Api::BedrockModel,
+            api => api,
+        };
+        let request = Request::read(*api, &doc, named)?;
+        self.span.request_model = request.model().to_owned();
+        self.span.stream = request.stream();
+        let mut redacted = Redacted::default();
+        if let Some(set) = policy.redaction(caller, true) {
+            // Whoever sends token ids has them from the model that it asks for.
+            let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
+            let tokenizer = targets.iter().find_map(|target| target.tokenizer.as_deref());
+            let unsearched = policy.may_pass(caller, true);
+            let decoded = match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name)) {
+                Err(_) if unsearched => {
+                    self.span.note(now.0, "weir.redaction", "weir.unsearched", "request");
+                    None
+                }
+                decoded => decoded?,
+            };
+            match decoded {
+                None => redacted = prompt::redact(*api, &doc, &set, request.stored())?,
+                Some(decoded) => {
+                    redacted = prompt::redact(*api, &prompt::parse(&decoded)?, &set, false)?;
+                    if !redacted.edits.is_empty() {
+                        // What must be changed goes on as text.
+                        return self.judge(policy, admitted, &decoded, now, effects);
+                    }
+                }
+            }
+        }
+        if *api == Api::BedrockModel
+            && request.stream()
+            && (redacted.vault.is_some()
+                || policy.redaction(caller, false).is_some() && !policy.may_pass(caller, false))
+        {
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                "the stream of this model's own dialect cannot be redacted: ask for a whole answer, or use Converse",
+            ));
+        }
+        self.trace.note(Stage::Redaction, || {
+            if redacted.counts.is_empty() {
+                "nothing found".to_owned()
+            } else {
+                format!("found {:?}", redacted.counts)
+            }
+        });
+        self.span.findings.clone_from(&redacted.counts);
+        if !redacted.found.is_empty() {
+            self.span.note(now.0, "weir.redaction", "weir.found", &redacted.found.join(","));
+        }
+
+        if self.span.downgrade.is_none() && !self.counting {
+            self.note_parameters(*api, &request, doc.root());
+        }
+
+        let [roll, ..] = self.entropy;
+        let downgrade = self.span.downgrade.clone();
+        let features = request.needs();
+        let facts = Facts {
+            asked: request.model(),
+            found: &redacted.found,
+            needs: &features,
+            api: *api,
+            only_bedrock: request.only_bedrock() || contains(&admitted.extra, "guardrail"),
+            now,
+            instead: downgrade.as_ref().map(|(_, model)| model.as_str()),
+        };
+        let mut choice = decide::decide(policy, caller, facts, roll, &mut self.trace)?;
+        self.span.route = choice.route.unwrap_or_default().to_owned();
+        self.span.model.clone_from(&choice.model.name);
+        self.span.note(now.0, "weir.route", "weir.model", &choice.model.name);
+
+        let mut budgets = budget::matching(&policy.config.budgets, caller, &choice.model.name);
+        if counting {
+            // Free of charge.
+            budgets.clear();
+        }
+        let mut edits = redacted.edits;
+        let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
+        let prompts = request.prompts();
+        let narrowest = |targets: &[(usize, &Target)]| {
+            let least = targets.iter().map(|(_, t)| t.context).filter(|c| *c > 0).min().unwrap_or(u64::MAX);
+            least.saturating_mul(prompts)
+        };
+        let mut context = narrowest(&choice.targets);
+        // The window of the target that takes most bounds what any of them can bill.
+        let widest = |c: u64| if c == 0 { u64::MAX } else { c };
+        let widest = choice.targets.iter().map(|(_, t)| widest(t.context)).max().unwrap_or(u64::MAX);
+
+        // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
+        let edited = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
+        let counted_doc = match &edited {
+            Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
+            None => Cow::Borrowed(&doc),
+        };
+        let measure =
+            Measure { api: *api, doc: &counted_doc, request: &request, targets: &choice.targets, context };
+        let size = self.measured(policy, &measure, &budgets, &limits, now);
+        drop(counted_doc);
+        drop(edited);
+        // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
+        let fits = |t: &Target| t.context == 0 || size.tokens() < t.context.saturating_mul(prompts);
+        if size.exact && size.tokens() >= context && choice.targets.iter().any(|(_, t)| fits(t)) {
+            choice.targets.retain(|(_, t)| fits(t));
+            context = narrowest(&choice.targets);
+            self.trace.note(Stage::Targets, || format!("{} with a window that fits", choice.targets.len()));
+        }
+        if let Some(max) = limits.max_input_tokens
+            && size.tokens() > max
+        {
+            self.trace.note(Stage::Limits, || format!("{} input tokens are more than {max}", size.tokens()));
+            return Err(Refusal::request(
+                400,
+                "input_too_long",
+                format!(
+                    "the prompt has {}{} tokens; the limit of tenant `{}` is {max}: shorten it",
+                    if size.counted.is_some() { "" } else { "up to " },
+                    size.tokens(),
+                    caller.name
+                ),
+            ));
+        }
+
+        if counting {
+            if size.exact {
+                effects.push(Effect::Reply(self.counted(size.tokens())));
+                return Ok(Step::Pause);
+            }
+            choice.targets.retain(|(_, t)| {
+                policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Anthropic)
+            });
+            if choice.targets.is_empty() {
+                return Err(Refusal::request(
+                    400,
+                    "unsupported_feature",
+                    format!(
+                        "the tokens of this request can only be estimated for model `{}`: no target of it counts them",
+                        choice.model.name
+                    ),
+                ));
+            }
+        }
+
+        if request.unlimited() && limits.max_output_tokens.is_some() {
+            // What cannot be written is not pretended.
+            return Err(Refusal::request(
+                400,
+                "unsupported_feature",
+                "the output of this request is limited, and where its body has a limit is not known: name one, or use Converse",
+            ));
+        }
+        let asked = request.ceiling();
+        let embeds = *api == Api::OpenaiEmbeddings;
+        let hard = budgets.iter().any(|budget| !budget.soft);
+        // What cannot be counted is bounded by its bytes, several times too high: it must not choke the answer.
+        let room = context.saturating_sub(size.bound).max(if size.exact { 1 } else { MIN_DEFAULT });
+        let ceiling = match (asked, limits.max_output_tokens) {
+            _ if counting || embeds || request.unlimited() => None,
+            (Some(asked), Some(max)) => Some(asked.min(max)),
+            (Some(asked), None) => Some(asked),
+            (None, Some(max)) => Some(max),
+            // A budget needs a ceiling to reserve; elsewhere the provider's own default is the client's wish.
+            (None, None) if !hard => None,
+            (None, None) => Some(DEFAULT_CEILING.min(room)),
+        };
+        if let Some(ceiling) = ceiling
+            && asked != Some(ceiling)
+        {
+            request.set_ceiling(ceiling, &mut edits);
+        }
+        self.trace.note(Stage::Limits, || match ceiling {
+            Some(ceiling) => format!("at most {ceiling} output tokens (asked: {asked:?})"),
+            None => "no ceiling".to_owned(),
+        });
+
+        // Without usage a hard budget would have to keep the whole reservation.
+        let hide_usage = request.stream() && !request.include_usage() && !budgets.is_empty();
+        if hide_usage {
+            request.set_include_usage(&mut edits);
+        }
+
+        let answers = request.answers();
+        let each = if embeds { 0 } else { ceiling.unwrap_or(DEFAULT_CEILING.min(room)).min(widest) };
+        // What a predicted answer got wrong is billed as output beside the ceiling.
+        let predicted = doc.root().get("prediction").map_or(0, |v| v.range().len() as u64);
+        let output = each.saturating_mul(answers).saturating_add(predicted);
+        self.bound = Bound::over(size.bound, output, &choice.targets);
+        self.input_known = size.exact;
+        if let Some(field) =
+            reserve::unboundable(policy, &budgets, &request, &doc, &choice.targets, size.bound)
+        {
+            return Err(Refusal::request(
+                400,
+                "unboundable",
+                format!(
+                    "nothing bounds what `{field}` may cost, and a hard budget applies: leave it out, or let the budget say `unbounded: allow`"
+                ),
+            )
+            .at(field));
+        }
+        if self.bound.input == u64::MAX {
+            // Let through by the policy: what is seen of it is reserved.
+            self.bound.input = size.seen;
+        }
+        let thinking =
+            doc.root().get("thinking").and_then(|t| t.get("budget_tokens")).and_then(|b| b.as_u64());
+        let never = features.iter().any(|feature| matches!(*feature, "tools" | "json_schema"));
+        let first = ahead::first(policy, &budgets, &request, *api, &choice.targets);
+        let lowers = budgets.iter().any(|budget| budget.min_output.is_some() && !budget.soft);
+        self.teaches = lowers;
+        let mut usual = budget::TRANSIENT_FLOOR;
+        if lowers && !never {
+            let learned = policy.learned.borrow();
+            for (_, target) in &choice.targets {
+                let cell = learned.cell(learned::answers(&target.provider, &target.model));
+                usual = usual.max(cell.and_then(Cell::usual).unwrap_or(0));
+            }
+        }
+        let lowering = Lowering { answers, never, thinking: thinking.unwrap_or(0), usual, first };
+        self.needs = budget::needs(&budgets, caller, &choice.model.name, &self.bound, &lowering);
+        if ceiling == Some(0) && hard {
+            return Err(Refusal::request(
+                400,
+                "invalid_value",
+                "an output ceiling of 0 leaves nothing to answer",
+            )
+            .at("max_tokens"));
+        }
+
+        let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
+        let model_at = match &out {
+            Some(bytes) => Request::read(*api, &prompt::parse(bytes)?, named)?.model_at(),
+            None => request.model_at(),
+        };
+
+        let mut flight = self.plan(
+            policy,
+            &choice,
+            caller,
+            *api,
+            &request,
+            model_at,
+            out.as_ref().map_or(body.len(), Vec::len),
+            scheme,
+            now,
+            redacted.vault,
+        );
+        flight.plan.anthropic.clone_from(&admitted.anthropic);
+        flight.plan.extra.clone_from(&admitted.extra);
+        if *api == Api::BedrockInvoke {
+            flight.plan.anthropic.1 = bedrock::invoke::beta(&doc);
+        }
+        flight.copy = self.copied(policy, &choice, caller, &budgets, &size, body.len());
+        flight.ahead = first.map(|first| ahead::Ahead::new(first, &self.bound, &self.needs, &budgets));
+        if self.needs.is_empty() {
+            self.trace.note(Stage::Budgets, || "none applies".to_owned());
+            let send = self.send(policy, &flight, body.len(), out);
+            effects.extend(send);
+            self.state = State::Sent(Box::new(flight));
+            return Ok(Step::Continue);
+        }
+        self.trace.note(Stage::Budgets, || reserve::told(&self.needs, &budgets));
+        let rough = size.loose && hard && !self.counting;
+        let again = (rough || reserve::may_change(&self.needs, &budgets, downgrade.is_some()))
+            .then(|| Again { admitted: Box::new(admitted.clone()), body: body.to_vec() });
+        let pending = Pending { flight: Box::new(flight), body: out, size: body.len(), rough, again };
+        self.state = State::Reserving(Box::new(pending));
+        let mut needs = self.needs.clone();
+        if rough {
+            // Whoever has to wait is counted first.
+            needs.iter_mut().for_each(|need| need.wait = 0);
+        }
+        effects.push(if rough { Effect::Try(needs) } else { Effect::Reserve(needs) });
+        Ok(Step::Pause)
+    }
+}
+
+pub(super) fn applied(edits: &Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    edits.apply(body).map_err(|e| {
+        Refusal::server(
+            500,
+            "edit_failed",
+            format!("the body could not be edited ({e}): report this request's id"),
+        )
+    })
+}
