@@ -453,11 +453,7 @@ impl openai_chat::Tokens for Remembered<'_> {
 
     fn value(&mut self, value: Value<'_, '_>) -> u64 {
         let vocabulary = self.vocabulary;
-        // Under a salt of its own: what is written alike is no other string's text.
-        let salt = vocabulary.number() | 1 << 63;
-        self.seen.count(salt, value.str_raw().unwrap_or_default(), |_| {
-            value.as_str().map_or(0, |text| weir_tokens::count(vocabulary, &text))
-        })
+        self.seen.count_value(vocabulary.number(), value, |text| weir_tokens::count(vocabulary, text))
     }
 }
 

@@ -6,27 +6,33 @@ use std::ops::Range;
 use super::unescape::{Unescaped, unescape};
 use super::{COUNT, Doc, ESCAPED, Kind, Node};
 
-/// A value of a document: `'d` the tape, `'a` the text.
+/// A value of a document: `'d` the tape, `'a` the text. Two words, so that what holds many of them stays small.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'d, 'a> {
     doc: &'d Doc<'a>,
     index: u32,
-    node: Node,
 }
 
+// Nothing here is inlined: dialects ask for hundreds of values, and each would bring the tape's bounds check along.
 impl<'d, 'a> Value<'d, 'a> {
     pub(super) fn at(doc: &'d Doc<'a>, index: u32) -> Self {
-        Self { doc, index, node: doc.node(index) }
+        Self { doc, index }
+    }
+
+    fn node(self) -> &'d Node {
+        self.doc.node(self.index)
     }
 
     /// What it is.
+    #[inline(never)]
     pub fn kind(self) -> Kind {
-        self.node.kind()
+        self.node().kind()
     }
 
     /// Its bytes in the document, quotes and brackets included.
     pub fn range(self) -> Range<usize> {
-        self.node.start as usize..self.node.end as usize
+        let node = self.node();
+        node.start as usize..node.end as usize
     }
 
     /// Its text as the client wrote it.
@@ -35,7 +41,8 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     fn slice(self) -> &'a str {
-        self.doc.slice(self.node.start, self.node.end)
+        let node = self.node();
+        self.doc.slice(node.start, node.end)
     }
 
     /// Whether it is `null`.
@@ -44,21 +51,25 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     /// `true` or `false`.
+    #[inline(never)]
     pub fn as_bool(self) -> Option<bool> {
         (self.kind() == Kind::Bool).then(|| self.raw().first() == Some(&b't'))
     }
 
     /// A number written as an integer from 0 to 2⁶⁴ − 1: no sign, point or exponent.
+    #[inline(never)]
     pub fn as_u64(self) -> Option<u64> {
         if self.kind() == Kind::Number { self.slice().parse().ok() } else { None }
     }
 
     /// A number written as an integer from −2⁶³ to 2⁶³ − 1: no point or exponent.
+    #[inline(never)]
     pub fn as_i64(self) -> Option<i64> {
         if self.kind() == Kind::Number { self.slice().parse().ok() } else { None }
     }
 
     /// The nearest `f64`; none where that is infinite.
+    #[inline(never)]
     pub fn as_f64(self) -> Option<f64> {
         if self.kind() != Kind::Number {
             return None;
@@ -67,17 +78,21 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     /// A string without its escapes; borrowed where it has none.
+    #[inline(never)]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         let raw = self.str_raw()?;
         Some(if self.escaped() { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
     }
 
     /// A string between its quotes, still escaped.
+    #[inline(never)]
     pub fn str_raw(self) -> Option<&'a str> {
-        (self.kind() == Kind::String).then(|| self.doc.slice(self.node.start + 1, self.node.end - 1))
+        let node = self.node();
+        (node.kind() == Kind::String).then(|| self.doc.slice(node.start + 1, node.end - 1))
     }
 
     /// Whether it is a string that holds exactly `text`, escapes resolved.
+    #[inline(never)]
     pub fn is_str(self, text: &str) -> bool {
         match self.str_raw() {
             Some(raw) if self.escaped() => unescape(raw) == text,
@@ -87,37 +102,44 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     /// A string with the way back from its text to the document's bytes.
+    #[inline(never)]
     pub fn unescaped(self) -> Option<Unescaped<'a>> {
-        self.str_raw().map(|raw| Unescaped::new(raw, self.node.start as usize + 1, self.escaped()))
+        self.str_raw().map(|raw| Unescaped::new(raw, self.node().start as usize + 1, self.escaped()))
     }
 
-    fn escaped(self) -> bool {
-        self.node.meta & ESCAPED != 0
+    /// Whether it is a string with escapes.
+    pub fn escaped(self) -> bool {
+        self.node().meta & ESCAPED != 0
     }
 
     /// The member of an object; linear in its number of members.
+    #[inline(never)]
     pub fn get(self, key: &str) -> Option<Value<'d, 'a>> {
         self.members().find(|(name, _)| name.is(key)).map(|(_, value)| value)
     }
 
     /// An object's members in document order; nothing for other values.
+    #[inline(never)]
     pub fn members(self) -> Members<'d, 'a> {
         Members(self.children(Kind::Object))
     }
 
     /// An array's items in document order; nothing for other values.
+    #[inline(never)]
     pub fn items(self) -> Items<'d, 'a> {
         Items(self.children(Kind::Array))
     }
 
     fn children(self, of: Kind) -> Children<'d, 'a> {
-        let end = if self.kind() == of { self.node.next } else { 0 };
+        let node = self.node();
+        let end = if node.kind() == of { node.next } else { 0 };
         Children { doc: self.doc, at: self.index + 1, end }
     }
 
     /// Number of items or members; 0 for other values.
+    #[inline(never)]
     pub fn len(self) -> usize {
-        (self.node.meta >> COUNT) as usize
+        (self.node().meta >> COUNT) as usize
     }
 
     /// Whether it has neither items nor members.
@@ -129,7 +151,7 @@ impl<'d, 'a> Value<'d, 'a> {
     /// bracket), and whether a comma must precede it.
     pub fn append_at(self) -> Option<(usize, bool)> {
         matches!(self.kind(), Kind::Array | Kind::Object)
-            .then(|| (self.node.end as usize - 1, !self.is_empty()))
+            .then(|| (self.node().end as usize - 1, !self.is_empty()))
     }
 }
 
@@ -144,6 +166,7 @@ impl<'d, 'a> Key<'d, 'a> {
     }
 
     /// The key without its escapes.
+    #[inline(never)]
     pub fn as_str(self) -> Cow<'a, str> {
         self.0.as_str().unwrap_or_default()
     }
@@ -172,7 +195,7 @@ impl<'d, 'a> Children<'d, 'a> {
             return None;
         }
         let value = Value::at(self.doc, self.at);
-        self.at = value.node.next;
+        self.at = value.node().next;
         Some(value)
     }
 }
