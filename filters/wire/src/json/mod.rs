@@ -161,10 +161,10 @@ impl<'a> Doc<'a> {
         self.text.as_bytes()
     }
 
-    fn node(&self, index: u32) -> Node {
+    fn node(&self, index: u32) -> &Node {
         // A `Value` is only made from an index on the tape; the default keeps a mistake from being a trap.
-        const NOTHING: Node = Node { start: 0, end: 0, next: u32::MAX, meta: 0 };
-        self.nodes.get(index as usize).copied().unwrap_or(NOTHING)
+        static NOTHING: Node = Node { start: 0, end: 0, next: u32::MAX, meta: 0 };
+        self.nodes.get(index as usize).unwrap_or(&NOTHING)
     }
 
     fn slice(&self, start: u32, end: u32) -> &'a str {

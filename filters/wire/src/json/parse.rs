@@ -252,7 +252,7 @@ impl Parser<'_> {
     fn keys(&self, object: u32, count: usize) -> impl Iterator<Item = Node> {
         let mut at = object + 1;
         (0..count).map(move |_| {
-            let key = self.doc.node(at);
+            let key = *self.doc.node(at);
             at = self.doc.node(at + 1).next;
             key
         })
