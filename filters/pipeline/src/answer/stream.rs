@@ -1,15 +1,21 @@
 //! An answer that is a stream: of server-sent events, or of AWS's frames.
 
-use weir_dialects::hub::{Event, Failure, Finish, Usage};
+use weir_dialects::hub::{Event, Finish, Usage};
 use weir_dialects::openai_chat::{AnswerContext, Chunk, ECHO, Slot, StreamEncoder, unquote};
-use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
+use weir_dialects::{anthropic, bedrock, openai_responses};
 use weir_pii as pii;
-use weir_tokens::{Counter, Vocabulary};
+use weir_tokens::Counter;
 use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
 
-use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, restorer, sealed, without_tokens};
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, sealed, without_tokens};
 use crate::paths::Api;
+
+mod text;
+mod words;
+
+use text::Text;
+use words::{delta, emit, tell_failure};
 
 /// Texts that are treated apart: choices times their slots. What a stream opens beyond that is not restored.
 const MAX_TEXTS: usize = 256;
@@ -65,13 +71,6 @@ struct Events {
     /// The number of the next event, where events are numbered, and by how much those to come are shifted.
     sequence: u64,
     shift: u64,
-}
-
-/// One text of the answer, on its way.
-struct Text {
-    redactor: Option<pii::Redactor>,
-    restorer: Option<pii::Restorer>,
-    counter: Option<Counter>,
 }
 
 impl Stream {
@@ -521,112 +520,4 @@ impl Events {
             self.flush(&template, &chunk, None, out);
         }
     }
-}
-
-impl Text {
-    fn new(treatment: &Treatment, slot: Slot) -> Self {
-        Self {
-            redactor: treatment.set.clone().map(pii::Redactor::new),
-            restorer: treatment.vault.as_ref().map(|v| restorer(v, slot)),
-            counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
-        }
-    }
-
-    /// First the model's own words are masked, then the client's own values come back.
-    fn push(&mut self, piece: &str) -> String {
-        let masked = match &mut self.redactor {
-            Some(redactor) => {
-                let mut out = String::new();
-                redactor.push(piece, &mut out);
-                out
-            }
-            None => piece.to_owned(),
-        };
-        match &mut self.restorer {
-            Some(restorer) => {
-                let mut out = String::new();
-                restorer.push(&masked, &mut out);
-                out
-            }
-            None => masked,
-        }
-    }
-
-    fn blocked(&self) -> Option<pii::Kind> {
-        self.redactor.as_ref().and_then(pii::Redactor::blocked)
-    }
-
-    fn finish(&mut self) -> String {
-        let mut rest = String::new();
-        if let Some(redactor) = &mut self.redactor {
-            redactor.finish(&mut rest);
-        }
-        match &mut self.restorer {
-            Some(restorer) => {
-                let mut out = String::new();
-                restorer.push(&rest, &mut out);
-                restorer.finish(&mut out);
-                out
-            }
-            None => rest,
-        }
-    }
-}
-
-/// A failure of the stream as the client reads it.
-fn tell_failure(api: Api, sequence: u64, status: u16, code: &str, message: &str, out: &mut Vec<u8>) {
-    if api.aws() {
-        let failure = Failure { status, code: Some(code.into()), ..Failure::unreadable(message) };
-        bedrock::exception(&failure, out);
-    } else if api.anthropic() {
-        emit(api, Some(b"error"), &anthropic::error(status, Some(code), message, None), out);
-    } else if api == Api::OpenaiResponses {
-        let failure = Failure { status, code: Some(code.into()), ..Failure::unreadable(message) };
-        openai_responses::stream_error(&failure, sequence, out);
-    } else {
-        emit(api, None, &openai_chat::error(status, "server_error", Some(code), message, None), out);
-    }
-}
-
-fn emit(api: Api, name: Option<&[u8]>, payload: &[u8], out: &mut Vec<u8>) {
-    if api == Api::BedrockConverse {
-        let name = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-        return bedrock::frame(name, payload, out);
-    }
-    if api.aws() {
-        return bedrock::invoke::chunk(payload, out);
-    }
-    if let Some(name) = name {
-        out.extend_from_slice(b"event: ");
-        out.extend_from_slice(name);
-        out.push(b'\n');
-    }
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(payload);
-    out.extend_from_slice(b"\n\n");
-}
-
-/// A delta that carries only this text.
-fn delta(api: Api, choice: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
-    if api == Api::BedrockConverse {
-        return bedrock::text_event(choice, slot, text);
-    }
-    if api.messages() {
-        return anthropic::text_event(choice, slot, text);
-    }
-    let (before, after) = match (api, slot) {
-        (Api::OpenaiCompletions, _) => {
-            (format!("{{\"index\":{choice},\"logprobs\":null,\"finish_reason\":null,\"text\":"), "}")
-        }
-        (_, Slot::Content) => ("{\"content\":".to_owned(), "}"),
-        (_, Slot::Reasoning) => ("{\"reasoning_content\":".to_owned(), "}"),
-        (_, Slot::Refusal) => ("{\"refusal\":".to_owned(), "}"),
-        (_, Slot::Tool(index)) => {
-            (format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":"), "}}]}")
-        }
-    };
-    let mut out = before.into_bytes();
-    out.extend_from_slice(text);
-    out.extend_from_slice(after.as_bytes());
-    out
 }
