@@ -22,12 +22,14 @@
 //! timer ──── tick ────── calls() ⇒ gRPC ⇒ reply()
 //! ```
 
+mod decided;
 mod flight;
 mod instance;
 mod lessee;
 mod level;
 pub mod message;
 pub mod mutant;
+mod outbox;
 mod patience;
 mod record;
 mod refusal;
@@ -41,13 +43,15 @@ mod store;
 mod table;
 mod wire;
 
+pub use decided::{DECISION_METHOD, DECISION_SERVICE, DECISION_TIMEOUT_MS, Decided};
 pub use flight::{Call, Method, SERVICE};
 pub use instance::{Instance, InstanceId, Unit, mix};
 pub use lessee::{Hold, LedgerLost, Lessee, Need, Reserve, Setup, Stats};
 pub use level::{Granted, Level};
+pub use outbox::Outbox;
 pub use record::{Record, Settled, Slot, Ticket, Vector};
 pub use refusal::{Code, Refusal, Shortfall};
-pub use spent::{Outbox, SPEND_METHOD, SPEND_SERVICE, SPEND_TIMEOUT_MS, Spent};
+pub use spent::{SPEND_METHOD, SPEND_SERVICE, SPEND_TIMEOUT_MS, Spent};
 pub use store::{CREATE, Mismatch, SharedData, records};
 
 /// Nanoseconds of the host's clock, used as a stopwatch only.

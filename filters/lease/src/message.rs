@@ -433,3 +433,28 @@ pub struct Charge {
 /// Answer to [`SpendReport`]: it is kept.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct SpendTaken {}
+
+/// A batch of decision records of one VM, for the service [`crate::DECISION_SERVICE`]. Numbers count up per VM; a batch
+/// that comes twice has the same number and the same records.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DecisionReport {
+    /// Random bits of the VM.
+    #[prost(fixed64, tag = "1")]
+    pub life: u64,
+    /// More of them.
+    #[prost(fixed64, tag = "2")]
+    pub vm: u64,
+    /// Number of the batch, from 1.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// Records that this VM had no room for, since it began.
+    #[prost(uint64, tag = "4")]
+    pub dropped: u64,
+    /// The records, each one line of JSON.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub records: Vec<Vec<u8>>,
+}
+
+/// Answer to [`DecisionReport`]: it is kept, whatever happens next.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct DecisionsKept {}

@@ -1,11 +1,9 @@
 //! What was spent for whom: one record per settled request on its way to the control plane, in a stream of its own.
 //! Enforcement never looks at it. It answers "whose spend is this", may lag, and may lose what a dying VM had not sent;
 //! the ledger's own sums show how much that is.
-//!
-//! Delivery is at least once: a batch keeps its number until it is taken, and the receiver drops numbers that it has
-//! seen. The queue is bounded; what does not fit is counted and told.
 
-use crate::wire::{bytes, fixed, number, text};
+use crate::outbox::Outbox;
+use crate::wire::{bytes, number, text};
 use crate::{Hold, Nanos, SECOND};
 
 /// The gRPC service that takes batches.
@@ -17,14 +15,6 @@ pub const SPEND_TIMEOUT_MS: u32 = 2_000;
 
 /// Bytes of records that wait in a VM: some thousand requests.
 const MAX_WAITING: usize = 1 << 20;
-/// A batch is sent when it is this old, or
-const EVERY: Nanos = SECOND;
-/// this long.
-const FULL: usize = 128 << 10;
-/// A batch that was not taken is sent again after this time.
-const AGAIN: Nanos = SECOND;
-/// gRPC: invalid argument, unimplemented. Sending such a batch again changes nothing.
-const HOPELESS: [u32; 2] = [3, 12];
 
 /// What one request was and used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,28 +60,12 @@ impl Hold {
     }
 }
 
-/// Records of one VM on their way.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    waiting: Vec<u8>,
-    since: Nanos,
-    dropped: u64,
-    seq: u64,
-    /// The batch that was not taken yet.
-    batch: Vec<u8>,
-    in_flight: bool,
-    after: Nanos,
-}
-
 impl Outbox {
-    /// Takes in one record.
+    /// Takes in one record of what was spent.
     pub fn push(&mut self, now: Nanos, of: &Spent<'_>) {
-        if self.waiting.len() >= MAX_WAITING {
-            self.dropped += 1;
+        if self.waiting() >= MAX_WAITING {
+            self.drop_one();
             return;
-        }
-        if self.waiting.is_empty() {
-            self.since = now;
         }
         let mut record = Vec::with_capacity(96 + of.charges.len());
         for (tag, value) in (1..).zip([of.tenant, of.key, of.model, of.provider]) {
@@ -107,38 +81,13 @@ impl Outbox {
             number(&mut record, tag, value);
         }
         record.extend_from_slice(of.charges);
-        bytes(&mut self.waiting, 5, &record);
+        self.add(now, &record);
     }
 
     /// The batch to send now, if any; [`Outbox::answer`] must follow. `sid` is the process's session, `vm` random bits of
     /// this VM.
     pub fn batch(&mut self, now: Nanos, sid: u64, vm: u64) -> Option<&[u8]> {
-        if self.in_flight || sid == 0 || now < self.after {
-            return None;
-        }
-        if self.batch.is_empty() {
-            let due = now.saturating_sub(self.since) >= EVERY || self.waiting.len() >= FULL;
-            if self.waiting.is_empty() || !due {
-                return None;
-            }
-            self.seq += 1;
-            fixed(&mut self.batch, 1, sid);
-            fixed(&mut self.batch, 2, vm);
-            number(&mut self.batch, 3, self.seq);
-            number(&mut self.batch, 4, self.dropped);
-            self.batch.append(&mut self.waiting);
-        }
-        self.in_flight = true;
-        Some(&self.batch)
-    }
-
-    /// The answer to the batch in flight: taken, or a gRPC status.
-    pub fn answer(&mut self, now: Nanos, answer: Result<(), u32>) {
-        self.in_flight = false;
-        match answer {
-            Err(status) if !HOPELESS.contains(&status) => self.after = now + AGAIN,
-            _ => self.batch.clear(),
-        }
+        self.due(now, SECOND, sid, vm)
     }
 }
 
@@ -214,7 +163,7 @@ mod tests {
         for _ in 0..2_000 {
             outbox.push(0, &Spent { tenant: &long, ..Spent::default() });
         }
-        assert!(outbox.waiting.len() < MAX_WAITING + (2 << 10));
+        assert!(outbox.waiting() < MAX_WAITING + (2 << 10));
         let report = read(&mut outbox, 0);
         assert_eq!(report.records.len() as u64 + report.dropped, 2_000);
         assert!(report.dropped > 900);
