@@ -83,8 +83,11 @@ fn seeds() -> u64 {
 fn nothing_overspends_whatever_breaks() {
     let all = run(0..seeds(), None, fuzz);
     let (mut admitted, mut refused, mut presumed, mut healed) = (0, 0, 0, 0);
+    // Ten thousand seeds take minutes: all that fail are named at once.
+    let failed = all.iter().filter(|(_, outcome)| !outcome.breaches.is_empty());
+    let failed: Vec<_> = failed.map(|(seed, outcome)| (seed, &outcome.breaches)).collect();
+    assert!(failed.is_empty(), "seeds and what they broke: {failed:#?}");
     for (seed, outcome) in &all {
-        assert!(outcome.breaches.is_empty(), "seed {seed}: {:#?}", outcome.breaches);
         assert!(outcome.checked > outcome.admitted, "seed {seed}: every reservation is looked at");
         admitted += outcome.admitted;
         refused += outcome.refused.values().sum::<u64>();

@@ -297,8 +297,7 @@ impl Lessee {
         let lost = self.session.lost(now);
         let deny = |slip: &&Slip| slip.need.full > 0 && slip.need.ledger_lost == LedgerLost::Deny;
         if self.session.closed || self.vm == 0 || (lost && slips.iter().any(|slip| deny(&slip))) {
-            let unavailable = slips.iter().filter(|slip| slip.need.full > 0).map(unavailable).collect();
-            return self.refused(unavailable);
+            return self.refused(shortfalls(&slips, Code::Unavailable));
         }
         match self.hold_all(now, store, &mut slips, true) {
             Tried::Held(hold) => {
@@ -314,13 +313,9 @@ impl Lessee {
                 }
                 self.refused(list)
             }
-            Tried::Short if lost => {
-                let short = slips.iter().filter(|slip| slip.short).map(unavailable).collect();
-                self.refused(short)
-            }
+            Tried::Short if lost => self.refused(shortfalls(&slips, Code::Unavailable)),
             Tried::Short if self.waiters.len() >= MAX_WAITERS => {
-                let short = slips.iter().filter(|slip| slip.short).map(contended).collect();
-                self.refused(short)
+                self.refused(shortfalls(&slips, Code::Contended))
             }
             Tried::Short => {
                 self.stats.waited += 1;
@@ -568,12 +563,17 @@ fn hold_of(slips: &mut [Slip]) -> Hold {
     hold
 }
 
-pub(crate) fn unavailable(slip: &Slip) -> Shortfall {
-    Shortfall::new(&slip.need.instance, Code::Unavailable, slip.need.min, None)
+/// A need that the ledger's figures say nothing of.
+pub(crate) fn shortfall(slip: &Slip, code: Code) -> Shortfall {
+    Shortfall::new(&slip.need.instance, code, slip.need.min, None)
 }
 
-pub(crate) fn contended(slip: &Slip) -> Shortfall {
-    Shortfall::new(&slip.need.instance, Code::Contended, slip.need.min, None)
+/// What a request lacks: each need that was short, or each that costs anything when none was, since its time was over
+/// before it asked.
+pub(crate) fn shortfalls(slips: &[Slip], code: Code) -> Vec<Shortfall> {
+    let any = slips.iter().any(|slip| slip.short);
+    let lacks = |slip: &&Slip| slip.need.full > 0 && (slip.short || !any);
+    slips.iter().filter(lacks).map(|slip| shortfall(slip, code)).collect()
 }
 
 /// Terminal when even all that is held coming back would not cover the need.

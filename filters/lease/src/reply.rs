@@ -2,7 +2,7 @@
 //! cannot take what a waiting request was granted.
 
 use crate::flight::{Flight, Method};
-use crate::lessee::{Lessee, Part, Tried, Waiter, contended, short_of, unavailable};
+use crate::lessee::{Lessee, Part, Tried, Waiter, short_of, shortfall, shortfalls};
 use crate::level::Cell;
 use crate::message::ItemReply;
 use crate::record::Word;
@@ -52,8 +52,7 @@ impl Lessee {
             let Some(mut waiter) = self.waiters.remove(id) else { continue };
             waiter.after = now + RETRY;
             if hopeless || now >= waiter.deadline {
-                let list = waiter.slips.iter().filter(|slip| slip.short).map(unavailable).collect();
-                let outcome = self.refused(list);
+                let outcome = self.refused(shortfalls(&waiter.slips, Code::Unavailable));
                 self.woken.push((id, outcome));
             } else {
                 self.wait(id, waiter);
@@ -284,7 +283,7 @@ impl Lessee {
             let Some(item) = at.and_then(|at| items.get(at)) else { continue };
             let need = &slip.need;
             if item.gone {
-                refused.push(unavailable(slip));
+                refused.push(shortfall(slip, Code::Unavailable));
             } else if let Some(short) = item.short {
                 let figures = item.figures.clone().unwrap_or_default();
                 refused.push(match short.quarantine {
@@ -301,7 +300,7 @@ impl Lessee {
             Tried::Held(hold) => self.woken.push((id, crate::Reserve::Held(hold))),
             Tried::Refused(list) => self.wait_or_refuse(now, id, waiter, list),
             Tried::Short if waiter.round + 1 >= ROUNDS => {
-                let list = waiter.slips.iter().filter(|slip| slip.short).map(contended).collect();
+                let list = shortfalls(&waiter.slips, Code::Contended);
                 self.wait_or_refuse(now, id, waiter, list);
             }
             Tried::Short => {

@@ -4,9 +4,10 @@
 
 use crate::flight::{Call, Flight, Method, Ref};
 use crate::instance::mix;
-use crate::lessee::{Lessee, contended, unavailable};
+use crate::lessee::{Lessee, Slip, shortfall, shortfalls};
 use crate::message::Ask;
 use crate::record::Record;
+use crate::refusal::Code;
 use crate::shared;
 use crate::store::{self, Place, SharedData, Update, WAYS};
 use crate::wire;
@@ -127,8 +128,7 @@ impl Lessee {
         for id in over {
             self.pending.retain(|one| *one != id);
             if let Some(waiter) = self.waiters.remove(id) {
-                let list = waiter.slips.iter().filter(|slip| slip.short).map(unavailable).collect();
-                let outcome = self.refused(list);
+                let outcome = self.refused(shortfalls(&waiter.slips, Code::Unavailable));
                 self.woken.push((id, outcome));
             }
         }
@@ -319,13 +319,14 @@ impl Lessee {
             }
         }
         // A set that is full of busy records, or contended: its requests cannot be served now.
-        let missing = |slip: &crate::lessee::Slip| {
+        let missing = |slip: &&Slip| {
             slip.short && !batch.refs.iter().any(|one| one.id == slip.id && one.name == slip.name)
         };
         let mut served = Vec::new();
         for id in gathered {
             let Some(waiter) = self.waiters.get(id) else { continue };
-            let list: Vec<_> = waiter.slips.iter().filter(|slip| missing(slip)).map(contended).collect();
+            let of = |slip: &Slip| shortfall(slip, Code::Contended);
+            let list: Vec<_> = waiter.slips.iter().filter(missing).map(of).collect();
             if list.is_empty() {
                 served.push(id);
             } else {

@@ -128,3 +128,15 @@ fn those_who_wait_are_bounded_and_whoever_leaves_is_forgotten() {
     assert_eq!(vm.reserve(vec![patient(100, 3 * SECOND)]), Reserve::Wait);
     assert_eq!(vm.held(), 0);
 }
+
+#[test]
+fn a_patient_request_whose_vm_stalled_past_its_time_learns_which_budget_refuses() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| held_by_others(item, 900));
+    vm.woken();
+    assert_eq!(vm.reserve(vec![patient(100, 3 * SECOND)]), Reserve::Wait);
+    vm.tick(5 * SECOND);
+    let refusal = refusal(vm.woken());
+    assert_eq!(refusal.budgets.first().map(|one| &one.instance), Some(&budget("a")));
+}
