@@ -490,7 +490,9 @@ impl Lessee {
             if renew {
                 record.asked_at = now;
             }
-            let marked = now < record.refuse_until && need.min >= record.refuse_from;
+            // A shortage ends with its window, a ledger's recovery does not.
+            let live = now < record.refuse_until && (now < record.ends_at || record.refuse_from == 0);
+            let marked = live && need.min >= record.refuse_from;
             if (ticket.is_some() || first) && store::write(store, &found).is_err() {
                 self.stats.cas_retries += 1;
                 continue;

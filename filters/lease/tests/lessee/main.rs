@@ -135,6 +135,18 @@ fn a_refusal_without_asking_needs_a_live_mark() {
 }
 
 #[test]
+fn a_mark_does_not_outlive_the_window_that_it_speaks_of() {
+    let mut vm = Vm::new();
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait);
+    vm.serve(|item| ItemReply { ends_in_ms: 100, ..short(item, 900) });
+    refusal(vm.woken());
+    vm.now += 99 * MS;
+    refusal(vm.reserve(vec![need("a", 100)]));
+    vm.now += MS;
+    assert_eq!(vm.reserve(vec![need("a", 100)]), Reserve::Wait, "the next window may have it");
+}
+
+#[test]
 fn while_the_ledger_recovers_refusals_made_here_say_so_too() {
     let recovers = |item: &Item| {
         let short = Short { for_ms: 200, terminal: false, quarantine: true };
