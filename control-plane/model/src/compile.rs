@@ -3,7 +3,7 @@
 //! Deterministic: the same policy, version and secrets give the same result, byte for byte. Nothing is
 //! compiled that has an error or asks for what is not built.
 
-mod filters;
+pub(crate) mod filters;
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use weir_config::policy::{Auth, Budget, Gateway, Policy, Provider, ProviderKind,
 
 use crate::endpoint::{Endpoint, bedrock_host};
 use crate::problem::Problem;
-use crate::{unbuilt, validate};
+use crate::{analyzer, unbuilt, validate};
 
 pub use crate::validate::gateway::DEFAULT_LISTEN;
 
@@ -54,6 +54,8 @@ pub struct Compiled {
     pub listen: Option<SocketAddr>,
     /// Host and port of the OTLP/gRPC collector, in clear text.
     pub otlp: Option<(String, u16)>,
+    /// Envoy clusters of detectors outside.
+    pub analyzers: Vec<AnalyzerCluster>,
     /// What the ledger keeps: one for each unit of each budget.
     pub budgets: Vec<BudgetDef>,
     /// Where the ledger keeps them.
@@ -81,6 +83,19 @@ pub struct Cluster {
     pub authority: String,
     /// How Envoy signs requests to it; `None` does not.
     pub signing: Option<Signing>,
+}
+
+/// An Envoy cluster of a detector outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnalyzerCluster {
+    /// As the exchange filter names it.
+    pub name: String,
+    /// `:authority` of requests to it.
+    pub authority: String,
+    /// Whether to speak TLS, with the host of `authority` as SNI and as the name that is verified.
+    pub tls: bool,
+    /// Host (name or address, no brackets) and port.
+    pub endpoint: (String, u16),
 }
 
 /// An AWS signature.
@@ -183,6 +198,7 @@ pub(crate) fn compile_for(
         clusters,
         listen: options.listen.or_else(|| listen(policy.gateway.as_ref()?)),
         otlp: otlp(policy).map(|endpoint| (endpoint.host, endpoint.port)),
+        analyzers: policy.guardrails.iter().filter_map(analyzer::cluster).collect(),
         budgets: policy.budgets.iter().flat_map(|budget| budget_defs(budget, policy)).collect(),
         ledger: policy.ledger.as_ref().map_or_else(LedgerStore::default, |ledger| LedgerStore {
             redis: ledger.redis.to_vec(),
@@ -253,11 +269,13 @@ fn upstream(provider: &Provider, options: &CompileOptions<'_>) -> Result<(Cluste
 
 /// What the keys of digests are derived from, where a rule asks for digests.
 fn digest_secret(policy: &Policy, options: &CompileOptions<'_>) -> Result<Option<String>, Problem> {
-    let mut rules = policy.redaction.iter().enumerate();
-    let Some((index, secret)) = rules.find_map(|(index, rule)| Some((index, rule.key.as_ref()?))) else {
-        return Ok(None);
-    };
-    let path = format!("redaction[{index}].key");
+    let rules = policy.redaction.iter().enumerate();
+    let mut keys = rules.filter_map(|(i, rule)| Some((format!("redaction[{i}].key"), rule.key.as_ref()?)));
+    let guards = policy.guardrails.iter().enumerate();
+    let mut outside = guards.filter_map(|(i, rule)| {
+        Some((format!("guardrails[{i}].analyzer.key"), rule.analyzer.as_ref()?.key.as_ref()?))
+    });
+    let Some((path, secret)) = keys.next().or_else(|| outside.next()) else { return Ok(None) };
     match (options.resolve)(secret) {
         Ok(value) if value.trim().len() >= LEAST_SECRET => Ok(Some(value.trim().to_owned())),
         Ok(_) => Err(Problem::error(path, format!("the secret has less than {LEAST_SECRET} characters"))),

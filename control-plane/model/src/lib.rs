@@ -13,6 +13,7 @@
 //! [`Document::check`] lists what is wrong with it, [`Document::unbuilt`] what this version cannot do yet,
 //! and [`Document::compile`] refuses both.
 
+mod analyzer;
 mod compile;
 mod de;
 mod detectors;
@@ -28,8 +29,8 @@ mod validate;
 mod yaml;
 
 pub use compile::{
-    BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER, LedgerStore, OTLP_CLUSTER,
-    Signing, Unit, compile,
+    AnalyzerCluster, BudgetDef, Cluster, CompileOptions, Compiled, DEFAULT_LISTEN, LEDGER_CLUSTER,
+    LedgerStore, OTLP_CLUSTER, Signing, Unit, compile,
 };
 pub use detectors::members as detectors_of;
 pub use diff::{Change, diff};

@@ -404,6 +404,39 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
         // guards
         (
             "redaction: []",
+            "guardrails: [{name: pool, analyzer: {url: ftp://x, find: [persn], do: mask}}]",
+            &[
+                "a provider is named `pool` too @ pool",
+                "`ftp://x` is not an endpoint @ ftp; expected http:// or https://",
+                "unknown type `persn` @ persn; did you mean `person`?",
+            ],
+        ),
+        (
+            "redaction: []",
+            "guardrails: [{name: g, timeout: 0s, analyzer: {url: http://127.0.0.1:5002/analyze, do: hash, language: english, score: 101%, parallel: 0, max_text: 2MiB}}]",
+            &[
+                "must be more than nothing and 60s at most @ 0s",
+                "guardrail `g` finds nothing @ {url; add `find`, such as `find: [person, location]`",
+                "`hash` needs a key @ {url; write `key: {env: NAME}` (or file, or secret) beside `do: hash`",
+                "`http://127.0.0.1:5002/analyze` ends with the path of the API @ http; leave out `/analyze`",
+                "`english` is not a language's two letters @ english",
+                "more than 100% @ 101%",
+                "must be from 1 to 64 @ 0",
+                "a text must be from 1 to 1000000 bytes @ 2MiB",
+            ],
+        ),
+        (
+            "redaction: []",
+            "guardrails: [{name: g}, {name: g, when: {found: email}, analyzer: {url: http://a.example, find: [PERSON], do: mask}}]",
+            &[
+                "guardrail `g` asks nobody @ {name; add `analyzer` or `bedrock`",
+                "two guardrails are named `g` @ g; the first is guardrails[0].name",
+                "a guardrail cannot depend on what is found @ email",
+                "texts go to it over the network in clear text @ http",
+            ],
+        ),
+        (
+            "redaction: []",
             "redaction: [{name: r, patterns: [a+b], do: mask}]",
             &["`a+b` has no longest match: bound its repetitions (at most 256 characters in all) @ a+b"],
         ),

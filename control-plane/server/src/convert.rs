@@ -3,7 +3,7 @@
 use weir_config::filter;
 use weir_model::Compiled;
 use weir_xds::{
-    AccessLog, Address, Form, Gateway, Input, List, Module, Provider, Retry, Services, Signing, Tls,
+    AccessLog, Address, Analyzer, Form, Gateway, Input, List, Module, Provider, Retry, Services, Signing, Tls,
 };
 
 use crate::lists::lists;
@@ -54,6 +54,7 @@ pub fn input(
             ledger: Some(around.ledger.clone()),
             otlp: compiled.otlp.as_ref().map(|(host, port)| Address::new(host, *port)),
             otlp_tls: None,
+            analyzers: compiled.analyzers.iter().map(|of| analyzer(of, around)).collect(),
         },
         module: module.clone(),
         retry: Retry { tries: exchange.retry.tries, on: exchange.retry.on.clone() },
@@ -63,6 +64,15 @@ pub fn input(
 
 fn list(list: &filter::List) -> List {
     List { cluster: list.cluster.clone(), providers: list.providers.clone() }
+}
+
+fn analyzer(of: &weir_model::AnalyzerCluster, around: &Surroundings) -> Analyzer {
+    let (host, port) = &of.endpoint;
+    Analyzer {
+        cluster: of.name.clone(),
+        endpoint: Address::new(host, *port),
+        tls: of.tls.then(|| Tls { sni: name_of(&of.authority).to_owned(), ca_file: around.ca_file.clone() }),
+    }
 }
 
 fn provider(cluster: &weir_model::Cluster, compiled: &Compiled, around: &Surroundings) -> Provider {

@@ -127,7 +127,7 @@ fn names(kind: Kind, bytes: &[u8]) -> Option<Vec<(Kind, String)>> {
                 let text = StringValue::decode(wasm.configuration?.value.as_slice()).ok()?.value;
                 let policy: serde_json::Value = serde_json::from_str(&text).ok()?;
                 let of = |key| policy.get(key).and_then(|list| list.as_array()).into_iter().flatten();
-                for named in of("providers").chain(of("lists")) {
+                for named in of("providers").chain(of("lists")).chain(of("analyzers")) {
                     let cluster = named.get("cluster").and_then(|name| name.as_str())?;
                     names.push((Kind::Cluster, cluster.to_owned()));
                 }

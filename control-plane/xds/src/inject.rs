@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::bootstrap::{CONTROL_CLUSTER, control_cluster};
 use crate::build::{attempt_name, idle_ms};
-use crate::input::{Address, EXCHANGE, Input, LEDGER_CLUSTER, MIRROR_HEADER, OTLP_CLUSTER, Provider, Tls};
+use crate::input::{
+    Address, Analyzer, EXCHANGE, Input, LEDGER_CLUSTER, MIRROR_HEADER, OTLP_CLUSTER, Provider, Tls,
+};
 
 const TYPE: &str = "type.googleapis.com/";
 
@@ -30,6 +32,7 @@ pub fn inject(input: &Input, control: &Address) -> Patch {
     let ledger = input.services.ledger.as_ref().map(|to| (LEDGER_CLUSTER, to));
     let otlp = input.services.otlp.as_ref().map(|to| (OTLP_CLUSTER, to));
     clusters.extend(ledger.into_iter().chain(otlp).map(|(name, to)| service(name, to)));
+    clusters.extend(input.services.analyzers.iter().map(analyzer));
     Patch { http_filter: discovered(EXCHANGE, input), route: route(input), clusters }
 }
 
@@ -94,6 +97,15 @@ fn service(name: &str, to: &Address) -> Value {
         "connection_keepalive": {"interval": "5s", "timeout": "2s"},
     }});
     cluster(name, std::slice::from_ref(to), protocol, Vec::new())
+}
+
+fn analyzer(of: &Analyzer) -> Value {
+    let to = std::slice::from_ref(&of.endpoint);
+    let mut cluster = cluster(&of.cluster, to, json!({"http_protocol_options": {}}), Vec::new());
+    if let Some(tls) = &of.tls {
+        cluster["transport_socket"] = transport_socket(tls);
+    }
+    cluster
 }
 
 fn cluster(name: &str, to: &[Address], protocol: Value, http_filters: Vec<Value>) -> Value {

@@ -212,6 +212,21 @@ pub struct Services {
     pub otlp: Option<Address>,
     /// TLS to the collector.
     pub otlp_tls: Option<Tls>,
+    /// Detectors outside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub analyzers: Vec<Analyzer>,
+}
+
+/// A detector outside and the cluster that reaches it, over HTTP/1.1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Analyzer {
+    /// Name of its cluster.
+    pub cluster: String,
+    /// Where it answers.
+    pub endpoint: Address,
+    /// TLS to it; `None` is plain text.
+    pub tls: Option<Tls>,
 }
 
 /// The wasm module.

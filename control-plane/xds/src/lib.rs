@@ -20,8 +20,8 @@ mod session;
 pub use build::{filter, snapshot};
 pub use consistent::{Inconsistent, consistent};
 pub use input::{
-    ATTEMPT, ATTEMPTS, AccessLog, Address, CLUSTER_HEADER, EXCHANGE, Form, Gateway, Input, LEDGER_CLUSTER,
-    List, Module, OTLP_CLUSTER, Provider, Retry, Services, Signing, Tls,
+    ATTEMPT, ATTEMPTS, AccessLog, Address, Analyzer, CLUSTER_HEADER, EXCHANGE, Form, Gateway, Input,
+    LEDGER_CLUSTER, List, Module, OTLP_CLUSTER, Provider, Retry, Services, Signing, Tls,
 };
 pub use resource::{Kind, Resource, Snapshot};
 pub use session::{Event, In, Out, PATIENCE_MS, Progress, Session, release};

@@ -47,6 +47,9 @@ pub struct Exchange {
     pub ledger: Option<Ledger>,
     /// What is found and hidden; all that match apply.
     pub redaction: Vec<Redaction>,
+    /// Detectors outside; all that match are asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub analyzers: Vec<Analyzer>,
     /// Where spans go.
     pub telemetry: Telemetry,
 }
@@ -412,6 +415,39 @@ pub struct Redaction {
     /// Applies to what the model answers.
     pub response: bool,
     /// What cannot be searched passes, marked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pass: bool,
+}
+
+/// A detector outside, asked by HTTP for what is in a text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Analyzer {
+    /// Unique name.
+    pub name: String,
+    /// Which requests.
+    pub when: When,
+    /// Its Envoy cluster.
+    pub cluster: String,
+    /// `:authority` of requests to it.
+    pub authority: String,
+    /// Path of requests to it.
+    pub path: String,
+    /// Where it stands.
+    pub region: String,
+    /// What follows the text in a request's JSON object: `,"language":"en"}`.
+    pub rest: String,
+    /// Type of a finding, ours by its.
+    pub types: Map<String, String>,
+    /// What happens to a finding.
+    pub action: Action,
+    /// How long a request waits for all of its texts, in milliseconds.
+    pub timeout_ms: u64,
+    /// Bytes of the longest text that it is sent.
+    pub max_text: u64,
+    /// Texts of a request that it is sent at a time.
+    pub parallel: u32,
+    /// Without its word a request passes, marked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pass: bool,
 }

@@ -13,6 +13,7 @@
 
 mod detect;
 mod digest;
+pub mod outside;
 mod redactor;
 mod restore;
 mod set;

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use weir_config::filter::{
-    Action, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair, KeySource, Ledger,
-    LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction, Retry, Route,
-    ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
+    Action, Analyzer, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair,
+    KeySource, Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction,
+    Retry, Route, ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
@@ -254,7 +254,7 @@ fn word(value: Value<'_, '_>, words: &[&str]) -> Option<usize> {
 structs! {
     Exchange {
         version, max_body, request_timeout_ms, unknown_paths, headers, identity, client_labels, tenants, providers, lists,
-        models, boundaries, routes, retry, budgets, ledger, redaction, telemetry
+        models, boundaries, routes, retry, budgets, ledger, redaction, analyzers, telemetry
     }
     Identity { from, anonymous }
     KeySource { header, scheme }
@@ -278,6 +278,7 @@ structs! {
     }
     Ledger { cluster }
     Redaction { name, when, find, words, patterns, action, request, response, pass }
+    Analyzer { name, when, cluster, authority, path, region, rest, types, action, timeout_ms, max_text, parallel, pass }
     Telemetry { otlp_cluster, sample, labels, count }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }

@@ -43,6 +43,11 @@ fn full() -> Value {
             "name": "p", "when": when, "find": ["email"], "words": ["Bluebird"], "action": "block",
             "request": true, "response": true
         }],
+        "analyzers": [{
+            "name": "names", "when": when, "cluster": "weir-analyzer:names", "authority": "a", "path": "/analyze", "region": "eu",
+            "rest": ",\"language\":\"en\"}", "types": {"PERSON": "person"}, "action": "block", "timeout_ms": 500,
+            "max_text": 9, "parallel": 4, "pass": true
+        }],
         "telemetry": {"otlp_cluster": "otlp", "labels": ["team"], "count": true}
     })
 }

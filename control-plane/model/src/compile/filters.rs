@@ -11,7 +11,7 @@ use weir_config::policy::{
 use super::{
     DEFAULT_MAX_BODY, DEFAULT_REQUEST_TIMEOUT_MS, LEDGER_CLUSTER, OTLP_CLUSTER, definition, otlp, window,
 };
-use crate::{detectors, pattern};
+use crate::{analyzer, detectors, pattern};
 
 pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
     let gateway = policy.gateway.clone().unwrap_or_default();
@@ -43,6 +43,7 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         budgets: policy.budgets.iter().map(|one| budget(one, policy)).collect(),
         ledger: (!policy.budgets.is_empty()).then(|| filter::Ledger { cluster: LEDGER_CLUSTER.to_owned() }),
         redaction: policy.redaction.iter().map(redaction).collect(),
+        analyzers: policy.guardrails.iter().filter_map(analyzer::compile).collect(),
         telemetry: filter::Telemetry {
             otlp_cluster: otlp(policy).map(|_| OTLP_CLUSTER.to_owned()),
             sample: policy
@@ -251,6 +252,16 @@ fn table(pattern: &str) -> Option<String> {
     Some(STANDARD.encode(pattern::compile(pattern).ok()?))
 }
 
+pub fn action(action: Action) -> filter::Action {
+    match action {
+        Action::Report => filter::Action::Report,
+        Action::Tokenize => filter::Action::Tokenize,
+        Action::Hash => filter::Action::Hash,
+        Action::Mask => filter::Action::Mask,
+        Action::Block => filter::Action::Block,
+    }
+}
+
 fn redaction(rule: &policy::Redaction) -> filter::Redaction {
     let within = |direction| rule.within.contains(&direction);
     filter::Redaction {
@@ -261,13 +272,7 @@ fn redaction(rule: &policy::Redaction) -> filter::Redaction {
         // What cannot be compiled was refused before.
         patterns: rule.patterns.iter().filter_map(|pattern| table(pattern)).collect(),
         pass: rule.on_failure == Some(policy::OnFailure::Pass),
-        action: match rule.action {
-            Action::Report => filter::Action::Report,
-            Action::Tokenize => filter::Action::Tokenize,
-            Action::Hash => filter::Action::Hash,
-            Action::Mask => filter::Action::Mask,
-            Action::Block => filter::Action::Block,
-        },
+        action: action(rule.action),
         request: rule.within.is_empty() || within(Direction::Request),
         response: within(Direction::Response),
     }

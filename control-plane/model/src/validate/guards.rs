@@ -1,10 +1,10 @@
 //! Redaction, the later text organs' references, telemetry.
 
-use weir_config::policy::{Action, Redaction, When};
+use weir_config::policy::{Action, Secret, When};
 
 use super::{Check, ModelNames};
 use crate::endpoint::Endpoint;
-use crate::pattern;
+use crate::{analyzer, pattern};
 
 /// Longest word of the house, in bytes: answers are held back by as much when they are searched.
 const MAX_WORD: usize = 256;
@@ -44,41 +44,85 @@ pub fn check(check: &mut Check<'_>) {
         if rule.patterns.len() > MAX_PATTERNS {
             check.error(format!("{path}.patterns"), format!("at most {MAX_PATTERNS} patterns in a rule"));
         }
-        digests(check, &path, rule);
+        digests(check, &path, rule.action, rule.key.as_ref());
         if rule.find.is_empty() && rule.words.is_empty() && rule.patterns.is_empty() {
             check.error(path, format!("redaction rule `{}` finds nothing", rule.name)).hint =
                 Some("add `find`, `words` or `patterns`".to_owned());
         }
     }
+    guardrails(check);
     later(check);
     telemetry(check);
 }
 
 /// A rule that hashes has a key, and all have the same: what two rules find must not have two digests.
-fn digests(check: &mut Check<'_>, path: &str, rule: &Redaction) {
-    let hashes = rule.action == Action::Hash;
-    if hashes != rule.key.is_some() {
+fn digests(check: &mut Check<'_>, path: &str, action: Action, key: Option<&Secret>) {
+    let hashes = action == Action::Hash;
+    if hashes != key.is_some() {
         let message = if hashes { "`hash` needs a key" } else { "only `hash` has a key" };
         check.error(path, message).hint =
             Some("write `key: {env: NAME}` (or file, or secret) beside `do: hash`".to_owned());
     }
-    let first = check.policy.redaction.iter().find_map(|rule| rule.key.as_ref());
-    if rule.key.is_some() && rule.key.as_ref() != first {
+    let outside = check.policy.guardrails.iter().filter_map(|rule| rule.analyzer.as_ref()?.key.as_ref());
+    let mut keys = check.policy.redaction.iter().filter_map(|rule| rule.key.as_ref()).chain(outside);
+    let first = keys.next();
+    if key.is_some() && key != first {
         check.error(format!("{path}.key"), "all rules that hash must name the same key");
+    }
+}
+
+/// Others that are asked.
+fn guardrails(check: &mut Check<'_>) {
+    let policy = check.policy;
+    let rules = policy.guardrails.iter().enumerate();
+    check
+        .unique("guardrails", rules.clone().map(|(i, r)| (format!("guardrails[{i}].name"), r.name.as_str())));
+    if policy.guardrails.len() > analyzer::MAX_RULES {
+        check.error("guardrails", format!("more than {} guardrails", analyzer::MAX_RULES));
+    }
+    for (index, rule) in rules {
+        let path = format!("guardrails[{index}]");
+        named(check, &path, &rule.name, &rule.when);
+        if !rule.when.found.is_empty() {
+            check.error(format!("{path}.when.found"), "a guardrail cannot depend on what is found");
+        }
+        if check.providers.contains(&rule.name.as_str()) {
+            // A boundary that names it would mean either.
+            check.error(format!("{path}.name"), format!("a provider is named `{}` too", rule.name));
+        }
+        if let Some(bedrock) = &rule.bedrock {
+            let providers = check.providers.clone();
+            let path = format!("{path}.bedrock.provider");
+            check.known(path, "provider", &bedrock.provider, &providers);
+        }
+        match (&rule.analyzer, &rule.bedrock) {
+            (Some(outside), None) => {
+                check.problems.extend(analyzer::problems(&path, rule, outside));
+                digests(check, &format!("{path}.analyzer"), outside.action, outside.key.as_ref());
+                clear_text(check, &path, &outside.url);
+            }
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => {
+                check.error(path, "both `analyzer` and `bedrock`").hint =
+                    Some("make each a guardrail of its own".to_owned());
+            }
+            (None, None) => {
+                check.error(path, format!("guardrail `{}` asks nobody", rule.name)).hint =
+                    Some("add `analyzer` or `bedrock`".to_owned());
+            }
+        }
+    }
+}
+
+fn clear_text(check: &mut Check<'_>, path: &str, url: &str) {
+    if Endpoint::parse(url).is_ok_and(|endpoint| !endpoint.tls && !endpoint.is_loopback()) {
+        check.warn(format!("{path}.analyzer.url"), "texts go to it over the network in clear text");
     }
 }
 
 /// Organs whose rules are only held to their references so far.
 fn later(check: &mut Check<'_>) {
     let policy = check.policy;
-    for (index, rule) in policy.guardrails.iter().enumerate() {
-        named(check, &format!("guardrails[{index}]"), &rule.name, &rule.when);
-        if let Some(bedrock) = &rule.bedrock {
-            let providers = check.providers.clone();
-            let path = format!("guardrails[{index}].bedrock.provider");
-            check.known(path, "provider", &bedrock.provider, &providers);
-        }
-    }
     for (index, rule) in policy.prompts.iter().enumerate() {
         named(check, &format!("prompts[{index}]"), &rule.name, &rule.when);
     }

@@ -60,15 +60,19 @@ fn boundaries(check: &mut Check<'_>) {
         "boundaries",
         boundaries.clone().map(|(i, b)| (format!("boundaries[{i}].name"), b.name.as_str())),
     );
+    let outside = policy.guardrails.iter().filter_map(|rule| rule.analyzer.as_ref()?.region.as_deref());
     let regions: Vec<&str> =
-        policy.providers.iter().filter_map(|provider| provider.region.as_deref()).collect();
+        policy.providers.iter().filter_map(|provider| provider.region.as_deref()).chain(outside).collect();
     for (index, boundary) in boundaries {
         let path = format!("boundaries[{index}]");
         let name = &boundary.name;
         check.name(format!("{path}.name"), "boundary", name);
         check.when(&path, &boundary.when, ModelNames::Asked);
         for (index, provider) in boundary.providers.iter().enumerate() {
-            let providers = check.providers.clone();
+            // A detector outside is somewhere too.
+            let outside = policy.guardrails.iter().filter(|rule| rule.analyzer.is_some());
+            let providers: Vec<&str> =
+                check.providers.iter().copied().chain(outside.map(|rule| rule.name.as_str())).collect();
             check.known(format!("{path}.providers[{index}]"), "provider", provider, &providers);
         }
         for (index, region) in boundary.regions.iter().enumerate() {

@@ -34,7 +34,7 @@ use prost::Name;
 use super::any::{millis, number, over_ads, pack, socket};
 use super::attempt_name;
 use super::filter::{discovered, fixed};
-use crate::input::{Address, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Signing, Tls};
+use crate::input::{Address, Analyzer, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Signing, Tls};
 use crate::resource::Resource;
 
 /// Envoy's defaults (3 retries, 1,024 requests) would stop a failover exactly when it is needed: a retry
@@ -86,11 +86,18 @@ pub fn endpoints(provider: &Provider) -> Option<Resource> {
     Some(Resource::new(&provider.cluster, body))
 }
 
-/// What the filters call: the ledger and the collector, both gRPC.
+/// What the filters call: the ledger and the collector, both gRPC, and detectors outside.
 pub fn services(input: &Input) -> Vec<Resource> {
     let ledger = input.services.ledger.as_ref().map(|to| (LEDGER_CLUSTER, to, None));
     let otlp = input.services.otlp.as_ref().map(|to| (OTLP_CLUSTER, to, input.services.otlp_tls.as_ref()));
-    ledger.into_iter().chain(otlp).map(|(name, to, tls)| service(name, to, tls)).collect()
+    let grpc = ledger.into_iter().chain(otlp).map(|(name, to, tls)| service(name, to, tls));
+    grpc.chain(input.services.analyzers.iter().map(analyzer)).collect()
+}
+
+fn analyzer(of: &Analyzer) -> Resource {
+    let mut cluster = cluster(&of.cluster, std::slice::from_ref(&of.endpoint), of.tls.as_ref());
+    cluster.typed_extension_protocol_options = http1(Vec::new());
+    Resource::new(&of.cluster, pack(&cluster))
 }
 
 fn service(name: &str, to: &Address, tls: Option<&Tls>) -> Resource {

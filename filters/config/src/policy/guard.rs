@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quantity::{Count, Duration, Percent};
+use super::quantity::{Count, Duration, Percent, Size};
 use super::rule::{When, is_default};
 use super::scalar::{self, Many};
 use super::upstream::Secret;
@@ -97,10 +97,13 @@ pub struct Guardrail {
     /// An Amazon Bedrock guardrail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<BedrockGuardrail>,
+    /// A detector with Presidio's HTTP API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analyzer: Option<Analyzer>,
     /// Where. Left out: `request`.
     #[serde(default, rename = "in", skip_serializing_if = "Many::is_empty")]
     pub within: Many<Direction>,
-    /// How long to wait for the verdict.
+    /// How long to wait for the verdict. Left out: `500ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// What happens without a verdict. Left out: `deny`.
@@ -121,6 +124,39 @@ pub struct BedrockGuardrail {
     /// Its version.
     #[serde(deserialize_with = "scalar::plain")]
     pub version: String,
+}
+
+/// A detector outside, for what no pattern sees: names, addresses. It is asked as Presidio's analyzer is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Analyzer {
+    /// `http(s)://HOST[:PORT][/PREFIX]`; texts go to `PREFIX/analyze`.
+    pub url: String,
+    /// Types that it is asked for: ours, or its own in capitals.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub find: Many<String>,
+    /// What happens to a finding.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// What digests are derived from, for `hash`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+    /// Language of the texts, two letters. Left out: `en`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// How sure it must be. Left out: its own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Percent>,
+    /// Where it stands: boundaries that allow regions hold for it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// A longer text is not sent to it and counts as a failure. Left out: `100KiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_text: Option<Size>,
+    /// Texts of one request that it is sent at a time. Left out: 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
 }
 
 /// A system prompt put in.

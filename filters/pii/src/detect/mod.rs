@@ -192,6 +192,17 @@ pub static DETECTORS: &[Detector] = &[
     password::DETECTOR,
 ];
 
+/// Types that no pattern finds, as name and mask: detectors outside do. New ones go to the end.
+const OUTSIDE: [(&str, &str); 7] = [
+    ("person", "[PERSON]"),
+    ("location", "[LOCATION]"),
+    ("address", "[ADDRESS]"),
+    ("organization", "[ORGANIZATION]"),
+    ("nrp", "[NRP]"),
+    ("date_time", "[DATE_TIME]"),
+    ("entity", "[ENTITY]"),
+];
+
 /// The type of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind(u8);
@@ -201,15 +212,23 @@ impl Kind {
     pub const WORD: Self = Self(u8::MAX);
     /// A tenant's pattern.
     pub const PATTERN: Self = Self(u8::MAX - 1);
+    /// The first of those that only detectors outside find; see [`OUTSIDE`].
+    const FIRST_OUTSIDE: u8 = u8::MAX - 1 - OUTSIDE.len() as u8;
 
     /// The kind of a detector.
     pub fn of(id: &str) -> Option<Self> {
         DETECTORS.iter().position(|detector| detector.id == id).map(|index| Self(index as u8))
     }
 
+    /// The kind of a detector, or of what only detectors outside find.
+    pub fn named(name: &str) -> Option<Self> {
+        let outside = || OUTSIDE.iter().position(|(id, _)| *id == name);
+        Self::of(name).or_else(|| outside().map(|index| Self(Self::FIRST_OUTSIDE + index as u8)))
+    }
+
     /// Every kind.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..DETECTORS.len()).map(|index| Self(index as u8)).chain([Self::WORD, Self::PATTERN])
+        (0..DETECTORS.len() as u8).chain(Self::FIRST_OUTSIDE..=u8::MAX).map(Self)
     }
 
     pub(crate) fn detector(self) -> Option<&'static Detector> {
@@ -220,15 +239,20 @@ impl Kind {
         self.0
     }
 
-    /// The type's name: a detector's id, or `word`.
+    /// The type's name: a detector's id, `word`, `pattern`, or what a detector outside finds.
     pub fn name(self) -> &'static str {
-        self.detector().map_or(if self == Self::WORD { "word" } else { "pattern" }, |detector| detector.id)
+        self.detector().map_or_else(|| self.other().0, |detector| detector.id)
     }
 
     /// What stands in place of a masked value: `[EMAIL]`.
     pub fn mask(self) -> &'static str {
-        let other = if self == Self::WORD { "[WORD]" } else { "[PATTERN]" };
-        self.detector().map_or(other, |detector| detector.mask)
+        self.detector().map_or_else(|| self.other().1, |detector| detector.mask)
+    }
+
+    /// Name and mask of what has no detector here.
+    fn other(self) -> (&'static str, &'static str) {
+        let outside = OUTSIDE.get(usize::from(self.0.wrapping_sub(Self::FIRST_OUTSIDE))).copied();
+        outside.unwrap_or(if self == Self::WORD { ("word", "[WORD]") } else { ("pattern", "[PATTERN]") })
     }
 
     /// The name inside the brackets: `EMAIL`.
@@ -315,6 +339,15 @@ pub(crate) mod vectors {
             assert_eq!(detector.mask, format!("[{}]", kind.label()));
             assert!((1..=1024).contains(&detector.longest));
         }
+        for (name, mask) in super::OUTSIDE {
+            let kind = super::Kind::named(name).unwrap();
+            assert_eq!((kind.name(), kind.mask()), (name, mask));
+            assert_eq!((kind.label(), super::Kind::of(name)), (name.to_uppercase().as_str(), None));
+        }
+        let all: Vec<u8> = super::Kind::all().map(super::Kind::number).collect();
+        assert!(
+            all.is_sorted_by(|a, b| a < b) && all.len() == super::DETECTORS.len() + super::OUTSIDE.len() + 2
+        );
         assert_eq!((super::Kind::WORD.name(), super::Kind::WORD.label()), ("word", "WORD"));
         assert_eq!((super::Kind::PATTERN.name(), super::Kind::PATTERN.label()), ("pattern", "PATTERN"));
     }
