@@ -13,71 +13,21 @@
 
 mod drive;
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
+use drive::world::{MAIL, answer, model, policy, read, redaction, sent_body};
 use drive::{Answer, Cuts, Gateway, Outcome};
 use serde_json::{Value, json};
-use weir_config::filter::{self, ProviderKind};
-use weir_pipeline::Policy;
-
-const KEY_SHA256: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
-const MAIL: &str = "jane.doe+x@example.org";
 
 /// Three providers, a model on each, one tenant; `change` may add redaction and budgets.
 fn gateway(change: impl FnOnce(&mut Value)) -> Gateway {
-    let model = |name: &str, provider: &str| {
-        json!({"name": name, "targets": [{
-            "provider": provider, "model": format!("{provider}/m"), "weight": 1, "context": 100_000,
-            "supports": ["tools", "json_schema", "images", "documents"],
-            "price": {"input_pico": 1_000_000, "output_pico": 4_000_000},
-        }]})
-    };
-    let provider = |name: &str, kind: &str| json!({"name": name, "kind": kind, "region": "r", "cluster": format!("weir-{name}")});
-    let mut config = json!({
-        "version": "7", "max_body": 1_000_000, "headers": "ids",
-        "identity": {"from": [{"header": "authorization", "scheme": "bearer"}, {"header": "x-api-key"}]},
-        "tenants": [{"name": "acme", "models": ["claude", "gpu", "aws"], "keys": [{"id": "web", "sha256": KEY_SHA256}]}],
-        "providers": [provider("claude", "anthropic"), provider("gpu", "vllm"), provider("aws", "bedrock")],
-        "models": [model("claude", "claude"), model("gpu", "gpu"), model("aws", "aws")],
-        "retry": {"tries": 1},
-    });
+    let models = ["claude", "gpu", "aws"].map(|name| model(name, name, &format!("{name}/m")));
+    let mut config = policy(&[("claude", "anthropic"), ("gpu", "vllm"), ("aws", "bedrock")], &models);
     change(&mut config);
-    let config: filter::Exchange = serde_json::from_value(config).unwrap();
-    let attempt = |provider: &str, kind| {
-        let config = filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            authorization: Some(format!("key-of-{provider}")),
-            ..filter::Attempt::default()
-        };
-        (format!("weir-{provider}"), Rc::new(config))
-    };
-    let attempts = BTreeMap::from([
-        attempt("claude", ProviderKind::Anthropic),
-        attempt("gpu", ProviderKind::Vllm),
-        attempt("aws", ProviderKind::Bedrock),
-    ]);
-    let policy = Some(Rc::new(Policy::new(config).unwrap()));
-    Gateway { policy, attempts, ledger: Default::default(), roomy: false }
+    Gateway::of_json(config)
 }
 
 fn headers(path: &str) -> Vec<(&str, &str)> {
-    vec![
-        (":method", "POST"),
-        (":path", path),
-        (":scheme", "https"),
-        (":authority", "llm.test"),
-        ("content-type", "application/json"),
-        ("x-api-key", "key"),
-        ("anthropic-version", "2026-10-21"),
-        ("anthropic-beta", "one,two"),
-    ]
-}
-
-fn answer(status: u16, media: &str, body: impl Into<Vec<u8>>) -> Answer {
-    Answer { status, headers: vec![("content-type".into(), media.into())], body: body.into() }
+    let own = [("x-api-key", "key"), ("anthropic-version", "2026-10-21"), ("anthropic-beta", "one,two")];
+    drive::world::headers(path, &own)
 }
 
 /// A stream of named events.
@@ -136,13 +86,8 @@ fn said(events: &[Value], index: u64, key: &str) -> String {
     of.filter_map(|e| e["delta"][key].as_str()).collect()
 }
 
-fn redaction(action: &str, request: bool, response: bool) -> Value {
-    json!([{"name": "r", "find": ["email"], "action": action, "request": request, "response": response}])
-}
-
 fn error(outcome: &Outcome) -> (u16, String, String) {
-    let body: Value = serde_json::from_slice(&outcome.body)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&outcome.body)));
+    let body = read(&outcome.body);
     assert_eq!(body["type"], "error", "{body}");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (outcome.status, text(&body["error"]["type"]), text(&body["error"]["details"]["error_code"]))
@@ -174,7 +119,7 @@ fn the_same_dialect_passes_byte_identical_but_for_the_models_name() {
     let out =
         gateway.run(&headers("/v1/messages?beta=true"), ASK.as_bytes(), &[sent], Cuts::Whole, Cuts::Whole);
     let header = |name: &str| out.sent[0].1.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    assert_eq!(header("x-api-key"), Some("key-of-claude"));
+    assert_eq!(header("x-api-key"), Some("granted-to-claude"));
     assert_eq!((header("authorization"), header(":path")), (None, Some("/v1/messages")));
     assert_eq!(
         (header("anthropic-version"), header("anthropic-beta")),
@@ -202,7 +147,7 @@ fn values_are_hidden_in_every_text_and_restored_at_every_cut_but_thoughts_stay_a
     let placeholder = {
         let sse = answer(200, "text/event-stream", stream(&[message_start()]));
         let out = gateway.run(&headers("/v1/messages"), body.as_bytes(), &[sse], Cuts::Whole, Cuts::Whole);
-        let sent: Value = serde_json::from_slice(&out.sent[0].2).unwrap();
+        let sent = sent_body(&out);
         let mut expected = ask.clone();
         let system = sent["system"][0]["text"].as_str().unwrap();
         let placeholder = system.strip_prefix("Serve ").unwrap().strip_suffix('.').unwrap().to_owned();
@@ -258,7 +203,7 @@ fn values_are_hidden_in_every_text_and_restored_at_every_cut_but_thoughts_stay_a
     let ask = body.replace("\"stream\":true", "\"stream\":false");
     let json = answer(200, "application/json", whole.to_string());
     let out = gateway.run(&headers("/v1/messages"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    let got: Value = serde_json::from_slice(&out.body).unwrap();
+    let got = read(&out.body);
     let mut expected = whole.clone();
     expected["content"][1]["text"] = json!(format!("To {MAIL}"));
     expected["content"][2]["input"]["to"][0] = json!(MAIL);
@@ -290,7 +235,7 @@ fn an_answer_that_is_blocked_ends_as_a_refusal_of_the_model_at_every_cut() {
     let whole = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"jane.doe+x@example.org"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":2}}"#;
     let json = answer(200, "application/json", whole);
     let out = gateway.run(&headers("/v1/messages"), ASK.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    let got: Value = serde_json::from_slice(&out.body).unwrap();
+    let got = read(&out.body);
     assert_eq!((&got["stop_reason"], &got["content"][0]["text"]), (&json!("refusal"), &json!("")));
 }
 
@@ -422,7 +367,7 @@ fn a_conversation_is_carried_to_vllm_and_its_stream_back_at_every_cut() {
         gateway.run(&headers("/v1/messages"), ask.to_string().as_bytes(), &[sse], Cuts::Whole, Cuts::At(at))
     };
     let whole = run(&body, 0);
-    let sent: Value = serde_json::from_slice(&whole.sent[0].2).unwrap();
+    let sent = sent_body(&whole);
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "tool", "tool", "user"]);
@@ -511,7 +456,7 @@ fn models_are_listed_in_the_shape_of_whoever_asks() {
     asking[0] = (":method", "GET");
     let run = |headers: &[(&str, &str)]| -> Value {
         let out = gateway.run(headers, b"", &[], Cuts::Whole, Cuts::Whole);
-        serde_json::from_slice(&out.body).unwrap()
+        read(&out.body)
     };
     let list = run(&asking);
     assert_eq!(

@@ -1,5 +1,5 @@
 //! AWS's clients through the two machines: Converse and InvokeModel to each kind of provider, frames whose every byte
-//! may come alone, errors by class. Long, because each way of a pair of dialects is one test over the same host.
+//! may come alone, errors by class.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,85 +13,44 @@
 
 mod drive;
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
+use drive::world::{MAIL, model, policy, read, redaction, sent, sent_body, target};
 use drive::{Answer, Cuts, Gateway, Outcome};
 use serde_json::{Value, json};
-use weir_config::filter::{self, ProviderKind};
-use weir_pipeline::Policy;
 use weir_wire::{base64, eventstream};
 
-const KEY_SHA256: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
-const MAIL: &str = "jane.doe+x@example.org";
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 /// Four providers, a model on each, one tenant; `change` may add redaction and budgets.
 fn gateway(change: impl FnOnce(&mut Value)) -> Gateway {
-    let target = |provider: &str, model: &str| {
-        json!({"provider": provider, "model": model, "weight": 1, "context": 100_000,
-            "supports": ["tools", "json_schema", "images", "documents"],
-            "price": {"input_pico": 1_000_000, "output_pico": 4_000_000}})
-    };
-    let model =
-        |name: &str, provider: &str, id: &str| json!({"name": name, "targets": [target(provider, id)]});
-    let mut invoked = model("invoked", "aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0");
+    const SONNET: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    let mut invoked = model("invoked", "aws", SONNET);
     invoked["targets"][0]["invoke"] = json!(true);
     let mut both = model("both", "aws", "us.amazon.nova-lite-v1:0");
     let mut second = target("gpu", "gpu/m");
     second["priority"] = json!(1);
     both["targets"].as_array_mut().unwrap().push(second);
-    let names = ["claude", "gpu", "aws", "invoked", "titan", "both"];
-    let provider = |name: &str, kind: &str| json!({"name": name, "kind": kind, "region": "r", "cluster": format!("weir-{name}")});
-    let mut config = json!({
-        "version": "7", "max_body": 1_000_000, "headers": "ids",
-        "identity": {"from": [
-            {"header": "authorization", "scheme": "bearer"}, {"header": "authorization", "scheme": "aws4-hmac-sha256"},
-        ]},
-        "tenants": [{"name": "acme", "models": names, "keys": [{"id": "web", "sha256": KEY_SHA256}]}],
-        "providers": [provider("claude", "anthropic"), provider("gpu", "vllm"), provider("aws", "bedrock")],
-        "models": [
-            model("claude", "claude", "claude/m"), model("gpu", "gpu", "gpu/m"),
-            model("aws", "aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
-            model("titan", "aws", "amazon.titan-text-express-v1"), invoked, both,
-        ],
-        "retry": {"tries": 1, "on": ["5xx", "429"]},
-    });
+    let models = [
+        model("claude", "claude", "claude/m"),
+        model("gpu", "gpu", "gpu/m"),
+        model("aws", "aws", SONNET),
+        model("titan", "aws", "amazon.titan-text-express-v1"),
+        invoked,
+        both,
+    ];
+    let mut config = policy(&[("claude", "anthropic"), ("gpu", "vllm"), ("aws", "bedrock")], &models);
+    config["retry"] = json!({"tries": 1, "on": ["5xx", "429"]});
     change(&mut config);
-    let config: filter::Exchange = serde_json::from_value(config).unwrap();
-    let attempt = |provider: &str, kind| {
-        let config = filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            authorization: Some(format!("key-of-{provider}")),
-            ..filter::Attempt::default()
-        };
-        (format!("weir-{provider}"), Rc::new(config))
-    };
-    let attempts = BTreeMap::from([
-        attempt("claude", ProviderKind::Anthropic),
-        attempt("gpu", ProviderKind::Vllm),
-        attempt("aws", ProviderKind::Bedrock),
-    ]);
-    let policy = Some(Rc::new(Policy::new(config).unwrap()));
-    Gateway { policy, attempts, ledger: Default::default(), roomy: false }
+    Gateway::of_json(config)
 }
 
 fn headers(path: &str) -> Vec<(&str, &str)> {
-    vec![
-        (":method", "POST"),
-        (":path", path),
-        (":scheme", "https"),
-        (":authority", "llm.test"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer key"),
-    ]
+    drive::world::headers(path, &[("authorization", "Bearer key")])
 }
 
 fn answer(status: u16, media: &str, body: impl Into<Vec<u8>>) -> Answer {
-    let headers = vec![("content-type".into(), media.into()), ("x-amzn-requestid".into(), "aws-1".into())];
-    Answer { status, headers, body: body.into() }
+    let mut answer = drive::world::answer(status, media, body);
+    answer.headers.push(("x-amzn-requestid".into(), "aws-1".into()));
+    answer
 }
 
 fn frame(kind: &str, payload: &Value) -> Vec<u8> {
@@ -141,20 +100,10 @@ fn run(gateway: &Gateway, path: &str, body: &Value, answers: &[Answer], down: Cu
 }
 
 fn error(outcome: &Outcome) -> (u16, String, String) {
-    let body: Value = serde_json::from_slice(&outcome.body)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&outcome.body)));
+    let body = read(&outcome.body);
     assert!(body["message"].is_string(), "{body}");
     let class = outcome.headers.get("x-amzn-errortype").cloned().unwrap_or_default();
     (outcome.status, class, body["reason"].as_str().unwrap_or_default().to_owned())
-}
-
-fn sent(outcome: &Outcome, name: &str) -> String {
-    let found = outcome.sent[0].1.iter().find(|(n, _)| n == name);
-    found.map(|(_, value)| value.clone()).unwrap_or_default()
-}
-
-fn sent_body(outcome: &Outcome) -> Value {
-    serde_json::from_slice(&outcome.sent[0].2).unwrap()
 }
 
 #[test]
@@ -208,7 +157,7 @@ fn converse_reaches_providers_of_other_dialects_and_reads_their_answers() {
         &[answer(200, "application/json", chat.to_string())],
         Cuts::Every(7),
     );
-    let said: Value = serde_json::from_slice(&out.body).unwrap();
+    let said = read(&out.body);
     assert_eq!(
         said["output"]["message"]["content"],
         json!([
@@ -276,7 +225,7 @@ fn said_in(frames: &[(String, Value)]) -> String {
 #[test]
 fn values_are_hidden_in_every_text_and_come_back_in_frames_at_every_cut() {
     let gateway = gateway(|config| {
-        config["redaction"] = json!([{"name": "r", "find": ["email"], "action": "tokenize", "request": true, "response": false}]);
+        config["redaction"] = redaction("tokenize", true, false);
     });
     let mut ask = converse(&format!("I am {MAIL}"));
     ask["system"] = json!([{"text": format!("Serve {MAIL}.")}]);
@@ -325,8 +274,7 @@ fn values_are_hidden_in_every_text_and_come_back_in_frames_at_every_cut() {
 #[test]
 fn what_the_policy_blocks_in_an_answer_ends_it_as_a_filtered_one() {
     let gateway = gateway(|config| {
-        config["redaction"] =
-            json!([{"name": "r", "find": ["email"], "action": "block", "request": false, "response": true}]);
+        config["redaction"] = redaction("block", false, true);
     });
     let answers = [answer(200, FRAMES, converse_stream(&["Write to ", MAIL, " now"]))];
     let out = run(&gateway, "/model/aws/converse-stream", &converse("x"), &answers, Cuts::Every(11));
@@ -347,7 +295,7 @@ fn what_the_policy_blocks_in_an_answer_ends_it_as_a_filtered_one() {
         &[answer(200, "application/json", whole.to_string())],
         Cuts::Whole,
     );
-    let body: Value = serde_json::from_slice(&out.body).unwrap();
+    let body = read(&out.body);
     assert_eq!(
         (&body["stopReason"], &body["output"]["message"]["content"][0]["text"]),
         (&json!("content_filtered"), &json!(""))

@@ -11,16 +11,14 @@
 mod drive;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
+use drive::world::{answer as answered, policy, read, sent_body as sent, target};
 use drive::{Answer, Cuts, Gateway, NOW, Outcome};
 use serde_json::{Value, json};
-use weir_config::filter;
 use weir_lease::message::Figures;
 use weir_lease::{
     Code, Granted, Instance, Level, Mismatch, Need, Refusal, SECOND, SharedData, Shortfall, Unit,
 };
-use weir_pipeline::Policy;
 use weir_pipeline::learned;
 use weir_pipeline::span::Counted;
 
@@ -28,55 +26,25 @@ const DEFINITION: &str = "0123456789abcdef";
 
 /// Two models at two providers, and these budgets.
 fn gateway(budgets: Value, change: impl FnOnce(&mut Value)) -> Gateway {
-    let target = |provider: &str, model: &str| {
-        json!({
-            "provider": provider, "model": model, "weight": 1, "tokenizer": "o200k_base", "context": 100_000,
-            "supports": ["tools", "json_schema", "images"],
-            "price": {"input_pico": 1_000_000, "output_pico": 4_000_000}
-        })
+    let model = |name: &str, id: &str| {
+        let mut target = target("gpu", id);
+        target["tokenizer"] = json!("o200k_base");
+        json!({"name": name, "targets": [target]})
     };
-    let mut config = json!({
-        "version": "7", "headers": "reasons", "client_labels": ["session"],
-        "identity": {"from": [{"header": "authorization", "scheme": "bearer"}]},
-        "tenants": [{
-            "name": "acme", "models": ["smart", "fast"], "labels": {"team": "support"},
-            "keys": [{"id": "web", "sha256": "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"}]
-        }],
-        "providers": [
-            {"name": "gpu", "kind": "vllm", "region": "here", "cluster": "weir-gpu"},
-            {"name": "other", "kind": "openai", "region": "there", "cluster": "weir-other"}
-        ],
-        "models": [
-            {"name": "smart", "targets": [target("gpu", "smart")]},
-            {"name": "fast", "targets": [target("gpu", "org/fast")]}
-        ],
-        "ledger": {"cluster": "weir-ledger"},
-        "budgets": budgets
-    });
+    let models = [model("smart", "smart"), model("fast", "org/fast")];
+    let mut config = policy(&[("gpu", "vllm"), ("other", "openai")], &models);
+    (config["providers"][0]["region"], config["providers"][1]["region"]) = (json!("here"), json!("there"));
+    config["headers"] = json!("reasons");
+    config["client_labels"] = json!(["session"]);
+    config["tenants"][0]["labels"] = json!({"team": "support"});
+    config["ledger"] = json!({"cluster": "weir-ledger"});
+    config["budgets"] = budgets;
     for budget in config["budgets"].as_array_mut().unwrap() {
         budget["definition"] = json!(DEFINITION);
         budget["window"] = json!("day");
     }
     change(&mut config);
-    let config: filter::Exchange = serde_json::from_value(config).unwrap();
-    let attempt = |provider: &str, kind| {
-        Rc::new(filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            ..filter::Attempt::default()
-        })
-    };
-    let attempts = BTreeMap::from([
-        ("weir-gpu".to_owned(), attempt("gpu", filter::ProviderKind::Vllm)),
-        ("weir-other".to_owned(), attempt("other", filter::ProviderKind::Openai)),
-    ]);
-    Gateway {
-        policy: Some(Rc::new(Policy::new(config).unwrap())),
-        attempts,
-        ledger: Default::default(),
-        roomy: false,
-    }
+    Gateway::of_json(config)
 }
 
 fn day(limit: Value) -> Value {
@@ -97,12 +65,9 @@ fn answer() -> Answer {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
     });
-    let own = [("content-type", "application/json"), ("x-ratelimit-remaining-requests", "7")];
-    Answer {
-        status: 200,
-        headers: own.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        body: body.to_string().into_bytes(),
-    }
+    let mut answer = answered(200, "application/json", body.to_string());
+    answer.headers.push(("x-ratelimit-remaining-requests".into(), "7".into()));
+    answer
 }
 
 /// A stream that is cut after some words.
@@ -114,23 +79,15 @@ fn cut_stream() -> Answer {
         format!("data: {chunk}\n\n")
     };
     let body = ["One", " two", " three", " four"].map(event).concat();
-    Answer {
-        status: 200,
-        headers: vec![("content-type".into(), "text/event-stream".into())],
-        body: body.into_bytes(),
-    }
+    answered(200, "text/event-stream", body)
+}
+
+fn headers<'h>(more: &[(&'h str, &'h str)]) -> Vec<(&'h str, &'h str)> {
+    drive::world::headers("/v1/chat/completions", &[&[("authorization", "Bearer key")], more].concat())
 }
 
 fn run(gateway: &Gateway, more: &[(&str, &str)], body: &[u8], answers: &[Answer]) -> Outcome {
-    let mut headers = vec![
-        (":method", "POST"),
-        (":path", "/v1/chat/completions"),
-        (":scheme", "http"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer key"),
-    ];
-    headers.extend(more);
-    gateway.run(&headers, body, answers, Cuts::Whole, Cuts::Whole)
+    gateway.run(&headers(more), body, answers, Cuts::Whole, Cuts::Whole)
 }
 
 fn short(budget: &str, code: Code) -> Refusal {
@@ -150,12 +107,8 @@ fn short(budget: &str, code: Code) -> Refusal {
     Refusal { code, retry_after_ms, budgets }
 }
 
-fn sent(outcome: &Outcome) -> Value {
-    serde_json::from_slice(&outcome.sent[0].2).unwrap()
-}
-
 fn error(outcome: &Outcome) -> (u16, String) {
-    let body: Value = serde_json::from_slice(&outcome.body).unwrap();
+    let body = read(&outcome.body);
     (outcome.status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -510,7 +463,7 @@ fn an_input_over_the_limit_is_told_by_its_count() {
     });
     let out = run(&gateway, &[], &chat(|_| {}), &[]);
     assert_eq!(error(&out), (400, "input_too_long".into()));
-    let body: Value = serde_json::from_slice(&out.body).unwrap();
+    let body = read(&out.body);
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains(" tokens; the limit of tenant `acme` is 5"), "{message}");
     let gateway = self::gateway(json!([]), |config| {
@@ -536,11 +489,7 @@ fn long_stream(tokens: usize) -> Answer {
         json!({"id": "c", "model": "smart", "choices": [], "usage": usage})
     ));
     body.push_str("data: [DONE]\n\n");
-    Answer {
-        status: 200,
-        headers: vec![("content-type".into(), "text/event-stream".into())],
-        body: body.into_bytes(),
-    }
+    answered(200, "text/event-stream", body)
 }
 
 /// Reserves ahead at a provider that stops; its answer comes in pieces of `size` bytes.
@@ -558,14 +507,7 @@ fn progressive(size: usize, ledger: Vec<Result<Granted, Refusal>>, include: bool
             body["stream_options"] = json!({"include_usage": true});
         }
     });
-    let headers = [
-        (":method", "POST"),
-        (":path", "/v1/chat/completions"),
-        (":scheme", "http"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer key"),
-    ];
-    let out = gateway.run(&headers, &body, &[long_stream(1_500)], Cuts::Whole, Cuts::Every(size));
+    let out = gateway.run(&headers(&[]), &body, &[long_stream(1_500)], Cuts::Whole, Cuts::Every(size));
     assert_eq!(sent(&out)["max_tokens"], 4_000, "the ceiling is the client's");
     let input = out.asked[0][0].full - 512;
     assert_eq!(out.asked[0][1].full, input * 1_000 + 512 * 4_000);

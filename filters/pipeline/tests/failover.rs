@@ -4,17 +4,15 @@
 
 mod drive;
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
+use drive::world::answer;
 use drive::{Answer, Cuts, Gateway, NOW, Outcome};
-use weir_config::filter::{self, ProviderKind};
+use weir_config::filter;
 use weir_pipeline::cooling::{self, Cool, Cooling};
 use weir_pipeline::copy::{COPY, Copy, MIRROR};
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
 use weir_pipeline::plan::{PLAN, Plan, Progress, REPORT, Report};
 use weir_pipeline::span::{Counted, Span};
-use weir_pipeline::{Attempt, Exchange, Policy};
+use weir_pipeline::{Attempt, Exchange};
 
 const CONFIG: &str = r#"{
   "version": "7", "max_body": 1000000, "headers": "ids",
@@ -42,43 +40,17 @@ const CONFIG: &str = r#"{
 fn gateway(change: impl FnOnce(&mut filter::Exchange)) -> Gateway {
     let mut config: filter::Exchange = serde_json::from_str(CONFIG).unwrap();
     change(&mut config);
-    let attempt = |(provider, kind): (&str, ProviderKind)| {
-        let attempt = filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            ..filter::Attempt::default()
-        };
-        (format!("weir-{provider}"), Rc::new(attempt))
-    };
-    let kinds =
-        [("gpu", ProviderKind::Vllm), ("aws", ProviderKind::Bedrock), ("ant", ProviderKind::Anthropic)];
-    Gateway {
-        policy: Some(Rc::new(Policy::new(config).unwrap())),
-        attempts: kinds.into_iter().map(attempt).collect::<BTreeMap<_, _>>(),
-        ledger: Default::default(),
-        roomy: false,
-    }
+    Gateway::of(config)
 }
 
 fn request(path: &'static str) -> Vec<(&'static str, &'static str)> {
-    vec![
-        (":method", "POST"),
-        (":path", path),
-        (":scheme", "http"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer key"),
-    ]
+    drive::world::headers(path, &[("authorization", "Bearer key")])
 }
 
 const CHAT: &str = "/v1/chat/completions";
 
 fn chat(model: &str, stream: bool) -> String {
     format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Hello"}}]}}"#)
-}
-
-fn answer(status: u16, kind: &str, body: &str) -> Answer {
-    Answer { status, headers: vec![("content-type".into(), kind.into())], body: body.as_bytes().to_vec() }
 }
 
 const GOOD: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"g","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":14,"completion_tokens":3,"total_tokens":17}}"#;

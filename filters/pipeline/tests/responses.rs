@@ -1,4 +1,4 @@
-//! OpenAI's Responses API and embeddings through the two machines: what passes is changed in its texts alone, sealed
+//! OpenAI's Responses API through the two machines: what passes is changed in its texts alone, sealed
 //! reasoning never; what another dialect serves comes back as responses; and nothing that is sent goes unseen.
 
 #![allow(
@@ -13,76 +13,35 @@
 
 mod drive;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use drive::world::{MAIL, answer, budgeted, policy, read, redaction, sent_body};
 use drive::{Answer, Cuts, Gateway, Outcome};
 use serde_json::{Value, json};
-use weir_config::filter::{self, ProviderKind};
-use weir_pipeline::Policy;
-use weir_tokens::{Vocabulary, encode};
-
-const KEY_SHA256: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
-const MAIL: &str = "jane.doe+x@example.org";
 
 /// Four providers, a model on each, one that fails over, one tenant; `change` may add redaction and budgets.
 fn gateway(change: impl FnOnce(&mut Value)) -> Gateway {
     let target = |provider: &str, priority: u32| {
-        json!({
-            "provider": provider, "model": format!("{provider}/m"), "weight": 1, "context": 100_000,
-            "tokenizer": "cl100k_base", "priority": priority,
-            "supports": ["tools", "json_schema", "images", "documents"],
-            "price": {"input_pico": 1_000_000, "output_pico": 4_000_000},
-        })
+        let mut target = drive::world::target(provider, &format!("{provider}/m"));
+        (target["tokenizer"], target["priority"]) = (json!("cl100k_base"), json!(priority));
+        target
     };
     let model = |name: &str, provider: &str| json!({"name": name, "targets": [target(provider, 0)]});
-    let provider = |name: &str, kind: &str| json!({"name": name, "kind": kind, "region": "r", "cluster": format!("weir-{name}")});
     let both = json!({"name": "both", "targets": [target("open", 0), target("gpu", 1)]});
-    let mut config = json!({
-        "version": "7", "max_body": 1_000_000, "headers": "ids",
-        "identity": {"from": [{"header": "authorization", "scheme": "bearer"}]},
-        "tenants": [{"name": "acme", "models": ["gpt", "gpu", "claude", "aws", "both"], "keys": [{"id": "web", "sha256": KEY_SHA256}]}],
-        "providers": [provider("open", "openai"), provider("gpu", "vllm"), provider("claude", "anthropic"), provider("aws", "bedrock")],
-        "models": [model("gpt", "open"), model("gpu", "gpu"), model("claude", "claude"), model("aws", "aws"), both],
-        "retry": {"tries": 2, "on": ["5xx", "429"]},
-    });
+    let models =
+        [model("gpt", "open"), model("gpu", "gpu"), model("claude", "claude"), model("aws", "aws"), both];
+    let providers = [("open", "openai"), ("gpu", "vllm"), ("claude", "anthropic"), ("aws", "bedrock")];
+    let mut config = policy(&providers, &models);
+    config["retry"] = json!({"tries": 2, "on": ["5xx", "429"]});
     change(&mut config);
-    let config: filter::Exchange = serde_json::from_value(config).unwrap();
-    let attempt = |provider: &str, kind, prefix: &str| {
-        let config = filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            authorization: Some(format!("Bearer key-of-{provider}")),
-            path_prefix: prefix.into(),
-            ..filter::Attempt::default()
-        };
-        (format!("weir-{provider}"), Rc::new(config))
-    };
-    let attempts = BTreeMap::from([
-        attempt("open", ProviderKind::Openai, "/compat"),
-        attempt("gpu", ProviderKind::Vllm, ""),
-        attempt("claude", ProviderKind::Anthropic, ""),
-        attempt("aws", ProviderKind::Bedrock, ""),
-    ]);
-    let policy = Some(Rc::new(Policy::new(config).unwrap()));
-    Gateway { policy, attempts, ledger: Default::default(), roomy: false }
+    let mut gateway = Gateway::of_json(config);
+    let open = gateway.attempts.get_mut("weir-open").and_then(Rc::get_mut).unwrap();
+    open.path_prefix = "/compat".into();
+    gateway
 }
 
 fn headers(path: &str) -> Vec<(&str, &str)> {
-    vec![
-        (":method", "POST"),
-        (":path", path),
-        (":scheme", "https"),
-        (":authority", "llm.test"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer key"),
-        ("openai-beta", "x"),
-    ]
-}
-
-fn answer(status: u16, media: &str, body: impl Into<Vec<u8>>) -> Answer {
-    Answer { status, headers: vec![("content-type".into(), media.into())], body: body.into() }
+    drive::world::headers(path, &[("authorization", "Bearer key"), ("openai-beta", "x")])
 }
 
 /// A stream of typed and numbered events.
@@ -160,13 +119,8 @@ fn said(events: &[Value], index: u64) -> String {
     events.iter().filter(of).filter_map(|e| e["delta"].as_str()).collect()
 }
 
-fn redaction(action: &str, request: bool, response: bool) -> Value {
-    json!([{"name": "r", "find": ["email"], "action": action, "request": request, "response": response}])
-}
-
 fn error(outcome: &Outcome) -> (u16, String, String, String) {
-    let body: Value = serde_json::from_slice(&outcome.body)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&outcome.body)));
+    let body = read(&outcome.body);
     let text = |key: &str| body["error"][key].as_str().unwrap_or_default().to_owned();
     (outcome.status, text("type"), text("code"), text("param"))
 }
@@ -189,7 +143,7 @@ fn the_same_dialect_passes_byte_identical_but_for_the_models_name() {
         assert_eq!((span.operation, span.finish_reasons.as_slice()), ("chat", &["completed".to_owned()][..]));
         assert!(span.words.contains(&("openai.api.type", "responses".to_owned())));
         let header = |name: &str| out.sent[0].1.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        assert_eq!(header("authorization"), Some("Bearer key-of-open"));
+        assert_eq!(header("authorization"), Some("granted-to-open"));
         assert_eq!((header(":path"), header("openai-beta")), (Some("/compat/v1/responses"), None));
     }
     let whole = response("completed", "x", &[]).to_string();
@@ -324,7 +278,7 @@ fn an_answer_that_is_blocked_ends_as_a_filtered_one_at_every_cut() {
     let json = answer(200, "application/json", whole);
     let ask = ASK.replace("true", "false");
     let out = gateway.run(&headers("/v1/responses"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    let got: Value = serde_json::from_slice(&out.body).unwrap();
+    let got = read(&out.body);
     assert_eq!(
         (&got["status"], &got["incomplete_details"]["reason"]),
         (&json!("incomplete"), &json!("content_filter"))
@@ -345,7 +299,7 @@ fn a_conversation_is_carried_to_vllm_and_its_stream_back_at_every_cut() {
         "tools": [{"type": "function", "name": "f", "description": "F.", "parameters": {"type": "object"}, "strict": null}],
         "store": true,
     });
-    let sent = |out: &Outcome| serde_json::from_slice::<Value>(&out.sent[0].2).unwrap();
+    let sent = sent_body;
     let run = |body: &str, at: usize| {
         let sse = answer(200, "text/event-stream; charset=utf-8", body);
         gateway.run(&headers("/v1/responses"), ask.to_string().as_bytes(), &[sse], Cuts::Whole, Cuts::At(at))
@@ -440,7 +394,7 @@ fn the_other_dialects_answer_as_responses_whole_streamed_and_in_error() {
         "content": [{"type": "thinking", "thinking": "hm", "signature": "sig"}, {"type": "text", "text": "Once"}],
     });
     let out = run("claude", false, answer(200, "application/json", messages.to_string()));
-    let got: Value = serde_json::from_slice(&out.body).unwrap();
+    let got = read(&out.body);
     assert_eq!(
         (&got["status"], &got["incomplete_details"]["reason"]),
         (&json!("incomplete"), &json!("max_output_tokens"))
@@ -452,7 +406,7 @@ fn the_other_dialects_answer_as_responses_whole_streamed_and_in_error() {
         "stopReason": "tool_use", "usage": {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}, "metrics": {"latencyMs": 1},
     });
     let out = run("aws", false, answer(200, "application/json", converse.to_string()));
-    let got: Value = serde_json::from_slice(&out.body).unwrap();
+    let got = read(&out.body);
     assert_eq!(
         (&got["status"], &got["output"][0]["call_id"], &got["output"][0]["arguments"]),
         (&json!("completed"), &json!("t"), &json!("{\"a\":1}"))
@@ -539,15 +493,9 @@ fn reasoning_that_another_provider_signed_is_left_out_for_openai_and_named() {
     let json = answer(200, "application/json", response("completed", "x", &[]).to_string());
     let ask = json!({"model": "gpt", "input": input}).to_string();
     let out = gateway.run(&headers("/v1/responses"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    let sent: Value = serde_json::from_slice(&out.sent[0].2).unwrap();
+    let sent = sent_body(&out);
     assert_eq!(sent, json!({"model": "open/m", "input": [user, own, user]}));
     assert_eq!(out.span.unwrap().losses.lines().count(), 2);
-}
-
-fn budgeted(config: &mut Value) {
-    config["budgets"] =
-        json!([{"name": "b", "tokens": 1_000_000, "window": "day", "definition": "0123456789abcdef"}]);
-    config["ledger"] = json!({"cluster": "weir-ledger"});
 }
 
 #[test]
@@ -555,7 +503,7 @@ fn a_budget_bounds_the_answer_in_its_own_field_and_settles_by_the_bill() {
     let gateway = gateway(budgeted);
     let sse = answer(200, "text/event-stream", stream(&events("x", "hm", &["Hello"], &["{}"])));
     let out = gateway.run(&headers("/v1/responses"), ASK.as_bytes(), &[sse], Cuts::Whole, Cuts::Every(9));
-    let sent: Value = serde_json::from_slice(&out.sent[0].2).unwrap();
+    let sent = sent_body(&out);
     assert_eq!(sent["max_output_tokens"], 4096);
     assert_eq!((out.reserved, out.settled.last().unwrap().as_slice()), (1, &[125][..]));
     // What the provider brings by itself is bounded by nothing.
@@ -577,103 +525,6 @@ fn where_the_provider_keeps_the_conversation_no_placeholder_is_given_out() {
         .to_string();
     let json = answer(200, "application/json", response("completed", "x", &[]).to_string());
     let out = gateway.run(&headers("/v1/responses"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    let sent: Value = serde_json::from_slice(&out.sent[0].2).unwrap();
+    let sent = sent_body(&out);
     assert_eq!(sent["input"], "I am [EMAIL]");
-}
-
-fn embedded(tokens: u64) -> String {
-    json!({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.25, -1e-3]}],
-           "model": "open/m", "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
-    .to_string()
-}
-
-#[test]
-fn embeddings_pass_at_every_cut_counted_and_settled() {
-    let gateway = gateway(budgeted);
-    let mut ids = Vec::new();
-    encode(Vocabulary::Cl100kBase, "Straße nach Zürich", &mut ids);
-    for (input, prompts) in [
-        (json!("Straße nach Zürich"), 1),
-        (json!(["Straße nach Zürich", "b"]), 2),
-        (json!(ids), 1),
-        (json!([ids, [1, 2]]), 2),
-    ] {
-        let ask =
-            json!({"model": "gpt", "input": input, "encoding_format": "float", "dimensions": 2}).to_string();
-        let body = embedded(8);
-        for at in 0..=body.len() {
-            let json = answer(200, "application/json", body.clone());
-            let out =
-                gateway.run(&headers("/v1/embeddings"), ask.as_bytes(), &[json], Cuts::At(at), Cuts::At(at));
-            assert_eq!(out.body, body.as_bytes());
-            assert_eq!(String::from_utf8_lossy(&out.sent[0].2), ask.replace("\"gpt\"", "\"open/m\""));
-            assert!(out.sent[0].1.iter().any(|(n, v)| n == ":path" && v == "/compat/v1/embeddings"));
-            assert_eq!(out.settled.last().unwrap(), &[8]);
-            // Input alone is reserved, in every window that the request has.
-            let held = out.asked[0][0].full;
-            assert!((8..8 + 120 * prompts).contains(&held), "{held}");
-            let span = out.span.unwrap();
-            assert_eq!((span.operation, span.usage.input, span.usage.output), ("embeddings", 8, 0));
-            assert_eq!((span.error.as_deref(), span.response_model.as_str()), (None, "open/m"));
-            assert!(span.ints.contains(&("gen_ai.embeddings.dimension.count", 2)));
-        }
-    }
-    // Without a bill it is counted here.
-    let json = answer(200, "application/json", r#"{"object":"list","data":[{"embedding":[1]}]}"#);
-    let ask = json!({"model": "gpt", "input": ids}).to_string();
-    let out = gateway.run(&headers("/v1/embeddings"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    assert!(out.settled.last().unwrap()[0] >= ids.len() as u64);
-    for model in ["claude", "aws"] {
-        let ask = json!({"model": model, "input": "x"}).to_string();
-        let out = gateway.run(&headers("/v1/embeddings"), ask.as_bytes(), &[], Cuts::Whole, Cuts::Whole);
-        assert_eq!((out.status, error(&out).2), (400, "unsupported_feature".to_owned()));
-    }
-}
-
-#[test]
-fn a_batch_is_reserved_beyond_one_window() {
-    let gateway = gateway(budgeted);
-    let long = "word ".repeat(30_000);
-    let ask = json!({"model": "gpt", "input": [long, long, long, long]}).to_string();
-    let json = answer(200, "application/json", embedded(120_004));
-    let out = gateway.run(&headers("/v1/embeddings"), ask.as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-    assert!(out.asked[0][0].full >= 120_004, "{:?}", out.asked);
-}
-
-#[test]
-fn token_ids_are_searched_as_the_text_that_they_are_or_refused() {
-    let ids = |text: &str| {
-        let mut ids = Vec::new();
-        encode(Vocabulary::Cl100kBase, text, &mut ids);
-        ids
-    };
-    let gateway_of = |action: &str| {
-        let rule = redaction(action, true, false);
-        gateway(|config| config["redaction"] = rule)
-    };
-    let mask = gateway_of("mask");
-    let run = |gateway: &Gateway, path: &str, ask: Value| {
-        let json = answer(200, "application/json", embedded(8));
-        let out = gateway.run(&headers(path), ask.to_string().as_bytes(), &[json], Cuts::Whole, Cuts::Whole);
-        let sent = out.sent.first().map(|(.., body)| serde_json::from_slice::<Value>(body).unwrap());
-        (out, sent.unwrap_or_default())
-    };
-    let (clean, mail) = (ids("Straße nach Zürich"), ids(&format!("I am {MAIL}.")));
-    let (_, sent) = run(&mask, "/v1/embeddings", json!({"model": "gpt", "input": clean}));
-    assert_eq!(sent["input"], json!(clean));
-    let (out, sent) = run(&mask, "/v1/embeddings", json!({"model": "gpt", "input": mail}));
-    assert_eq!(sent["input"], "I am [EMAIL].");
-    assert_eq!(out.span.unwrap().findings, [("email".to_owned(), 1)]);
-    let (_, sent) = run(&mask, "/v1/embeddings", json!({"model": "gpt", "input": [clean, mail]}));
-    assert_eq!(sent["input"], json!(["Straße nach Zürich", "I am [EMAIL]."]));
-    let (_, sent) = run(&mask, "/v1/completions", json!({"model": "gpu", "prompt": mail}));
-    assert_eq!(sent["prompt"], "I am [EMAIL].");
-    let block = gateway_of("block");
-    let (out, _) = run(&block, "/v1/embeddings", json!({"model": "gpt", "input": [mail]}));
-    assert_eq!((out.status, error(&out).2), (403, "content_blocked".to_owned()));
-    // What is no text, or of no known vocabulary, is not let through unseen.
-    for ask in [json!({"model": "gpt", "input": [4_000_000]}), json!({"model": "none", "input": mail})] {
-        let (out, _) = run(&mask, "/v1/embeddings", ask);
-        assert_eq!((out.status, error(&out).2), (400, "unreadable_tokens".to_owned()));
-    }
 }

@@ -11,11 +11,9 @@
 mod drive;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use drive::{Answer, Cuts, Gateway, Outcome};
 use weir_config::filter;
-use weir_pipeline::Policy;
 use weir_pipeline::span::Counted;
 
 const CONFIG: &str = r#"{
@@ -43,25 +41,7 @@ const CONFIG: &str = r#"{
 fn gateway(change: impl FnOnce(&mut filter::Exchange)) -> Gateway {
     let mut config: filter::Exchange = serde_json::from_str(CONFIG).unwrap();
     change(&mut config);
-    let attempt = |provider: &str, kind| {
-        Rc::new(filter::Attempt {
-            provider: provider.into(),
-            kind,
-            authority: format!("{provider}.test"),
-            authorization: Some(format!("Bearer of-{provider}")),
-            ..filter::Attempt::default()
-        })
-    };
-    let attempts = BTreeMap::from([
-        ("weir-gpu".to_owned(), attempt("gpu", filter::ProviderKind::Vllm)),
-        ("weir-aws".to_owned(), attempt("aws", filter::ProviderKind::Bedrock)),
-    ]);
-    Gateway {
-        policy: Some(Rc::new(Policy::new(config).unwrap())),
-        attempts,
-        ledger: Default::default(),
-        roomy: false,
-    }
+    Gateway::of(config)
 }
 
 fn headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -230,7 +210,7 @@ fn no_header_of_the_client_reaches_a_provider_but_what_weir_writes() {
             assert!(!v.contains("key") && !v.contains("secret"), "{k}: {v}");
         }
         let authorization = fields.iter().find(|(k, _)| k == "authorization").map(|(_, v)| v.as_str());
-        assert_eq!(authorization, Some(format!("Bearer of-{name}").as_str()));
+        assert_eq!(authorization, Some(format!("granted-to-{name}").as_str()));
     }
 }
 

@@ -14,6 +14,8 @@ use weir_pipeline::plan::{NO_RETRY, PLAN, REPORT, TOO_LONG};
 use weir_pipeline::span::Span;
 use weir_pipeline::{Attempt, Exchange, Policy};
 
+pub mod world;
+
 /// What a provider answers to one try.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -22,10 +24,10 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What one request left behind.
 /// A provider's name, headers and body.
 pub type Sent = (String, Vec<(String, String)>, Vec<u8>);
 
+/// What one request left behind.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub status: u16,
