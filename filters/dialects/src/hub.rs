@@ -6,6 +6,7 @@
 //! order survive. Binary content stays base64 as it came.
 
 use std::fmt;
+use std::ops::Deref;
 
 /// One request for one answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -428,9 +429,14 @@ impl fmt::Display for Loss {
     }
 }
 
-/// A request that cannot be carried at all: HTTP 400, in the client's dialect.
+/// A request that cannot be carried at all: HTTP 400, in the client's dialect. One word, since every reader of a
+/// field passes it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
+pub struct Invalid(Box<Fault>);
+
+/// What an [`Invalid`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
     /// The field at fault, as `messages[2].content[0]`.
     pub param: String,
     /// What is wrong, for the application's developer.
@@ -442,22 +448,37 @@ pub struct Invalid {
 impl Invalid {
     /// A value that is wrong whatever the provider.
     pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Invalid { param: param.into(), message: message.into(), code: "invalid_value" }
+        Self::of(param.into(), message.into(), "invalid_value")
     }
 
     /// A field that must be there.
     pub fn missing(param: impl Into<String>) -> Self {
         let param = param.into();
-        Invalid {
-            message: format!("missing required parameter: '{param}'"),
-            param,
-            code: "missing_required_parameter",
-        }
+        let message = ["missing required parameter: '", &param, "'"].concat();
+        Self::of(param, message, "missing_required_parameter")
     }
 
     /// A value that is right but that the provider chosen for the model cannot be given.
     pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Invalid { param: param.into(), message: message.into(), code: "unsupported_value" }
+        Self::of(param.into(), message.into(), "unsupported_value")
+    }
+
+    /// What it says, to be taken apart.
+    pub fn into_fault(self) -> Fault {
+        *self.0
+    }
+
+    #[inline(never)]
+    fn of(param: String, message: String, code: &'static str) -> Self {
+        Invalid(Box::new(Fault { param, message, code }))
+    }
+}
+
+impl Deref for Invalid {
+    type Target = Fault;
+
+    fn deref(&self) -> &Fault {
+        &self.0
     }
 }
 
@@ -471,12 +492,13 @@ impl std::error::Error for Invalid {}
 
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Failure {
+        let Fault { param, message, code } = invalid.into_fault();
         Failure {
             status: 400,
             kind: "invalid_request_error".into(),
-            code: Some(invalid.code.into()),
-            message: invalid.message,
-            param: Some(invalid.param),
+            code: Some(code.into()),
+            message,
+            param: Some(param),
         }
     }
 }

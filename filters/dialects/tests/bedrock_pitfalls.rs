@@ -25,8 +25,8 @@ fn converse(model: &str, members: Value) -> Result<(String, Value, Vec<String>),
     }
     let body = chat.to_string();
     let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-    let (chat, mut losses) = openai_chat::decode(&doc).map_err(|why| why.param)?;
-    let encoded = bedrock::encode(&chat, model).map_err(|why| why.param)?;
+    let (chat, mut losses) = openai_chat::decode(&doc).map_err(|why| why.param.clone())?;
+    let encoded = bedrock::encode(&chat, model).map_err(|why| why.param.clone())?;
     losses.extend(encoded.losses);
     let body = serde_json::from_slice(&encoded.body).unwrap();
     Ok((encoded.path, body, losses.into_iter().map(|loss| loss.path).collect()))

@@ -4,6 +4,7 @@
 //! Bounded: a fixed number of targets; the one that is free again first makes room.
 
 use weir_lease::{CREATE, SharedData};
+use weir_wire::number;
 
 use crate::io::{Headers, Now};
 use crate::learned::cell;
@@ -38,10 +39,10 @@ pub fn target(provider: &str, model: &str) -> u64 {
 
 /// How long a throttling answer asks to be left alone.
 pub fn asked(target: u64, headers: &Headers<'_>, now: Now) -> Cool {
-    let number = |name: &str| headers.get(name).and_then(|value| value.trim().parse::<f64>().ok());
-    let wait = number("retry-after-ms")
+    let asked = |name: &str| headers.get(name).and_then(|value| number(value.trim()));
+    let wait = asked("retry-after-ms")
         .map(|ms| ms * 1e6)
-        .or_else(|| number("retry-after").map(|seconds| seconds * SECOND))
+        .or_else(|| asked("retry-after").map(|seconds| seconds * SECOND))
         .or_else(|| {
             let date = date(headers.get("retry-after")?)?;
             Some(date.saturating_sub(now.seconds()) as f64 * SECOND)

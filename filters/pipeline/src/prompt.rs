@@ -78,9 +78,9 @@ impl<'d, 'a> Request<'d, 'a> {
             Api::BedrockModel => bedrock::read_invoke(doc, model, stream).map(|r| Self::Chat(Box::new(r))),
         };
         read.map_err(|e| {
-            let param = e.param.clone();
-            let out = Refusal::request(400, e.code, e.message);
-            if param.is_empty() { out } else { out.at(&param) }
+            let fault = e.into_fault();
+            let out = Refusal::request(400, fault.code, fault.message);
+            if fault.param.is_empty() { out } else { out.at(&fault.param) }
         })
     }
 

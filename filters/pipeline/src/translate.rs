@@ -45,7 +45,10 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
         renames: Renames::default(),
     };
     let Ok(doc) = json::parse(body, &Limits::default()) else { return Err(unreadable_body()) };
-    let invalid = |e: Invalid| Refusal::request(400, e.code, e.message).at(&e.param);
+    let invalid = |e: Invalid| {
+        let fault = e.into_fault();
+        Refusal::request(400, fault.code, fault.message).at(&fault.param)
+    };
     if reframes(api, kind, leg.invoke) {
         if leg.invoke {
             return Ok(in_invoke(&doc, &plan.anthropic.1));

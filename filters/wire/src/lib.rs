@@ -8,5 +8,8 @@
 pub mod base64;
 pub mod eventstream;
 pub mod json;
+mod number;
 pub mod splice;
 pub mod sse;
+
+pub use number::number;

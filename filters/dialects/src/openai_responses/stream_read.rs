@@ -2,6 +2,7 @@
 //! is a "choice" that ends with it, and what ends the response is one of its own. What an event repeats as a whole
 //! (a part that is done, the response at the end) stands apart, so that nothing is counted twice.
 
+use weir_sorted::contains;
 use weir_wire::json::{self, Kind, Limits, Value, Writer};
 
 use super::answer::{ended, of_response, said, usage_of};
@@ -56,9 +57,9 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
     let part = number("content_index").max(number("summary_index")).min(0xff);
     let choice = (number("output_index").min(0xff_fffe) << 8 | part) as u32;
     let slot = match kind {
-        _ if kind.contains("refusal") => Slot::Refusal,
-        _ if kind.contains("reasoning") => Slot::Reasoning,
-        _ if kind.contains("arguments") => Slot::Tool(0),
+        _ if contains(kind, "refusal") => Slot::Refusal,
+        _ if contains(kind, "reasoning") => Slot::Reasoning,
+        _ if contains(kind, "arguments") => Slot::Tool(0),
         _ => Slot::Content,
     };
     // Sound is no text.
@@ -135,14 +136,14 @@ pub fn text_event(payload: &[u8], slot: Slot, sequence: u64, text: &[u8]) -> Opt
     let said = root.get("type").and_then(Value::str_raw).unwrap_or_default();
     let (kind, index) = match slot {
         Slot::Refusal => ("response.refusal.delta", "content_index"),
-        Slot::Reasoning if said.contains("summary") => {
+        Slot::Reasoning if contains(said, "summary") => {
             ("response.reasoning_summary_text.delta", "summary_index")
         }
         Slot::Reasoning => ("response.reasoning_text.delta", "content_index"),
-        Slot::Tool(_) if said.contains("mcp") => ("response.mcp_call_arguments.delta", ""),
+        Slot::Tool(_) if contains(said, "mcp") => ("response.mcp_call_arguments.delta", ""),
         Slot::Tool(_) => ("response.function_call_arguments.delta", ""),
-        Slot::Content if said.contains("custom") => ("response.custom_tool_call_input.delta", ""),
-        Slot::Content if said.contains("code_interpreter") => {
+        Slot::Content if contains(said, "custom") => ("response.custom_tool_call_input.delta", ""),
+        Slot::Content if contains(said, "code_interpreter") => {
             ("response.code_interpreter_call_code.delta", "")
         }
         Slot::Content => ("response.output_text.delta", "content_index"),

@@ -179,8 +179,12 @@ impl Attempt {
         }
         if !self.translates() {
             let extra = plan.map(|p| p.extra.as_str()).unwrap_or_default();
-            let lines = extra.lines().filter_map(|line| line.split_once(": "));
-            out.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            let lines = extra.lines().filter_map(|line| {
+                // One byte is searched for: two bring the standard library's two-way searcher along.
+                let (name, value) = line.split_once(':')?;
+                Some((name.to_owned(), value.strip_prefix(' ')?.to_owned()))
+            });
+            out.extend(lines);
         }
         self.url = url;
         Effect::RequestHeaders(out)

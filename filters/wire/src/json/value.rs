@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::unescape::{Unescaped, unescape};
 use super::{COUNT, Doc, ESCAPED, Kind, Node};
+use crate::number;
 
 /// A value of a document: `'d` the tape, `'a` the text. Two words, so that what holds many of them stays small.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +69,10 @@ impl<'d, 'a> Value<'d, 'a> {
         if self.kind() == Kind::Number { self.slice().parse().ok() } else { None }
     }
 
-    /// The nearest `f64`; none where that is infinite.
+    /// The nearest `f64`, within what [`number`] promises; none where that is infinite.
     #[inline(never)]
     pub fn as_f64(self) -> Option<f64> {
-        if self.kind() != Kind::Number {
-            return None;
-        }
-        self.slice().parse().ok().filter(|number: &f64| number.is_finite())
+        if self.kind() == Kind::Number { number(self.slice()) } else { None }
     }
 
     /// A string without its escapes; borrowed where it has none.
