@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,9 @@ use crate::{BudgetDef, Error, Spend};
 
 /// Calls in one batch: bounds how long the first waits for the last.
 const BATCH: usize = 4_096;
+
+/// How often a store is looked for that was not there at the start.
+const LOOK_FOR_STORE: Duration = Duration::from_millis(250);
 
 pub(crate) enum Command {
     Call(Request, oneshot::Sender<Result<Reply, Status>>),
@@ -39,6 +42,10 @@ pub(crate) enum Command {
 
 /// What keeps a ledger's word.
 pub(crate) trait Store: Send + 'static {
+    /// Before the first call: finds the store and takes in what it keeps. An error is for good; `false` is not yet.
+    fn join(&mut self, _: &mut Core, _: &mut Clock) -> Result<bool, Error> {
+        Ok(true)
+    }
     /// Makes the entries of an effect as durable as it asks, before its replies leave. May change the core and the
     /// replies where others have changed the store meanwhile.
     fn keep(&mut self, core: &mut Core, effect: &mut Effect, now: Time) -> Result<(), Error>;
@@ -68,23 +75,39 @@ pub enum Guarantee {
 pub struct Desk {
     commands: Option<Sender<Command>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    away: Arc<AtomicBool>,
 }
 
 impl Desk {
-    /// Serves a core that has been restored from a store.
+    /// Serves a core that has been restored from a store, or is restored once the store is found.
     pub(crate) fn serve<S: Store>(mut core: Core, mut store: S, mut clock: Clock) -> Result<Desk, Error> {
         let (commands, queue) = channel();
+        let joined = store.join(&mut core, &mut clock)?;
+        let away = Arc::new(AtomicBool::new(!joined));
+        let said = Arc::clone(&away);
         let run = move || {
             let mut calls = HashMap::new();
-            if let Err(error) = serve(&mut core, &mut store, &mut clock, &queue, &mut calls) {
+            let found = joined || wait_for_store(&mut core, &mut store, &mut clock, &queue);
+            said.store(!found, Ordering::Relaxed);
+            let served = match found {
+                true => serve(&mut core, &mut store, &mut clock, &queue, &mut calls, &said),
+                false => Ok(()),
+            };
+            if let Err(error) = served {
                 tracing::error!(%error, "the ledger stops");
             }
+            said.store(true, Ordering::Relaxed);
             for (_, reply) in calls {
                 let _: Result<(), _> = reply.send(Err(Status::STOPPED));
             }
         };
         let thread = std::thread::Builder::new().name("weir-ledger".into()).spawn(run)?;
-        Ok(Desk { commands: Some(commands), thread: Some(thread) })
+        Ok(Desk { commands: Some(commands), thread: Some(thread), away })
+    }
+
+    /// Whether its store cannot be reached at present: then it grants nothing.
+    pub fn away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
     }
 
     /// What the store promises.
@@ -106,7 +129,7 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
         commands.send(command(reply)).map_err(|_| Error::Stopped)?;
-        answer.await.map_err(|_| Error::Stopped)
+        answer.await.map_err(|_| if self.away() { Error::Away } else { Error::Stopped })
     }
 
     async fn call(&self, request: Request) -> Result<Reply, Status> {
@@ -152,6 +175,36 @@ type Calls = HashMap<u64, oneshot::Sender<Result<Reply, Status>>>;
 /// Answers to operators, which leave after the store has kept what they tell, as grants do.
 type Told = Vec<Box<dyn FnOnce()>>;
 
+/// Looks for a store that was not there at the start. Until it is, calls are told that it is away: what it keeps decides
+/// about them. Budgets are taken, for they come from the policy. `false` when the last handle is dropped before.
+fn wait_for_store<S: Store>(
+    core: &mut Core,
+    store: &mut S,
+    clock: &mut Clock,
+    queue: &Receiver<Command>,
+) -> bool {
+    loop {
+        let again = Instant::now() + LOOK_FOR_STORE;
+        while let Some(left) = again.checked_duration_since(Instant::now()) {
+            match queue.recv_timeout(left) {
+                Ok(Command::Call(_, reply)) => drop(reply.send(Err(Status::AWAY))),
+                Ok(Command::Budgets(budgets, reply)) => {
+                    drop(reply.send(core.set_budgets(clock.now(), budgets)));
+                }
+                Ok(Command::Counters(reply)) => drop(reply.send((core.counters(), core.epoch()))),
+                // Unanswered, which says the same: see `ask`.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        match store.join(core, clock) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the ledger's store is there and cannot be used"),
+        }
+    }
+}
+
 /// Serves until the last handle is dropped, or the store fails for good.
 fn serve<S: Store>(
     core: &mut Core,
@@ -159,6 +212,7 @@ fn serve<S: Store>(
     clock: &mut Clock,
     queue: &Receiver<Command>,
     calls: &mut Calls,
+    away: &AtomicBool,
 ) -> Result<(), Error> {
     let mut next = 0u64;
     loop {
@@ -186,6 +240,7 @@ fn serve<S: Store>(
             kept = store.tend(core, clock);
         }
         while let Err(error) = kept {
+            away.store(true, Ordering::Relaxed);
             tracing::warn!(%error, "the ledger's store fails");
             // Nothing is answered that may not be kept; who asks is told at once that the ledger is away.
             effect.replies.clear();
@@ -214,6 +269,7 @@ fn serve<S: Store>(
                 }
             }
         }
+        away.store(false, Ordering::Relaxed);
         told.into_iter().for_each(|tell| tell());
         for (call, reply) in effect.replies {
             if let Some(waiting) = calls.remove(&call) {

@@ -55,6 +55,8 @@ pub enum Error {
     NoBudget(String),
     /// Redis cannot be used: its own message.
     Redis(String),
+    /// Redis does not answer, or not yet as a primary: its own message.
+    Down(String),
     /// The store cannot be reached at present.
     Away,
     /// The ledger's thread has ended.
@@ -70,7 +72,7 @@ impl std::fmt::Display for Error {
             Error::Timezone(name) => write!(f, "unknown time zone {name:?}"),
             Error::Window(name) => write!(f, "unknown window {name:?}"),
             Error::NoBudget(name) => write!(f, "no budget {name:?}"),
-            Error::Redis(why) => write!(f, "ledger on Redis: {why}"),
+            Error::Redis(why) | Error::Down(why) => write!(f, "ledger on Redis: {why}"),
             Error::Away => write!(f, "the ledger's store cannot be reached"),
             Error::Stopped => write!(f, "the ledger has stopped"),
         }
@@ -81,7 +83,12 @@ impl std::error::Error for Error {}
 
 impl From<::redis::RedisError> for Error {
     fn from(error: ::redis::RedisError) -> Error {
-        Error::Redis(error.to_string())
+        use ::redis::ErrorKind::{BusyLoadingError, MasterDown, TryAgain};
+        let passes = matches!(error.kind(), BusyLoadingError | MasterDown | TryAgain);
+        match error.is_io_error() || error.is_connection_dropped() || passes {
+            true => Error::Down(error.to_string()),
+            false => Error::Redis(error.to_string()),
+        }
     }
 }
 

@@ -82,7 +82,7 @@ async fn differ(server: &Server, seed: u64, steps: u64) {
     let mut rng = Rng(seed * 0x9e37_79b9 + 1);
     let time = Arc::new(AtomicU64::new(BEGIN));
     let params = Params { session_ttl: 5_000, recall_wait: 0, ..Params::default() };
-    let (desk, _) = Desk::redis(RedisOptions {
+    let desk = Desk::redis(RedisOptions {
         addresses: vec![server.address()],
         params,
         fixed_time: Some(time.clone()),
@@ -213,7 +213,7 @@ async fn differ(server: &Server, seed: u64, steps: u64) {
     // What another control plane reads of the store is what this one had in mind.
     let spend = desk.spend().await.unwrap();
     drop(desk);
-    let (again, _) = Desk::redis(RedisOptions {
+    let again = Desk::redis(RedisOptions {
         addresses: vec![server.address()],
         params,
         fixed_time: Some(time.clone()),
@@ -257,11 +257,61 @@ async fn a_server_that_evicts_is_refused_and_one_that_may_lose_its_tail_says_so(
         (&["--appendonly", "no"][..], false),
     ] {
         let server = Server::start(arguments);
-        let (desk, _) = Desk::redis(options(&server)).unwrap();
+        let desk = Desk::redis(options(&server)).unwrap();
         assert_eq!(desk.guarantee().await.unwrap() == Guarantee::Hard, hard, "{arguments:?}");
     }
-    let nobody = RedisOptions { addresses: vec!["127.0.0.1:1".into()], ..RedisOptions::default() };
-    assert!(Desk::redis(nobody).is_err());
+    for address in ["rediss://127.0.0.1:1", "http://127.0.0.1:1", "127.0.0.1:not-a-port"] {
+        let nowhere = RedisOptions { addresses: vec![address.into()], ..RedisOptions::default() };
+        assert!(Desk::redis(nowhere).is_err(), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_at_the_start_is_joined_when_it_appears() {
+    let mut kit = Kit::redis();
+    let ledger = kit.open();
+    ledger.set_budgets(month(1_000)).await.unwrap();
+    let sid = open(&ledger, 1).await.sid;
+    assert_eq!(sync(&ledger, sid, vec![ask(600, 1)]).await.items[0].g, 600);
+    drop(ledger);
+    kit.server.as_mut().unwrap().kill();
+
+    let ledger = kit.open();
+    assert!(ledger.away());
+    // The policy is taken, the rest waits for what the store knows.
+    ledger.set_budgets(month(1_100)).await.unwrap();
+    let request = OpenRequest { node: "n".into(), nonce_hi: 2, nonce_lo: 1, version: 1 };
+    assert_eq!(ledger.open(request.clone()).await.unwrap_err().code, 14);
+    assert!(matches!(ledger.spend().await, Err(Error::Away)));
+    assert_eq!(ledger.counters().await.unwrap().0.syncs, 0);
+    kit.server.as_mut().unwrap().again();
+    let other = loop {
+        match ledger.open(request.clone()).await {
+            Ok(opened) => break opened.sid,
+            Err(status) => assert_eq!(status.code, 14),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(!ledger.away());
+    // What was granted before it was down is remembered, and the limit is the one that was told meanwhile.
+    let reply = sync(&ledger, other, vec![ask(600, 1)]).await.items.remove(0);
+    assert!(reply.short.is_some() && reply.g == 0, "{reply:?}");
+    assert_eq!(sync(&ledger, other, vec![ask(500, 2)]).await.items[0].g, 500);
+    assert_eq!(ledger.spend().await.unwrap()[0].limit, 1_100);
+}
+
+#[tokio::test]
+async fn a_server_that_appears_and_may_not_be_used_is_not_joined() {
+    let mut evicts = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+    evicts.kill();
+    let options = RedisOptions { addresses: vec![evicts.address()], ..RedisOptions::default() };
+    let ledger = Desk::redis(options).unwrap();
+    ledger.set_budgets(month(1_000)).await.unwrap();
+    evicts.again();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let request = OpenRequest { node: "n".into(), nonce_hi: 2, nonce_lo: 1, version: 1 };
+    assert_eq!(ledger.open(request).await.unwrap_err().code, 14);
+    assert!(ledger.away());
 }
 
 /// Waits until the ledger grants again.
@@ -314,7 +364,9 @@ async fn a_killed_server_comes_back_with_every_grant_and_the_ledger_goes_on_by_i
 async fn an_emptied_store_grants_nothing_until_an_operator_confirms() {
     let mut kit = Kit { server: Some(Server::start(&["--appendonly", "no"])), ..Kit::embedded() };
     kit.params.quarantine = 300;
-    let (ledger, id) = Desk::redis(kit.options()).unwrap();
+    let note = kit.folder.0.join("id");
+    let noted = RedisOptions { note: Some(note), ..kit.options() };
+    let ledger = Desk::redis(noted.clone()).unwrap();
     ledger.set_budgets(month(1_000)).await.unwrap();
     let sid = open(&ledger, 1).await.sid;
     assert_eq!(sync(&ledger, sid, vec![ask(600, 1)]).await.items[0].g, 600);
@@ -333,8 +385,7 @@ async fn an_emptied_store_grants_nothing_until_an_operator_confirms() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // Another control plane that has noted the store's id sees it too.
-    let known = RedisOptions { known: Some(id), ..kit.options() };
-    let (second, _) = Desk::redis(known).unwrap();
+    let second = Desk::redis(noted).unwrap();
     second.set_budgets(month(1_000)).await.unwrap();
     ledger.confirm().await.unwrap();
     let mut rev = 100;
@@ -389,7 +440,7 @@ async fn a_grant_is_told_only_when_the_replicas_have_it() {
         wait_replicas: 1,
         ..RedisOptions::default()
     };
-    let (ledger, _) = Desk::redis(options).unwrap();
+    let ledger = Desk::redis(options).unwrap();
     ledger.set_budgets(month(1_000)).await.unwrap();
     let sid = open(&ledger, 1).await.sid;
     let mut rev = 0;

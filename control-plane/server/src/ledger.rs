@@ -45,6 +45,11 @@ impl Ledger {
         }
     }
 
+    /// Whether its store cannot be reached at present.
+    pub fn away(&self) -> bool {
+        self.engine.away()
+    }
+
     /// Says that a store which was emptied is to start from nothing.
     pub async fn confirm(&self) -> Result<(), Error> {
         self.engine.confirm().await
@@ -104,6 +109,7 @@ impl Ledger {
     pub async fn counters(&self) -> Result<Value, Error> {
         let (counters, epoch) = self.engine.counters().await?;
         Ok(json!({
+            "up": !self.away(),
             "epoch": epoch,
             "syncs": counters.syncs,
             "acquires": counters.acquires,
@@ -134,19 +140,13 @@ impl Ledger {
 /// The ledger on Redis. The id that it gives is noted below `data`, so that a store which was emptied is known to have
 /// been another.
 fn redis(data: &Path, store: &LedgerStore) -> Result<Desk, Failure> {
-    let note = data.join("ledger-redis.id");
-    let known = std::fs::read_to_string(&note).ok().filter(|id| !id.is_empty());
     let options = RedisOptions {
         addresses: store.redis.clone(),
         wait_replicas: store.wait_replicas,
-        known,
+        note: Some(data.join("ledger-redis.id")),
         ..RedisOptions::default()
     };
-    let (desk, id) = Desk::redis(options).map_err(|why| Failure::new(why.to_string()))?;
-    std::fs::create_dir_all(data)
-        .and_then(|()| std::fs::write(&note, id))
-        .map_err(|why| Failure::new(format!("{}: {why}", note.display())))?;
-    Ok(desk)
+    Desk::redis(options).map_err(|why| Failure::new(why.to_string()))
 }
 
 fn definition(of: &weir_model::BudgetDef, max_life: u64) -> Result<BudgetDef, Error> {

@@ -9,6 +9,13 @@ use crate::ring::Ring;
 use crate::window::{Window, WindowKind};
 
 impl Core {
+    /// Becomes what was read of a store, and keeps the budgets that it was told before.
+    pub(crate) fn become_restored(&mut self, mut restored: Core) {
+        restored.rest.budgets = std::mem::take(&mut self.rest.budgets);
+        restored.rest.limits_at = self.rest.limits_at;
+        *self = restored;
+    }
+
     /// The store says that others have raised the epoch, or that it has forgotten: everybody reports again.
     pub(crate) fn raise_epoch(&mut self, epoch: u64) {
         if epoch > self.rest.epoch {

@@ -20,7 +20,8 @@ impl Shared {
     pub(super) fn load(&mut self, core: &mut Core, clock: &Clock) -> Result<(), Error> {
         let now = clock.now();
         let found: Option<String> = cmd("GET").arg(self.key("marker")).query(self.link()?)?;
-        match (found, self.options.known.clone()) {
+        let noted = self.options.note.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        match (found, noted.filter(|id| !id.is_empty())) {
             (Some(marker), _) => self.marker = marker,
             (None, Some(known)) => {
                 self.marker = known;

@@ -4,12 +4,13 @@
 //! and this control plane what it has granted, and nothing is granted meanwhile. What it is not: it spreads nothing
 //! over a cluster; the addresses are one primary and its replicas.
 
+mod join;
 mod load;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
 
 use redis::{Cmd, Connection, Pipeline, cmd, pipe};
 
@@ -18,16 +19,14 @@ use crate::book::Key;
 use crate::core::{Core, Effect, Params, Reply, Status, Time};
 use crate::desk::{Clock, Desk, Guarantee, Store};
 use crate::log::Entry;
+use join::{field, identity, url};
 
-const LIBRARY: &str = include_str!("weir.lua");
 /// Largest limit that the function counts exactly.
 const MAX_LIMIT: u64 = 1 << 53;
 /// How often the server is asked who it is, and what others have written, in milliseconds.
 const TEND: u64 = 1_000;
 /// How often closed windows are deleted, in milliseconds.
 const TIDY: u64 = 3_600_000;
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_millis(2_000);
 /// Operators' doings and alerts that are kept.
 const KEPT: isize = 3_000;
 /// Commands in one round trip.
@@ -43,9 +42,9 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// Replicas that must have a grant before it is told.
     pub wait_replicas: u32,
-    /// An id that this control plane has noted for the store; [`Desk::redis`] says what to note. One that the store
-    /// does not have says that the store was emptied, and then nothing is granted until an operator confirms.
-    pub known: Option<String>,
+    /// A file where this control plane notes the store's id. One that the store does not have says that the store was
+    /// emptied, and then nothing is granted until an operator confirms.
+    pub note: Option<PathBuf>,
     /// Parameters of the protocol.
     pub params: Params,
     /// For tests: the time in milliseconds, in place of all clocks, the server's included.
@@ -55,18 +54,22 @@ pub struct Options {
 }
 
 impl Desk {
-    /// Opens the ledger on a Redis 7 or Valkey server, and the id to note for next time. Refused: a server that evicts
-    /// keys, and one in cluster mode.
-    pub fn redis(options: Options) -> Result<(Desk, String), Error> {
+    /// Opens the ledger on a Redis 7 or Valkey server. One that does not answer is waited for: until it does, calls are
+    /// told so. Refused: addresses that are none, a server that evicts keys, and one in cluster mode.
+    pub fn redis(options: Options) -> Result<Desk, Error> {
         let mut clock = Clock::new();
         clock.fixed = options.fixed_time.clone();
-        let mut store = Shared {
+        for address in &options.addresses {
+            redis::Client::open(url(address))?;
+        }
+        let store = Shared {
             prefix: if options.prefix.is_empty() { "weir".into() } else { options.prefix.clone() },
             options,
             link: None,
             server: String::new(),
             marker: String::new(),
             guarantee: Guarantee::Hard,
+            why: String::new(),
             closed: false,
             untold: false,
             suspect: false,
@@ -74,11 +77,8 @@ impl Desk {
             read: 0,
             tended: 0,
         };
-        let mut core = Core::new(Params { shared: true, ..store.options.params });
-        store.connect(&mut clock)?;
-        store.load(&mut core, &clock)?;
-        let marker = store.marker.clone();
-        Ok((Desk::serve(core, store, clock)?, marker))
+        let core = Core::new(Params { shared: true, ..store.options.params });
+        Desk::serve(core, store, clock)
     }
 }
 
@@ -90,6 +90,8 @@ pub(crate) struct Shared {
     server: String,
     marker: String,
     guarantee: Guarantee,
+    /// Why it could not be joined, as was last said.
+    why: String,
     /// The store was emptied: nothing is granted until an operator confirms.
     closed: bool,
     /// The server may have forgotten, and not everybody has told it again.
@@ -119,80 +121,6 @@ impl Shared {
 
     fn link(&mut self) -> Result<&mut Connection, Error> {
         self.link.as_mut().ok_or(Error::Away)
-    }
-
-    /// Connects to whichever address is the primary, and checks what it promises.
-    fn connect(&mut self, clock: &mut Clock) -> Result<(), Error> {
-        self.link = None;
-        let mut last = Error::Redis("no address".into());
-        for address in self.options.addresses.clone() {
-            match self.try_connect(&address) {
-                Ok(link) => {
-                    self.link = Some(link);
-                    return self.check(clock);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn try_connect(&self, address: &str) -> Result<Connection, Error> {
-        let url = if address.contains("://") { address.to_owned() } else { format!("redis://{address}") };
-        let client = redis::Client::open(url)?;
-        let mut link = client.get_connection_with_timeout(PATIENCE)?;
-        link.set_read_timeout(Some(PATIENCE))?;
-        link.set_write_timeout(Some(PATIENCE))?;
-        let info: String = cmd("INFO").arg("replication").query(&mut link)?;
-        match field(&info, "role") {
-            "master" => Ok(link),
-            role => Err(Error::Redis(format!("{} is a {role}, not the primary", shown(address)))),
-        }
-    }
-
-    fn check(&mut self, clock: &mut Clock) -> Result<(), Error> {
-        let wait = self.options.wait_replicas;
-        let link = self.link()?;
-        let info: String = cmd("INFO").query(link)?;
-        if field(&info, "cluster_enabled") == "1" {
-            return Err(Error::Redis(
-                "cluster mode is not supported: give a primary and its replicas".into(),
-            ));
-        }
-        let policy = field(&info, "maxmemory_policy");
-        if policy != "noeviction" {
-            return Err(Error::Redis(format!(
-                "maxmemory-policy is {policy:?}: a server that evicts keys forgets what was spent; set noeviction"
-            )));
-        }
-        let setting = |link: &mut Connection, name: &str| -> String {
-            let found: Result<Vec<String>, _> = cmd("CONFIG").arg("GET").arg(name).query(link);
-            found.ok().and_then(|pair| pair.into_iter().nth(1)).unwrap_or_default()
-        };
-        let fsync = setting(link, "appendfsync");
-        let appends = field(&info, "aof_enabled") == "1";
-        let guarantee = match (appends, fsync.as_str()) {
-            (true, "always") => Guarantee::Hard,
-            (true, _) if wait > 0 => Guarantee::Hard,
-            (false, _) => Guarantee::HardExceptLostTail("appendonly is off".into()),
-            (true, fsync) => Guarantee::HardExceptLostTail(format!("appendfsync is {fsync:?}, not always")),
-        };
-        let loaded: Result<String, _> =
-            cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(LIBRARY).query::<String>(link);
-        loaded.map_err(|error| Error::Redis(format!("needs Redis 7 or Valkey: {error}")))?;
-        self.guarantee = guarantee;
-        self.server = identity(&info);
-        self.set_clock(clock)
-    }
-
-    /// Moves this machine's wall clock to the server's.
-    fn set_clock(&mut self, clock: &mut Clock) -> Result<(), Error> {
-        let before = Instant::now();
-        let (seconds, micros): (u64, u64) = cmd("TIME").query(self.link()?)?;
-        let server = seconds * 1_000 + micros / 1_000 + before.elapsed().as_millis() as u64 / 2;
-        clock.ahead = 0;
-        clock.ahead = server as i64 - clock.now().wall as i64;
-        Ok(())
     }
 
     /// The function's call for some vectors of one window.
@@ -316,6 +244,10 @@ impl Shared {
 }
 
 impl Store for Shared {
+    fn join(&mut self, core: &mut Core, clock: &mut Clock) -> Result<bool, Error> {
+        self.try_join(core, clock)
+    }
+
     fn keep(&mut self, core: &mut Core, effect: &mut Effect, now: Time) -> Result<(), Error> {
         self.untold |= effect.durable;
         if effect.entries.is_empty() {
@@ -452,20 +384,4 @@ fn refuse(effect: &mut Effect, why: &Status) {
             *reply = Err(why.clone());
         }
     }
-}
-
-/// The value of a line of INFO.
-fn field<'a>(info: &'a str, name: &str) -> &'a str {
-    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap_or_default().trim()
-}
-
-/// The process and the history of a server.
-fn identity(info: &str) -> String {
-    format!("{} {}", field(info, "run_id"), field(info, "master_replid"))
-}
-
-/// An address without its password.
-fn shown(address: &str) -> &str {
-    address.rsplit('@').next().unwrap_or_default()
 }

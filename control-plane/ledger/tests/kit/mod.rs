@@ -171,7 +171,7 @@ impl Kit {
     pub fn open(&self) -> Desk {
         match &self.server {
             None => Desk::with(&self.folder.0, self.params).unwrap(),
-            Some(_) => Desk::redis(self.options()).unwrap().0,
+            Some(_) => Desk::redis(self.options()).unwrap(),
         }
     }
 }
