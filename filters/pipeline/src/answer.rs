@@ -13,6 +13,7 @@ use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
 use crate::paths::Api;
+use crate::seen::{Key, Seen};
 
 mod stream;
 mod whole;
@@ -78,6 +79,8 @@ pub struct Treatment {
     pub hide_usage: bool,
     /// Counts the output.
     pub vocabulary: Option<Vocabulary>,
+    /// Under it the counts of what is said are remembered: the client's next turn brings it back.
+    pub key: Option<Key>,
     /// It may be ended early, so that only whole events go on.
     pub ends_early: bool,
     /// What cannot be searched passes.
@@ -198,6 +201,15 @@ impl Answer {
             Self::Opaque(complete) | Self::Outline(_, complete) => *complete,
             Self::Whole(whole) => whole.complete(),
             Self::Stream(stream) => stream.complete(),
+        }
+    }
+
+    /// Tells what was said and how many tokens it has, when nobody waits any more.
+    pub fn remember(&self, seen: &mut Seen) {
+        match self {
+            Self::None | Self::Opaque(_) | Self::Local(_) | Self::Outline(..) => {}
+            Self::Whole(whole) => whole.remember(seen),
+            Self::Stream(stream) => stream.remember(seen),
         }
     }
 

@@ -10,12 +10,13 @@ use weir_wire::json::Value;
 
 /// Slots; with 24 bytes each the table is 96 KiB per VM and policy version.
 const SLOTS: usize = 4096;
-/// Shorter texts are counted faster than they are looked up.
-const MIN: usize = 64;
+/// Bytes; shorter texts are counted faster than they are looked up.
+pub const MIN: usize = 64;
 /// Marks what is known by how it is written.
 const WRITTEN: u64 = 1 << 63;
 
-type Hash = (u64, u64);
+/// What a text is known by.
+pub type Hash = (u64, u64);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -150,7 +151,8 @@ impl Key {
         self.state = state;
     }
 
-    fn finish(&self) -> Hash {
+    /// The text ended.
+    pub fn finish(&self) -> Hash {
         let mut state = self.state;
         state.word(self.last | self.length << 56);
         (state.half(0xee), state.half(0xdd))

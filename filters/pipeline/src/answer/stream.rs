@@ -10,6 +10,7 @@ use weir_wire::{eventstream, sse};
 
 use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, sealed, without_tokens};
 use crate::paths::Api;
+use crate::seen::Seen;
 
 mod text;
 mod words;
@@ -126,6 +127,10 @@ impl Stream {
             bytes: e.treatment.vocabulary.is_none(),
             blocked: e.blocked.map(|kind| kind.name()),
         }
+    }
+
+    pub(super) fn remember(&self, seen: &mut Seen) {
+        self.events.texts.iter().for_each(|(_, text)| text.remember(seen));
     }
 
     pub(super) fn output(&self) -> u64 {
@@ -375,10 +380,10 @@ impl Events {
                 self.texts.insert(at, (key, Text::new(&self.treatment, text.slot)));
             }
             if counts
-                && let Some(counter) = self.texts.get_mut(at).and_then(|(_, t)| t.counter.as_mut())
+                && let Some((_, on_its_way)) = self.texts.get_mut(at)
                 && let Some(piece) = unquote(payload, text.value.clone())
             {
-                counter.push(&piece);
+                on_its_way.count(&piece);
             }
         }
     }

@@ -5,8 +5,12 @@ use weir_wire::splice::Splices;
 
 use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, sealed, without_tokens};
 use crate::paths::Api;
+use crate::seen::{MIN, Seen};
 use weir_dialects::openai_chat::{ECHO, read_answer};
 use weir_dialects::{anthropic, bedrock, openai_responses};
+
+/// Bytes of texts that are counted for the next turn; more wait until it comes.
+const REMEMBERED: usize = 16 << 10;
 
 /// The reader. It keeps a copy to read at the end; where something may change it keeps the bytes themselves.
 pub struct Whole {
@@ -19,6 +23,8 @@ pub struct Whole {
     /// It was no JSON.
     unread: bool,
     facts: Facts,
+    /// Texts that the next turn may bring back.
+    said: Vec<String>,
 }
 
 impl Whole {
@@ -32,6 +38,7 @@ impl Whole {
             complete: false,
             unread: false,
             facts: Facts::default(),
+            said: Vec::new(),
         }
     }
 
@@ -45,6 +52,14 @@ impl Whole {
 
     pub(super) fn facts(&self) -> Facts {
         self.facts.clone()
+    }
+
+    pub(super) fn remember(&self, seen: &mut Seen) {
+        if let Some(vocabulary) = self.treatment.vocabulary {
+            for text in &self.said {
+                seen.count(vocabulary.number(), text, |text| weir_tokens::count(vocabulary, text));
+            }
+        }
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
@@ -104,9 +119,14 @@ impl Whole {
         self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
         self.facts.counted = true;
         self.facts.bytes = self.treatment.vocabulary.is_none();
+        let mut room = REMEMBERED;
         for text in &answer.texts {
             let Some(value) = text.value.as_str() else { continue };
             let echo = text.choice == ECHO;
+            if self.treatment.key.is_some() && !echo && (MIN..=room).contains(&value.len()) {
+                room -= value.len();
+                self.said.push(value.to_string());
+            }
             if answer.usage.is_none() && !echo {
                 let bytes = value.len() as u64;
                 let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, &value));

@@ -104,11 +104,15 @@ impl Exchange {
         } else {
             // What is counted is what this try's own model says.
             let tokenizer = flight.targets.get(index).and_then(|target| target.tokenizer.as_deref());
+            let vocabulary = tokenizer.and_then(Vocabulary::from_name);
+            // Who counts this prompt counts the next turn's, which repeats this answer.
+            let counted = policy.as_ref().filter(|_| self.span.input_counted.is_some()).zip(vocabulary);
             let treatment = Treatment {
                 vault: flight.vault.take().map(Rc::new),
                 set: flight.answer_set.clone(),
                 hide_usage,
-                vocabulary: tokenizer.and_then(Vocabulary::from_name),
+                vocabulary,
+                key: counted.map(|(policy, vocabulary)| policy.seen.borrow().key(vocabulary.number())),
                 ends_early: flight.ahead.is_some(),
                 unsearched: flight.unsearched,
             };

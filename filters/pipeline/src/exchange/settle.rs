@@ -106,6 +106,9 @@ impl Exchange {
                 .ints
                 .push(("weir.attempts.presumed_spent", i64::try_from(report.lost).unwrap_or(i64::MAX)));
         }
+        if let Some(policy) = policy {
+            flight.answer.remember(&mut policy.seen.borrow_mut());
+        }
     }
 
     /// Where budgets are charged by a bound, the span says the same as they: its sums are the ledger's.

@@ -5,12 +5,18 @@ use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 
 use crate::answer::{Treatment, restorer};
+use crate::seen::{Key, Seen};
+
+/// Bytes within which a counter is exact whatever it is given, as [`Counter`] says.
+const EXACT: usize = 8192;
 
 /// One text of the answer, on its way.
 pub(super) struct Text {
     redactor: Option<pii::Redactor>,
     restorer: Option<pii::Restorer>,
     pub(super) counter: Option<Counter>,
+    /// What its count is remembered by.
+    key: Option<Key>,
 }
 
 impl Text {
@@ -19,6 +25,25 @@ impl Text {
             redactor: treatment.set.clone().map(pii::Redactor::new),
             restorer: treatment.vault.as_ref().map(|v| restorer(v, slot)),
             counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
+            key: treatment.key.clone(),
+        }
+    }
+
+    /// Counts what the model said.
+    pub(super) fn count(&mut self, piece: &str) {
+        let Some(counter) = &mut self.counter else { return };
+        if counter.held() + piece.len() > EXACT {
+            self.key = None;
+        }
+        if let Some(key) = &mut self.key {
+            key.push(piece.as_bytes());
+        }
+        counter.push(piece);
+    }
+
+    pub(super) fn remember(&self, seen: &mut Seen) {
+        if let (Some(counter), Some(key)) = (&self.counter, &self.key) {
+            seen.learn(key, counter.total());
         }
     }
 
