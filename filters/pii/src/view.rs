@@ -144,6 +144,12 @@ pub(crate) fn plainly_wide(c: char) -> bool {
     matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
 }
 
+/// Whether a character is a letter of the commonest scripts that separate words, told without a table.
+fn plain_letter(c: char) -> bool {
+    matches!(c, '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '\u{3a3}'..='\u{3f5}' | '\u{400}'..='\u{481}'
+        | '\u{48a}'..='\u{52f}' | '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{904}'..='\u{939}')
+}
+
 /// Whether a character is not seen: it neither separates nor joins for a reader.
 pub(crate) fn invisible(c: char) -> bool {
     matches!(c,
@@ -177,6 +183,9 @@ fn fold(c: char) -> Option<u8> {
     if plainly_wide(c) {
         return Some(WIDE);
     }
+    if plain_letter(c) {
+        return Some(LETTER);
+    }
     if invisible(c) {
         return None;
     }
@@ -204,6 +213,16 @@ mod tests {
             (0..9).map(|index| &text[view.start(index)..view.end(index + 1)]).collect();
         assert_eq!(characters, ["a", "４", "é", "\u{a0}", "漢", "–", "b", "…", "𝟗"]);
         assert_eq!((view.start(9), view.end(0), view.left(7)), (text.len(), 0, 7));
+    }
+
+    #[test]
+    fn letters_told_without_a_table_are_letters() {
+        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_letter(*c)) {
+            assert!(
+                c.is_alphanumeric() && !invisible(c) && look_alike(c).is_none() && c < '\u{2e80}',
+                "{c:?}"
+            );
+        }
     }
 
     #[test]

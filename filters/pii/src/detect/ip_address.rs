@@ -67,6 +67,10 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     if start + run == bytes.len() && !context.last {
         return if view.left(start) <= LONGEST + AFTER { Verdict::Cut(start) } else { Verdict::No };
     }
+    if start + run == word.end {
+        // A word, and nothing that joins it to another part.
+        return Verdict::No;
+    }
     let mut end = start + run;
     let next = view.at(end);
     if next.is_ascii_alphanumeric() || next == b'_' {

@@ -338,6 +338,11 @@ pub(crate) mod vectors {
             assert_eq!(kind.label(), detector.id.to_uppercase());
             assert_eq!(detector.mask, format!("[{}]", kind.label()));
             assert!((1..=1024).contains(&detector.longest));
+            for word in detector.context {
+                // What finds them compares three letters first, in the order of the words.
+                let first = word.as_bytes().first_chunk::<3>();
+                assert!(first.is_some_and(|first| first.iter().all(|byte| byte & 0x20 != 0)), "{word}");
+            }
         }
         for (name, mask) in super::OUTSIDE {
             let kind = super::Kind::named(name).unwrap();

@@ -112,6 +112,9 @@ pub(crate) struct Pass {
     rows: Rows,
     prefixes: Prefixes,
     asked: Vec<(Ask, u8)>,
+    /// Which of them to ask at a word, by what it consists of (0: its end is not known); four times, since words stand
+    /// behind signs of assignment or do not, and are lone numbers or are not.
+    asks: Vec<u32>,
     digits: Vec<(AskDigits, u8)>,
     openers: Openers,
     vocabulary: Vocabulary,
@@ -128,6 +131,17 @@ impl Pass {
                 prefixes.iter().for_each(|prefix| self.openers.add(prefix.text));
             }
             Some(Scan::Word(ask)) => {
+                self.asks.resize(32, 0);
+                for (index, asks) in self.asks.iter_mut().enumerate() {
+                    let (kind, behind, lone) =
+                        (index as u8 & 7, index & BEHIND_BIT != 0, index & LONE_BIT != 0);
+                    if (kind == 0 || ask.kinds & 1 << kind != 0)
+                        && (behind || !ask.behind)
+                        && (ask.lone || !lone)
+                    {
+                        *asks |= 1 << self.asked.len();
+                    }
+                }
                 self.asked.push((*ask, detector));
                 ask.opens.iter().for_each(|text| self.openers.add(text));
             }
@@ -146,8 +160,9 @@ impl Pass {
     /// others.
     pub(crate) fn scan(&self, view: &View<'_>, last: bool, found: &mut dyn FnMut(u8, Match)) -> usize {
         let bytes = view.bytes();
-        let mut context = Context { view, last, seen: Vec::new() };
-        let places = self.places(bytes, last, &mut context.seen);
+        let mut seen = Vec::new();
+        let places = self.places(bytes, last, &mut seen);
+        let context = Context::new(view, last, seen);
         let mut asking = Asking { pass: self, context, hold: bytes.len(), found };
         let mut done = 0;
         for place in &places {
@@ -182,7 +197,14 @@ impl Pass {
         let (mut begin, mut behind) = (0, 0);
         let (mut word, mut letter, mut digit) = (0, 0, 0);
         for (block, text) in bytes.chunks(64).enumerate() {
-            let signs = Signs::new(text);
+            let signs = match text.try_into() {
+                Ok(whole) => Signs::new(whole),
+                Err(_) => {
+                    let mut padded = [0; 64];
+                    padded.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+                    Signs::new(&padded)
+                }
+            };
             let words = signs.letters | signs.digits;
             let starts = words & !(words << 1 | word);
             let heads = signs.letters & !(signs.letters << 1 | letter);
@@ -231,6 +253,10 @@ impl Pass {
     }
 }
 
+/// Bits of an index of [`Pass::asks`].
+const BEHIND_BIT: usize = 8;
+const LONE_BIT: usize = 16;
+
 /// What a place is: one right behind a sign of assignment; where digits begin.
 const BEHIND: u32 = 1;
 const NUMBER: u32 = 2;
@@ -241,7 +267,7 @@ fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
     if is(b"basic ") { Some(6) } else { is(b"bearer ").then_some(7) }
 }
 
-/// What up to 64 characters are, a bit for each.
+/// What 64 characters are, a bit for each.
 #[derive(Default)]
 struct Signs {
     letters: u64,
@@ -251,15 +277,34 @@ struct Signs {
 }
 
 impl Signs {
-    fn new(text: &[u8]) -> Self {
+    /// Sixteen at a time, as every engine that runs the module can.
+    #[cfg(target_arch = "wasm32")]
+    #[target_feature(enable = "simd128")]
+    fn new(text: &[u8; 64]) -> Self {
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
+
+        let mut signs = Self::default();
+        for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
+            let (low, high) = sixteen.split_at(8);
+            let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
+            let bytes = u64x2(half(low), half(high));
+            let within = |bytes, first, count| {
+                let low = u8x16_lt(u8x16_sub(bytes, u8x16_splat(first)), u8x16_splat(count));
+                u64::from(u8x16_bitmask(low)) << (index * 16)
+            };
+            signs.letters |= within(v128_or(bytes, u8x16_splat(0x20)), b'a', 26);
+            signs.digits |= within(bytes, b'0', 10);
+            signs.assigns |= within(bytes, b':', 4);
+        }
+        signs
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn new(text: &[u8; 64]) -> Self {
         const HIGH: u64 = 0x8080_8080_8080_8080;
         const ONES: u64 = 0x0101_0101_0101_0101;
         let mut signs = Self::default();
-        let mut padded = [0; 64];
-        if let Some(room) = padded.get_mut(..text.len()) {
-            room.copy_from_slice(text);
-        }
-        for (index, eight) in padded.as_chunks::<8>().0.iter().enumerate() {
+        for (index, eight) in text.as_chunks::<8>().0.iter().enumerate() {
             let bytes = u64::from_le_bytes(*eight);
             // Adding what is missing to 0x80 sets the high bit of what is at least that. No sum carries over.
             let plain = bytes & !HIGH;
@@ -309,10 +354,14 @@ impl Asking<'_, '_, '_> {
         {
             self.hold = self.hold.min(start);
         }
-        for (ask, detector) in &self.pass.asked {
-            if ask.behind && !behind
-                || lone && !ask.lone
-                || !open && (ask.kinds & 1 << kind == 0 || length > ask.longest)
+        let flags = if behind { BEHIND_BIT } else { 0 } | if lone { LONE_BIT } else { 0 };
+        let index = flags | if open { 0 } else { usize::from(kind) };
+        let mut asks = self.pass.asks.get(index).copied().unwrap_or(0);
+        while asks != 0 {
+            let next = asks.trailing_zeros() as usize;
+            asks &= asks - 1;
+            let Some((ask, detector)) = self.pass.asked.get(next) else { break };
+            if !open && length > ask.longest
                 || before == b' ' && !ask.spaced.is_empty() && !ask.spaced.contains(&far)
             {
                 continue;

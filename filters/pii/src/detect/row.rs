@@ -8,7 +8,7 @@
 use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
-use super::pass::{CAPITAL, DIGIT, Openers, SMALL, Word};
+use super::pass::{CAPITAL, DIGIT, Openers, SMALL, WITH_DIGIT, Word};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -137,33 +137,40 @@ impl Rows {
             let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
             self.rows.push(Placed { groups, row, detector });
             let length = (groups >> 60) as usize;
-            let mut classes = 0u8;
-            let (mut left, mut shape) = (length, row.shape.as_bytes());
+            // What the first group may consist of, a bit for each sum.
+            let (mut classes, mut kinds) = (0u8, 1u8);
+            // Of fifteen and more it is the whole.
+            let mut left = if length == 15 { usize::MAX } else { length };
+            let mut shape = row.shape.as_bytes();
             while let ([class, after @ ..], true) = (shape, left > 0) {
-                classes |= match class {
-                    b'd' => 1,
-                    b'U' | b'N' => 2,
-                    b'a' => 4,
-                    b'x' => 8,
-                    _ => 16,
+                let (class, of) = match class {
+                    b'd' => (1, DIGIT),
+                    b'U' => (2, CAPITAL),
+                    b'N' => (2, DIGIT | CAPITAL),
+                    b'a' => (4, SMALL | CAPITAL),
+                    b'x' => (8, 7),
+                    _ => (16, 7),
                 };
+                classes |= class;
+                let before = kinds;
+                kinds = 0;
+                for kind in 0..8 {
+                    for more in (1..8u8).filter(|more| before & 1 << kind != 0 && more & !of == 0) {
+                        kinds |= 1 << (kind | more);
+                    }
+                }
                 let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
                 let (number, after) = after.split_at_checked(digits).unwrap_or_default();
                 let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
                 left = if count == 0 { 0 } else { left.saturating_sub(count) };
                 shape = after;
             }
-            // No row of any characters is without a digit.
-            let kinds: &[u8] = match classes {
-                1 => &[DIGIT],
-                2 => &[DIGIT, CAPITAL, DIGIT | CAPITAL],
-                4 => &[SMALL, CAPITAL, SMALL | CAPITAL],
-                8 => &[1, 2, 3, 4, 5, 6, 7],
-                18 => &[CAPITAL, DIGIT, DIGIT | SMALL, DIGIT | CAPITAL, 7],
-                _ => &[DIGIT, DIGIT | SMALL, DIGIT | CAPITAL, 7],
-            };
+            if classes & 16 != 0 {
+                // No row of any characters is without a digit, unless it begins with capitals.
+                kinds &= WITH_DIGIT | if classes & 2 != 0 { 1 << CAPITAL } else { 0 };
+            }
             let alone = groups << 4 == 0;
-            if kinds.iter().any(|kind| kind & DIGIT == 0) {
+            if kinds & !WITH_DIGIT != 0 {
                 // Such a word may begin a value without a digit in it.
                 let hexadecimal = classes == 8;
                 openers.group(if hexadecimal { 29 } else { 30 } + (length == 1) as u8, &|place, byte| {
@@ -181,9 +188,9 @@ impl Rows {
                         }
                 });
             }
-            for kind in kinds {
-                let first = self.first.get_mut(length * 8 + usize::from(*kind));
-                if let Some(between) = self.second.get_mut((groups >> 56) as usize * 8 + usize::from(*kind)) {
+            for kind in (0..8).filter(|kind| kinds & 1 << kind != 0) {
+                let first = self.first.get_mut(length * 8 + kind);
+                if let Some(between) = self.second.get_mut((groups >> 56) as usize * 8 + kind) {
                     *between |= row.separators;
                 }
                 let next = if alone { ALONE } else { row.separators };
@@ -247,7 +254,8 @@ impl Rows {
         loop {
             let group = view.bytes().get(at..end).unwrap_or_default();
             let Some(room) = text.get_mut(count..count + group.len()) else { return whole };
-            room.copy_from_slice(group);
+            // So few that copying them is dearer by a call.
+            room.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
             count += group.len();
             let so_far = text.get(..count).unwrap_or_default();
             if end == length
@@ -265,23 +273,34 @@ impl Rows {
                 60 => self.between(groups >> 56, (groups >> 56) + 16),
                 56 => self.between(groups >> 56, (groups >> 56) + 1),
                 _ => {
-                    let from = rows.partition_point(|row| row.groups >> shift < groups >> shift);
-                    let rows = rows.get(from..).unwrap_or_default();
-                    let to = rows.partition_point(|row| row.groups >> shift == groups >> shift);
-                    rows.get(..to).unwrap_or_default()
+                    // A few, so that a search is a walk.
+                    let mut few = rows;
+                    while let [first, rest @ ..] = few
+                        && first.groups >> shift < groups >> shift
+                    {
+                        few = rest;
+                    }
+                    while let [rest @ .., last] = few
+                        && last.groups >> shift > groups >> shift
+                    {
+                        few = rest;
+                    }
+                    few
                 }
             };
-            // Two groups tell nearly all.
-            if shift == 56 && !rows.iter().any(|row| row.row.fits(so_far, false)) {
+            // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
+            if shift == 56
+                && !rows.iter().any(|row| {
+                    between & !row.row.separators == 0
+                        && !row.lacks(context, start)
+                        && row.row.fits(so_far, false)
+                })
+            {
                 return whole;
             }
-            // Most numbers stand beside no word that any row asks for.
-            let mut silent = None;
             for placed in rows.iter().take_while(|row| row.groups == groups) {
                 let row = placed.row;
-                if between & !row.separators != 0
-                    || row.near != Near::Free && *silent.get_or_insert_with(|| context.silent(start, end))
-                {
+                if between & !row.separators != 0 || placed.lacks(context, start) {
                     continue;
                 }
                 match placed.verdict(context, so_far, start, end, between) {
@@ -315,6 +334,11 @@ impl Rows {
 }
 
 impl Placed {
+    /// Whether it needs words of which none are near, nor can come.
+    fn lacks(&self, context: &Context<'_>, start: usize) -> bool {
+        self.row.near != Near::Free && context.lacks(self.detector, start)
+    }
+
     /// Whether characters at the end of a text may be the beginning of such a value, the last group being
     /// incomplete.
     fn goes_on(&self, text: &[u8], between: u8, shift: u32, group: usize) -> bool {
