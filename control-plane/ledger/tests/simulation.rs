@@ -75,28 +75,36 @@ fn run(seeds: std::ops::Range<u64>, broken: Option<Mutant>, plan: fn(u64) -> Pla
     all
 }
 
-fn seeds() -> u64 {
-    std::env::var("WEIR_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+/// `WEIR_SEEDS`: how many from 0, or `FROM..TO` to see some of them again.
+fn seeds() -> std::ops::Range<u64> {
+    let said = std::env::var("WEIR_SEEDS").unwrap_or_default();
+    let (from, to) = said.split_once("..").unwrap_or(("0", &said));
+    from.parse().unwrap_or(0)..to.parse().unwrap_or(300)
 }
 
 #[test]
 fn nothing_overspends_whatever_breaks() {
-    let all = run(0..seeds(), None, fuzz);
+    let all = run(seeds(), None, fuzz);
     let (mut admitted, mut refused, mut presumed, mut healed) = (0, 0, 0, 0);
     // Ten thousand seeds take minutes: all that fail are named at once.
     let failed = all.iter().filter(|(_, outcome)| !outcome.breaches.is_empty());
     let failed: Vec<_> = failed.map(|(seed, outcome)| (seed, &outcome.breaches)).collect();
     assert!(failed.is_empty(), "seeds and what they broke: {failed:#?}");
     for (seed, outcome) in &all {
-        assert!(outcome.checked > outcome.admitted, "seed {seed}: every reservation is looked at");
+        let (checked, admitted_here) = (outcome.checked, outcome.admitted);
+        // A process that is cut off from its first second to its last admits nobody.
+        let looked = checked > admitted_here || admitted_here == 0;
+        assert!(looked, "seed {seed}: {checked} records looked at, {admitted_here} admitted");
         admitted += outcome.admitted;
         refused += outcome.refused.values().sum::<u64>();
         presumed += outcome.presumed;
         healed += outcome.healed;
     }
     println!("{} seeds: {admitted} admitted, {refused} refused, {presumed} units presumed spent", all.len());
-    assert!(admitted > 50 * all.len() as u64, "the runs must do something");
-    assert!(refused > 0 && presumed > 0, "and must reach the hard cases");
+    if all.len() >= 100 {
+        assert!(admitted > 50 * all.len() as u64, "the runs must do something");
+        assert!(refused > 0 && presumed > 0, "and must reach the hard cases");
+    }
     assert_eq!(healed, 0, "a ledger that syncs never forgets a grant");
 }
 
