@@ -121,6 +121,17 @@ impl Ledger {
         }))
     }
 
+    /// The same, and the epoch, as numbers.
+    pub async fn busy(&self) -> Result<(weir_ledger::Counters, u64), Error> {
+        self.engine.counters().await
+    }
+
+    /// Its engine, to be called as gateways call it.
+    #[cfg(test)]
+    pub fn engine(&self) -> &Desk {
+        &self.engine
+    }
+
     /// The gateway processes that hold budget.
     pub async fn holders(&self) -> Result<Vec<Holder>, Error> {
         self.engine.holders().await
