@@ -251,6 +251,8 @@ pub struct Answer {
     pub parts: Vec<Part>,
     /// Why it stopped.
     pub finish: Finish,
+    /// Which of the client's stop texts ended it, where the provider says.
+    pub stop_sequence: Option<String>,
     /// What it cost.
     pub usage: Option<Usage>,
 }
@@ -369,6 +371,13 @@ pub enum Event {
         /// Which call.
         index: u32,
         /// A piece of JSON text.
+        text: String,
+    },
+    /// Which of the client's stop texts ended an answer, where the provider says; before its finish.
+    StopSequence {
+        /// Which answer.
+        choice: u32,
+        /// The text.
         text: String,
     },
     /// An answer is complete.

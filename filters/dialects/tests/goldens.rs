@@ -224,3 +224,38 @@ fn chat_streams_become_messages_streams() {
         String::from_utf8(stream).unwrap()
     });
 }
+
+#[test]
+fn chat_answers_become_messages_and_converse_answers() {
+    check("chat_answer_to_others", "json", |input| match openai_chat::decode_answer(input.as_bytes()) {
+        Err(failure) => format!("{} {}\n", failure.status, failure.message),
+        Ok(answer) => {
+            let messages = anthropic::encode_answer(&answer, &context());
+            let converse = bedrock::encode_answer(&answer);
+            format!("messages\n{}\nconverse\n{}\n", pretty(&messages), pretty(&converse))
+        }
+    });
+}
+
+#[test]
+fn chat_streams_become_converse_streams() {
+    check("chat_stream_to_converse", "sse", |input| {
+        let mut decoder = openai_chat::StreamDecoder::default();
+        let mut events = Vec::new();
+        decoder.push(input.as_bytes(), &mut events);
+        decoder.finish(&mut events);
+        let mut encoder = bedrock::StreamEncoder::default();
+        let mut stream = Vec::new();
+        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        let mut out = String::new();
+        let mut frames = eventstream::Decoder::new(1 << 20);
+        frames
+            .push(&stream, &mut |frame| {
+                let kind = frame.event_type().or_else(|| frame.exception_type()).unwrap();
+                writeln!(out, "{kind} {}", String::from_utf8_lossy(frame.payload)).unwrap();
+            })
+            .unwrap();
+        frames.finish().unwrap();
+        out
+    });
+}

@@ -103,21 +103,21 @@ pub(super) fn begin_message(out: &mut Writer, context: &AnswerContext) {
     out.key("content").begin_array();
 }
 
+/// Why a message ended, and the stop text that ended it.
+pub(super) fn write_ending(out: &mut Writer, finish: Option<Finish>, stop: Option<&str>) {
+    out.key("stop_reason").opt(finish.map(finish_word)).key("stop_sequence").opt(stop);
+}
+
 /// Closes it.
-pub(super) fn end_message(out: &mut Writer, finish: Option<Finish>, usage: &Usage) {
+pub(super) fn end_message(out: &mut Writer, finish: Option<Finish>, stop: Option<&str>, usage: &Usage) {
     out.end_array();
-    out.key("stop_reason");
-    match finish {
-        Some(finish) => out.str(finish_word(finish)),
-        None => out.null(),
-    };
-    out.key("stop_sequence").null();
+    write_ending(out, finish, stop);
     out.key("usage");
     write_usage(out, usage);
     out.end_object();
 }
 
-/// Writes a message. The hub does not know which stop text it was that ended an answer.
+/// Writes a message.
 pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
     let mut out = Writer::new(Vec::with_capacity(512));
     begin_message(&mut out, context);
@@ -148,7 +148,8 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
         }
         out.end_object();
     }
-    end_message(&mut out, Some(finish_told(answer)), &answer.usage.unwrap_or_default());
+    let stop = answer.stop_sequence.as_deref();
+    end_message(&mut out, Some(finish_told(answer)), stop, &answer.usage.unwrap_or_default());
     out.into_inner()
 }
 
@@ -196,6 +197,7 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
         model: fields::member(root, "model"),
         parts: Vec::with_capacity(content.len()),
         finish: finish_of(&reason),
+        stop_sequence: fields::member(root, "stop_sequence"),
         usage: root.get("usage").and_then(usage_of),
     };
     for block in content.items() {
@@ -242,7 +244,8 @@ mod tests {
                 call("a"),
                 call("b"),
             ],
-            finish: Finish::ToolCalls,
+            finish: Finish::StopSequence,
+            stop_sequence: Some("\"END\"".into()),
             usage: Some(Usage { input: 10, output: 5, cache_read: 4, cache_write: 3, reasoning: 0 }),
         };
         let context = AnswerContext { id: "msg_1".into(), created: 0, model: "asked".into() };
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(decode_answer(&body, &Renames::default()).unwrap(), answer);
         let doc = json::parse(&body, &Limits::default()).unwrap();
         let facts = read_answer(&doc);
-        assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "tool_use"));
+        assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "stop_sequence"));
         let texts: Vec<_> = facts.texts.iter().map(|text| (text.choice, text.slot)).collect();
         assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content)]);
     }

@@ -130,8 +130,10 @@ impl State {
                 }
             }
             "message_delta" => {
-                let reason = root.get("delta").and_then(|delta| fields::member(delta, "stop_reason"));
+                let text = |key: &str| root.get("delta").and_then(|delta| fields::member(delta, key));
+                let reason = text("stop_reason");
                 if let Some(reason) = reason.filter(|_| !std::mem::replace(&mut self.finished, true)) {
+                    events.extend(text("stop_sequence").map(|text| Event::StopSequence { choice: 0, text }));
                     events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
                 }
                 if let Some(usage) = root.get("usage").and_then(usage_of) {

@@ -3,22 +3,18 @@
 
 use weir_wire::json::Writer;
 
-use super::answer::{Block, begin_block, begin_message, end_message, finish_word, write_usage};
+use super::answer::{Block, begin_block, begin_message, end_message, write_ending, write_usage};
 use super::errors::write_error;
-use crate::hub::{Event, Failure, Finish, Usage};
+use crate::hub::{Event, Failure, Usage};
 use crate::openai_chat::AnswerContext;
+use crate::progress::Progress;
 
 /// Writes one stream.
 #[derive(Clone, Debug)]
 pub struct StreamEncoder {
     context: AnswerContext,
     open: Open,
-    /// The number of the next block.
-    next: u64,
-    /// Blocks of the tool calls, by their index.
-    tools: Vec<u64>,
-    finish: Finish,
-    usage: Usage,
+    progress: Progress,
     ended: bool,
 }
 
@@ -31,19 +27,13 @@ enum Open {
     Tool,
 }
 
-/// More tool calls than any answer has; what is said of those beyond it goes to the last.
-const MOST_TOOLS: usize = 1024;
-
 impl StreamEncoder {
     /// A stream that shows `context`.
     pub fn new(context: &AnswerContext) -> Self {
         StreamEncoder {
             context: context.clone(),
             open: Open::Nothing,
-            next: 0,
-            tools: Vec::new(),
-            finish: Finish::Stop,
-            usage: Usage::default(),
+            progress: Progress::default(),
             ended: false,
         }
     }
@@ -54,30 +44,26 @@ impl StreamEncoder {
         if self.ended {
             return;
         }
+        self.progress.hear(event);
         match event {
             Event::Start { .. } => {
                 let mut w = begin("message_start", out);
                 w.key("message");
                 begin_message(&mut w, &self.context);
-                end_message(&mut w, None, &Usage::default());
+                end_message(&mut w, None, None, &Usage::default());
                 end(w, out);
             }
-            Event::TextDelta { choice: 0, text } => {
+            Event::TextDelta { choice: 0, text } | Event::RefusalDelta { choice: 0, text } => {
                 self.block(Open::Text, Block::Text(""), out);
-                self.delta(self.last(), "text_delta", "text", text, out);
-            }
-            Event::RefusalDelta { choice: 0, text } => {
-                self.finish = Finish::ContentFilter;
-                self.block(Open::Text, Block::Text(""), out);
-                self.delta(self.last(), "text_delta", "text", text, out);
+                self.delta(self.progress.last(), "text_delta", "text", text, out);
             }
             Event::ReasoningDelta { choice: 0, text } => {
                 self.block(Open::Thinking, Block::Thinking("", ""), out);
-                self.delta(self.last(), "thinking_delta", "thinking", text, out);
+                self.delta(self.progress.last(), "thinking_delta", "thinking", text, out);
             }
             Event::ReasoningSignature { choice: 0, signature } => {
                 self.block(Open::Thinking, Block::Thinking("", ""), out);
-                self.delta(self.last(), "signature_delta", "signature", signature, out);
+                self.delta(self.progress.last(), "signature_delta", "signature", signature, out);
                 // What is thought after it has a signature of its own.
                 self.close(out);
             }
@@ -89,24 +75,14 @@ impl StreamEncoder {
             Event::ToolStart { choice: 0, index: _, id, name } => {
                 self.close(out);
                 self.block(Open::Tool, Block::Tool(id, name), out);
-                if self.tools.len() < MOST_TOOLS {
-                    self.tools.push(self.last());
-                }
+                self.progress.calls();
             }
             Event::ToolArguments { choice: 0, index, text } => {
-                let at =
-                    usize::try_from(*index).unwrap_or(usize::MAX).min(self.tools.len().saturating_sub(1));
-                if let Some(block) = self.tools.get(at) {
-                    self.delta(*block, "input_json_delta", "partial_json", text, out);
+                if let Some(block) = self.progress.block_of(*index) {
+                    self.delta(block, "input_json_delta", "partial_json", text, out);
                 }
             }
-            Event::Finish { choice: 0, finish } => {
-                self.close(out);
-                if self.finish != Finish::ContentFilter {
-                    self.finish = *finish;
-                }
-            }
-            Event::Usage(usage) => self.usage = *usage,
+            Event::Finish { choice: 0, .. } => self.close(out),
             Event::Error(failure) => {
                 self.ended = true;
                 stream_error(failure, out);
@@ -114,15 +90,10 @@ impl StreamEncoder {
             Event::Done => {
                 self.ended = true;
                 self.close(out);
-                write_end(self.finish, &self.usage, out);
+                write_end(&self.progress, out);
             }
             _ => {}
         }
-    }
-
-    /// The number of the block that was opened last.
-    fn last(&self) -> u64 {
-        self.next.saturating_sub(1)
     }
 
     /// Opens a block where another kind or none is open.
@@ -133,20 +104,20 @@ impl StreamEncoder {
         self.close(out);
         self.open = kind;
         let mut w = begin("content_block_start", out);
-        w.key("index").u64(self.next).key("content_block");
+        w.key("index").u64(self.progress.next).key("content_block");
         begin_block(&mut w, block);
         if kind == Open::Tool {
             w.key("input").begin_object().end_object();
         }
         w.end_object();
         end(w, out);
-        self.next += 1;
+        self.progress.next += 1;
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
         if self.open != Open::Nothing {
             self.open = Open::Nothing;
-            write_stop(self.last(), out);
+            write_stop(self.progress.last(), out);
         }
     }
 
@@ -163,7 +134,7 @@ pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
     if let Some(block) = open {
         write_stop(u64::from(block), out);
     }
-    write_end(Finish::ContentFilter, usage, out);
+    write_end(&Progress::refused(usage), out);
 }
 
 fn write_stop(block: u64, out: &mut Vec<u8>) {
@@ -172,11 +143,12 @@ fn write_stop(block: u64, out: &mut Vec<u8>) {
     end(w, out);
 }
 
-fn write_end(finish: Finish, usage: &Usage, out: &mut Vec<u8>) {
+fn write_end(progress: &Progress, out: &mut Vec<u8>) {
     let mut w = begin("message_delta", out);
-    w.key("delta").begin_object().key("stop_reason").str(finish_word(finish)).key("stop_sequence").null();
+    w.key("delta").begin_object();
+    write_ending(&mut w, Some(progress.finish), progress.stop.as_deref());
     w.end_object().key("usage");
-    write_usage(&mut w, usage);
+    write_usage(&mut w, &progress.usage);
     end(w, out);
     end(begin("message_stop", out), out);
 }

@@ -118,7 +118,7 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     }
     out.end_array().end_object().end_object();
     let finish = if refused { Finish::ContentFilter } else { answer.finish };
-    out.key("stopReason").str(finish_word(finish));
+    write_ending(&mut out, finish, answer.stop_sequence.as_deref());
     out.key("usage");
     write_usage(&mut out, &answer.usage.unwrap_or_default());
     out.key("metrics").begin_object().key("latencyMs").u64(0).end_object();
@@ -126,8 +126,24 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     out.into_inner()
 }
 
+/// Why an answer ended. Which stop text did stands where Claude's own field is when it is asked for.
+pub(super) fn write_ending(out: &mut Writer, finish: Finish, stop: Option<&str>) {
+    out.key("stopReason").str(finish_word(finish));
+    if let Some(stop) = stop {
+        out.key(EXTRA).begin_object().key("stop_sequence").str(stop).end_object();
+    }
+}
+
+/// Where the model's own fields stand that were asked for.
+const EXTRA: &str = "additionalModelResponseFields";
+
+/// The stop text that ended an answer, where the model was asked for it.
+pub(super) fn stop_of(holder: Value<'_, '_>) -> Option<String> {
+    fields::member(holder.get(EXTRA)?, "stop_sequence")
+}
+
 /// Converse's word for an end.
-pub(super) fn finish_word(finish: Finish) -> &'static str {
+fn finish_word(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "end_turn",
         Finish::StopSequence => "stop_sequence",
@@ -171,6 +187,7 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
         model: None,
         parts: Vec::with_capacity(content.len()),
         finish: finish_of(&stop),
+        stop_sequence: stop_of(root),
         usage: root.get("usage").and_then(usage_of),
     };
     for block in content.items() {
@@ -302,7 +319,8 @@ mod tests {
                 Part::Text("a\n\"b\"".into()),
                 Part::ToolCall(call),
             ],
-            finish: Finish::ToolCalls,
+            finish: Finish::StopSequence,
+            stop_sequence: Some("\"END\"".into()),
             usage: Some(Usage { input: 10, output: 5, cache_read: 4, cache_write: 3, reasoning: 0 }),
             ..Answer::default()
         };
@@ -310,7 +328,7 @@ mod tests {
         assert_eq!(decode_answer(&body, &Renames::default()).unwrap(), answer);
         let doc = json::parse(&body, &Limits::default()).unwrap();
         let facts = read_answer(&doc);
-        assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "tool_use"));
+        assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "stop_sequence"));
         let texts: Vec<_> = facts.texts.iter().map(|text| (text.choice, text.slot)).collect();
         assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content)]);
         assert_eq!(doc.root().get("usage").unwrap().raw(), br#"{"inputTokens":3,"outputTokens":5,"totalTokens":15,"cacheReadInputTokens":4,"cacheWriteInputTokens":3}"#);

@@ -3,6 +3,7 @@
 
 use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
+use super::encode::STOP_PATH;
 use crate::hub::{
     Chat, Invalid, Loss, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
 };
@@ -40,6 +41,8 @@ pub fn decode(doc: &Doc<'_>, model_id: &str, stream: bool) -> Result<(Chat, Vec<
                 let labels = value.members().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
                 chat.metadata = labels.map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
             }
+            // The hub carries it.
+            "additionalModelResponseFieldPaths" if value.items().all(|path| path.is_str(STOP_PATH)) => {}
             "additionalModelRequestFields" => decoder.additional(value, &mut chat),
             other => decoder.lose(other, "a setting of Bedrock's own"),
         }

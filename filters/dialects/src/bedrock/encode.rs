@@ -90,6 +90,9 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
     })
 }
 
+/// Where Claude says which stop text ended its answer.
+pub(super) const STOP_PATH: &str = "/stop_sequence";
+
 fn inference(chat: &Chat, blocks: &mut Blocks) -> Result<(), Invalid> {
     let mut temperature = chat.temperature.as_ref().map(|asked| asked.text.as_str());
     if let Some(asked) = &chat.temperature {
@@ -134,6 +137,10 @@ fn inference(chat: &Chat, blocks: &mut Blocks) -> Result<(), Invalid> {
         out.end_array();
     }
     out.end_object();
+    if !stops.is_empty() && blocks.family.is_claude() {
+        // Which of them ended the answer is said where it is asked for.
+        out.key("additionalModelResponseFieldPaths").begin_array().str(STOP_PATH).end_array();
+    }
     Ok(())
 }
 

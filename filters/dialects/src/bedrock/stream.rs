@@ -5,7 +5,7 @@
 use weir_wire::eventstream::{Decoder, Frame};
 use weir_wire::json::{self, Limits, Value};
 
-use super::answer::{finish_of, usage_of};
+use super::answer::{finish_of, stop_of, usage_of};
 use super::errors;
 use super::names::Renames;
 use crate::hub::{Event, Failure};
@@ -135,6 +135,7 @@ impl State {
             "messageStop" if !self.stopped => {
                 self.stopped = true;
                 let reason = fields::member(payload, "stopReason").unwrap_or_default();
+                events.extend(stop_of(payload).map(|text| Event::StopSequence { choice: 0, text }));
                 events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
             }
             "metadata" => {

@@ -4,20 +4,16 @@
 use weir_wire::eventstream;
 use weir_wire::json::Writer;
 
-use super::answer::{finish_word, write_usage};
+use super::answer::{write_ending, write_usage};
 use super::errors;
-use crate::hub::{Event, Failure, Finish, Usage};
+use crate::hub::{Event, Failure, Usage};
+use crate::progress::Progress;
 
 /// Writes one stream.
 #[derive(Clone, Debug, Default)]
 pub struct StreamEncoder {
     open: Open,
-    /// The number of the next block.
-    next: u64,
-    /// Blocks of the tool calls, by their index.
-    tools: Vec<u64>,
-    finish: Finish,
-    usage: Usage,
+    progress: Progress,
     ended: bool,
 }
 
@@ -31,9 +27,6 @@ enum Open {
     Tool,
 }
 
-/// More tool calls than any answer has; what is said of those beyond it goes to the last.
-const MOST_TOOLS: usize = 1024;
-
 impl StreamEncoder {
     /// Appends what the event becomes: nothing, one frame or more. After [`Event::Done`] or [`Event::Error`] nothing
     /// more is written. There is one answer: events of others are passed over.
@@ -41,15 +34,14 @@ impl StreamEncoder {
         if self.ended {
             return;
         }
+        self.progress.hear(event);
         match event {
             Event::Start { .. } => {
                 let mut w = Writer::new(Vec::new());
                 w.begin_object().key("role").str("assistant").end_object();
                 frame("messageStart", &w.into_inner(), out);
             }
-            Event::TextDelta { choice: 0, text } => self.delta(Open::Text, None, "text", text, out),
-            Event::RefusalDelta { choice: 0, text } => {
-                self.finish = Finish::ContentFilter;
+            Event::TextDelta { choice: 0, text } | Event::RefusalDelta { choice: 0, text } => {
                 self.delta(Open::Text, None, "text", text, out);
             }
             Event::ReasoningDelta { choice: 0, text } => {
@@ -67,28 +59,18 @@ impl StreamEncoder {
             }
             Event::ToolStart { choice: 0, index: _, id, name } => {
                 self.block(Open::Tool, true, out);
-                if self.tools.len() < MOST_TOOLS {
-                    self.tools.push(self.last());
-                }
-                let mut w = begin(self.last(), "start");
+                self.progress.calls();
+                let mut w = begin(self.progress.last(), "start");
                 w.begin_object().key("toolUse").begin_object();
                 w.key("toolUseId").str(id).key("name").str(name).end_object().end_object();
                 frame("contentBlockStart", &end(w), out);
             }
             Event::ToolArguments { choice: 0, index, text } => {
-                let at =
-                    usize::try_from(*index).unwrap_or(usize::MAX).min(self.tools.len().saturating_sub(1));
-                if let Some(block) = self.tools.get(at) {
-                    write_delta(*block, Some("toolUse"), "input", text, out);
+                if let Some(block) = self.progress.block_of(*index) {
+                    write_delta(block, Some("toolUse"), "input", text, out);
                 }
             }
-            Event::Finish { choice: 0, finish } => {
-                self.close(out);
-                if self.finish != Finish::ContentFilter {
-                    self.finish = *finish;
-                }
-            }
-            Event::Usage(usage) => self.usage = *usage,
+            Event::Finish { choice: 0, .. } => self.close(out),
             Event::Error(failure) => {
                 self.ended = true;
                 exception(failure, out);
@@ -96,15 +78,10 @@ impl StreamEncoder {
             Event::Done => {
                 self.ended = true;
                 self.close(out);
-                write_end(self.finish, &self.usage, out);
+                write_end(&self.progress, out);
             }
             _ => {}
         }
-    }
-
-    /// The number of the block that was opened last.
-    fn last(&self) -> u64 {
-        self.next.saturating_sub(1)
     }
 
     /// Goes on in an open block of this kind, unless another is wanted, else in the next.
@@ -112,20 +89,20 @@ impl StreamEncoder {
         if self.open != kind || another {
             self.close(out);
             self.open = kind;
-            self.next += 1;
+            self.progress.next += 1;
         }
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
         if self.open != Open::Nothing {
             self.open = Open::Nothing;
-            write_stop(self.last(), out);
+            write_stop(self.progress.last(), out);
         }
     }
 
     fn delta(&mut self, kind: Open, holder: Option<&str>, key: &str, text: &str, out: &mut Vec<u8>) {
         self.block(kind, false, out);
-        write_delta(self.last(), holder, key, text, out);
+        write_delta(self.progress.last(), holder, key, text, out);
     }
 }
 
@@ -134,7 +111,7 @@ pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
     if let Some(block) = open {
         write_stop(u64::from(block), out);
     }
-    write_end(Finish::ContentFilter, usage, out);
+    write_end(&Progress::refused(usage), out);
 }
 
 /// The frame that ends a broken stream.
@@ -173,13 +150,14 @@ fn write_stop(block: u64, out: &mut Vec<u8>) {
     frame("contentBlockStop", &end(w), out);
 }
 
-fn write_end(finish: Finish, usage: &Usage, out: &mut Vec<u8>) {
+fn write_end(progress: &Progress, out: &mut Vec<u8>) {
     let mut w = Writer::new(Vec::new());
-    w.begin_object().key("stopReason").str(finish_word(finish));
+    w.begin_object();
+    write_ending(&mut w, progress.finish, progress.stop.as_deref());
     frame("messageStop", &end(w), out);
     let mut w = Writer::new(Vec::new());
     w.begin_object().key("usage");
-    write_usage(&mut w, usage);
+    write_usage(&mut w, &progress.usage);
     w.key("metrics").begin_object().key("latencyMs").u64(0).end_object();
     frame("metadata", &end(w), out);
 }

@@ -116,6 +116,22 @@ pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
     out.end_object();
 }
 
+/// The stop text that ended a choice, which vLLM tells; a token's number is none.
+pub(super) fn stop_of(choice: Value<'_, '_>) -> Option<String> {
+    fields::member(choice, STOP)
+}
+
+/// vLLM's member for it; OpenAI has none, and clients of its own read over what they do not know.
+pub(super) const STOP: &str = "stop_reason";
+
+/// The finish reason of a choice understood; a word that is not known is taken as a plain stop.
+pub(super) fn finish_of_choice(reason: Value<'_, '_>, stop: &Option<String>) -> Finish {
+    match finish_of(reason) {
+        Finish::Stop if stop.is_some() => Finish::StopSequence,
+        finish => finish,
+    }
+}
+
 /// The finish reason understood; a word that is not known is taken as a plain stop.
 pub(crate) fn finish_of(reason: Value<'_, '_>) -> Finish {
     match reason.str_raw() {
@@ -201,6 +217,9 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
     out.end_object();
     out.key("logprobs").null();
     out.key("finish_reason").str(finish_word(answer.finish));
+    if let Some(stop) = &answer.stop_sequence {
+        out.key(STOP).str(stop);
+    }
     out.end_object().end_array();
     if let Some(usage) = &answer.usage {
         out.key("usage");
@@ -256,11 +275,14 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, Failure> {
     let Some(choice) = choice else {
         return Err(Failure::unreadable("the provider's answer has no choices"));
     };
+    let stop_sequence = stop_of(choice);
+    let reason = choice.get("finish_reason");
     let mut answer = Answer {
         id: fields::member(root, "id"),
         model: fields::member(root, "model"),
         parts: Vec::new(),
-        finish: choice.get("finish_reason").map(finish_of).unwrap_or_default(),
+        finish: reason.map(|reason| finish_of_choice(reason, &stop_sequence)).unwrap_or_default(),
+        stop_sequence,
         usage: root.get("usage").and_then(read_usage),
     };
     if let Some(message) = choice.get("message") {
@@ -314,7 +336,8 @@ mod tests {
                 call("a"),
                 call("b"),
             ],
-            finish: Finish::ToolCalls,
+            finish: Finish::StopSequence,
+            stop_sequence: Some("\"END\"".into()),
             usage: Some(Usage { input: 10, output: 5, cache_read: 4, cache_write: 3, reasoning: 2 }),
         };
         let body = encode_answer(&answer, &context());

@@ -4,7 +4,7 @@
 use weir_wire::json::{self, Limits, Value};
 use weir_wire::sse;
 
-use super::answer::{finish_of, read_usage};
+use super::answer::{finish_of_choice, read_usage, stop_of};
 use super::{decode_error, fields};
 use crate::hub::{Event, Failure};
 
@@ -145,7 +145,10 @@ impl State {
             }
             // An answer ends once: the first word counts.
             if !std::mem::replace(&mut self.finished, true) {
-                events.push(Event::Finish { choice: 0, finish: finish_of(reason) });
+                let stop = stop_of(choice);
+                let finish = finish_of_choice(reason, &stop);
+                events.extend(stop.map(|text| Event::StopSequence { choice: 0, text }));
+                events.push(Event::Finish { choice: 0, finish });
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use weir_wire::json::Writer;
 
-use super::answer::{AnswerContext, finish_word, write_usage};
+use super::answer::{AnswerContext, STOP, finish_word, write_usage};
 use super::errors::write_error;
 use crate::hub::{Event, Failure, Usage};
 
@@ -16,6 +16,8 @@ pub struct StreamEncoder {
     include_usage: bool,
     /// What was said so far, to be told once: providers may say it in several steps.
     usage: Option<Usage>,
+    /// The stop text that ends the answer, to be told with its finish.
+    stop: Option<String>,
     ended: bool,
 }
 
@@ -29,7 +31,7 @@ impl StreamEncoder {
         out.key("created").u64(context.created);
         out.key("model").str(&context.model);
         out.key("choices");
-        StreamEncoder { head: out.into_inner(), include_usage, usage: None, ended: false }
+        StreamEncoder { head: out.into_inner(), include_usage, usage: None, stop: None, ended: false }
     }
 
     /// Appends what the event becomes: nothing, one SSE event or more. After [`Event::Done`] or [`Event::Error`]
@@ -83,6 +85,7 @@ impl StreamEncoder {
                 delta.key("arguments").str(text);
                 delta.end_object().end_object().end_array();
             }),
+            Event::StopSequence { text, .. } => self.stop = Some(text.clone()),
             Event::Finish { choice, finish } => self.delta(*choice, Some(finish_word(*finish)), out, |_| {}),
             Event::Usage(usage) => {
                 self.usage = Some(self.usage.map_or(*usage, |before| usage.or_more(&before)));
@@ -133,6 +136,9 @@ impl StreamEncoder {
             Some(reason) => chunk.str(reason),
             None => chunk.null(),
         };
+        if let Some(stop) = self.stop.as_ref().filter(|_| reason.is_some()) {
+            chunk.key(STOP).str(stop);
+        }
         chunk.end_object().end_array();
         if self.include_usage {
             chunk.key("usage").null();

@@ -91,6 +91,14 @@ impl Writer {
         self.raw(b"null")
     }
 
+    /// A string, or `null`.
+    pub fn opt(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.str(text),
+            None => self.null(),
+        }
+    }
+
     /// A value that is JSON already.
     pub fn raw(&mut self, json: &[u8]) -> &mut Self {
         self.separate();
