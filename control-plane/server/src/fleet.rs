@@ -54,6 +54,8 @@ struct State {
     /// The last one that some gateway took.
     good: Option<Arc<Published>>,
     refusals: VecDeque<Refusal>,
+    /// Refusals in all.
+    refused_count: u64,
 }
 
 /// One stream of a gateway, for people.
@@ -162,7 +164,7 @@ impl Fleet {
     pub fn note(&self, peer: &Peer, event: Event) {
         let current = self.current();
         let mut state = self.state();
-        let State { gateways, taken, refused, good, refusals } = &mut *state;
+        let State { gateways, taken, refused, good, refusals, refused_count } = &mut *state;
         let Some(gateway) = gateways.get_mut(&peer.id) else { return };
         match event {
             Event::Hello { node, cluster, envoy } => {
@@ -189,6 +191,7 @@ impl Fleet {
                 let refusal =
                     Refusal { at_ms: unix_ms(), node: gateway.node.clone(), policy, kind, names, message };
                 gateway.refusal = Some(refusal.clone());
+                *refused_count += 1;
                 refusals.push_back(refusal);
                 if refusals.len() > REFUSALS {
                     refusals.pop_front();
@@ -214,6 +217,11 @@ impl Fleet {
     /// The last refusals, oldest first.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.state().refusals.iter().cloned().collect()
+    }
+
+    /// Refusals since the control plane began.
+    pub fn refused(&self) -> u64 {
+        self.state().refused_count
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

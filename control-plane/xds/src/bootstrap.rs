@@ -41,12 +41,21 @@ pub fn bootstrap(of: &Bootstrap) -> Value {
             "lds_config": ads,
         },
         "static_resources": {"clusters": [control_cluster(&of.control)]},
+        "stats_config": {"stats_tags": tags()},
         // A worker that hangs is ended with its process, for a supervisor to start anew.
         "watchdogs": {
             "main_thread_watchdog": {"kill_timeout": "30s"},
             "worker_watchdog": {"kill_timeout": "10s"},
         },
     })
+}
+
+/// Labels of statistics, which the filters write into names: `weir_requests_total;tenant=acme`.
+pub const LABELS: [&str; 7] = ["tenant", "route", "model", "provider", "reason", "type", "stage"];
+
+fn tags() -> Vec<Value> {
+    let tag = |name| json!({"tag_name": name, "regex": format!("(;{name}=([^;]*))")});
+    LABELS.into_iter().map(tag).collect()
 }
 
 /// The static cluster of the control plane's xDS.

@@ -65,6 +65,8 @@ pub struct Exchange {
     counting: bool,
     /// How long its answer is will be learned: a budget would know below what none is cut short.
     teaches: bool,
+    /// When it was last heard of, in nanoseconds.
+    marked: u64,
 }
 
 enum State {
@@ -148,6 +150,7 @@ impl Exchange {
             sample: None,
             counting: false,
             teaches: false,
+            marked: 0,
         }
     }
 
@@ -185,8 +188,29 @@ impl Exchange {
         matches!(&self.state, State::Sent(flight) if flight.answer.complete())
     }
 
+    /// So many nanoseconds of computing went into it.
+    pub fn spent(&mut self, nanos: u64) {
+        let [own, ..] = &mut self.span.stages;
+        *own = own.saturating_add(nanos);
+    }
+
+    /// The time since it was last heard of went to the stage that it was in.
+    fn mark(&mut self, now: Now) {
+        let [_, request, admission, provider, answer] = &mut self.span.stages;
+        let stage = match &self.state {
+            State::Fresh | State::Body(_) => request,
+            State::Reserving(_) => admission,
+            State::Sent(flight) if flight.heard == 0 => provider,
+            _ => answer,
+        };
+        let since = if self.marked == 0 { 0 } else { now.0.saturating_sub(self.marked) };
+        *stage = stage.saturating_add(since);
+        self.marked = now.0;
+    }
+
     /// Takes what happened, appends what must be done.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
+        self.mark(now);
         match input {
             Input::RequestHeaders { headers, end, entropy } => {
                 self.entropy = entropy;

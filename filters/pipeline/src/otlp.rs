@@ -3,7 +3,7 @@
 //!
 //! Field numbers: opentelemetry-proto `collector/trace/v1/trace_service.proto` and `trace/v1/trace.proto`.
 
-use crate::span::{Counted, Span, TraceContext, Try};
+use crate::span::{Counted, STAGES, Span, TraceContext, Try};
 
 /// The gRPC method that takes a batch.
 pub const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
@@ -305,6 +305,9 @@ pub fn encode(span: &Span) -> Vec<u8> {
     }
     if span.status != 0 {
         count(&mut m, "http.response.status_code", u64::from(span.status));
+    }
+    for (key, nanos) in STAGES.iter().zip(span.stages).filter(|(_, nanos)| *nanos > 0) {
+        m.attribute(ATTRIBUTES, key, double(nanos as f64 / 1e9));
     }
     text(&mut m, "weir.request.id", &span.id);
     text(&mut m, "weir.tenant", &span.tenant);

@@ -98,6 +98,11 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
+/// What the time of an exchange went to. The first is the filter's own computing, which is a part of the others: the
+/// request's arrival, its admission (the ledger's answer awaited), the provider until it answers, the answer's way.
+pub const STAGES: [&str; 5] =
+    ["weir.time.own", "weir.time.request", "weir.time.admission", "weir.time.provider", "weir.time.answer"];
+
 /// Where a usage figure comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counted {
@@ -214,6 +219,8 @@ pub struct Span {
     pub stream: bool,
     /// Nanoseconds from the request to the first piece of the answer.
     pub first_chunk: Option<u64>,
+    /// Nanoseconds of each of [`STAGES`].
+    pub stages: [u64; STAGES.len()],
     /// HTTP status that the client got; 0 when it went before one.
     pub status: u16,
     /// `error.type`: the status, a refusal's code, or an abort.

@@ -82,7 +82,10 @@ impl ExchangeStream {
                     step = self.machine.handle(now, Input::Reserved(answer), &mut self.effects);
                 }
                 Some(Asked::Short) => step = self.machine.handle(now, Input::Short, &mut self.effects),
-                Some(Asked::Later) => return Step::Pause,
+                Some(Asked::Later) => {
+                    step = Step::Pause;
+                    break;
+                }
                 None => match outcome.topped {
                     Some(Asked::Now(answer)) => {
                         self.machine.handle(now, Input::ToppedUp(answer), &mut self.effects);
@@ -91,6 +94,7 @@ impl ExchangeStream {
                 },
             }
         }
+        self.machine.spent(host::now().saturating_sub(now.0));
         if self.replied { Step::Pause } else { step }
     }
 
@@ -128,18 +132,18 @@ impl ExchangeStream {
     }
 
     /// The ledger has answered.
-    pub fn reserved(&mut self, now: Now, decided: Decided, shared: &mut Shared) {
+    pub fn reserved(&mut self, decided: Decided, shared: &mut Shared) {
         let answer = self.holds.take(decided);
-        let step = self.feed(now, Input::Reserved(answer), shared);
+        let step = self.feed(Now(host::now()), Input::Reserved(answer), shared);
         if step == Step::Continue && !self.replied {
             let _ = host::resume(Direction::Request);
         }
     }
 
     /// The ledger has answered what the stream asked for on its way.
-    pub fn topped(&mut self, now: Now, decided: Decided, shared: &mut Shared) {
+    pub fn topped(&mut self, decided: Decided, shared: &mut Shared) {
         let answer = self.holds.add(decided);
-        self.feed(now, Input::ToppedUp(answer), shared);
+        self.feed(Now(host::now()), Input::ToppedUp(answer), shared);
     }
 
     /// Response headers have come: the provider's, Envoy's own, or those of our own reply.

@@ -10,7 +10,7 @@ use weir_pipeline::io::Now;
 use weir_pipeline::span::{Counted, Span};
 
 use crate::host;
-use crate::spans::LEASE;
+use crate::statistics::LEASE;
 
 const UNAVAILABLE: u32 = 14;
 /// In a waiter's number: the stream goes on meanwhile.

@@ -1,5 +1,5 @@
-//! What a VM tells of its exchanges: spans in bounded batches and metrics to a collector over OTLP/gRPC, and
-//! statistics of Envoy's own, all of it on the tick and nothing of it on the way of a request.
+//! What a VM tells a collector of its exchanges: spans in bounded batches and metrics over OTLP/gRPC, all of it on the
+//! tick and nothing of it on the way of a request. Envoy's own statistics (`statistics`) are told with them.
 //!
 //! A batch that the collector cannot take now waits, with growing pauses; what does not fit is dropped and counted,
 //! never waited for. A trap loses what waits here; the access log still has each exchange's record.
@@ -7,10 +7,11 @@
 use weir_pipeline::io::Now;
 use weir_pipeline::metrics::{self, Metrics};
 use weir_pipeline::otlp::{self, Source};
-use weir_pipeline::span::{Counted, Span, Try, hex};
+use weir_pipeline::span::{Span, Try, hex};
 use weir_sorted::Map;
 
-use crate::host::{self, Statistic};
+use crate::host;
+use crate::statistics::{DROPPED, FAILURES, REJECTED, SENT, Statistics, UNSAMPLED};
 
 /// Spans that wait, by number and by size.
 const MAX_SPANS: usize = 4096;
@@ -28,50 +29,6 @@ const RETRIABLE: u32 = 1 << 1 | 1 << 4 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 14 | 
 /// Values of one label; what comes after is `other`.
 const MAX_VALUES: usize = 1_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Envoy's counters, as `wasmcustom.NAME` in its statistics and `NAME` on its Prometheus endpoint.
-const COUNTERS: [&str; 14 + LEASE] = [
-    "weir_requests_total",
-    "weir_errors_total",
-    "weir_tries_total",
-    "weir_input_tokens_total",
-    "weir_output_tokens_total",
-    "weir_cost_nano_usd_total",
-    "weir_estimated_requests_total",
-    "weir_unpriced_requests_total",
-    "weir_findings_total",
-    "weir_spans_sent_total",
-    "weir_spans_dropped_total",
-    "weir_spans_rejected_total",
-    "weir_export_failures_total",
-    "weir_spans_unsampled_total",
-    "weir_admit_local_total",
-    "weir_admit_waited_total",
-    "weir_admit_refused_total",
-    "weir_ledger_acquires_total",
-    "weir_cas_retries_total",
-    "weir_presumed_units_total",
-    "weir_budget_excess_units_total",
-    "weir_fenced_settlements_total",
-];
-/// How many of them the lease client counts itself; they are the last.
-pub const LEASE: usize = 8;
-const REQUESTS: usize = 0;
-const ERRORS: usize = 1;
-const TRIES: usize = 2;
-const INPUT: usize = 3;
-const OUTPUT: usize = 4;
-const COST: usize = 5;
-const ESTIMATED: usize = 6;
-const UNPRICED: usize = 7;
-const FINDINGS: usize = 8;
-const SENT: usize = 9;
-const DROPPED: usize = 10;
-const REJECTED: usize = 11;
-const FAILURES: usize = 12;
-const UNSAMPLED: usize = 13;
-const DURATION: &str = "weir_request_duration_milliseconds";
-const FIRST_CHUNK: &str = "weir_first_chunk_milliseconds";
 
 /// All of it.
 #[derive(Default)]
@@ -91,11 +48,8 @@ pub struct Telemetry {
     /// The metrics' call under way, and when the last began.
     reporting: Option<u32>,
     reported: u64,
-    counts: [u64; COUNTERS.len()],
-    /// What the lease client had counted when it was last asked.
-    leased: [u64; LEASE],
-    counters: Vec<u32>,
-    durations: Vec<(&'static str, u64)>,
+    /// Envoy's own.
+    pub statistics: Statistics,
     labels: Map<String, Map<String, ()>>,
 }
 
@@ -131,23 +85,7 @@ impl Telemetry {
 
     /// Takes an exchange that is over.
     pub fn exchange(&mut self, span: &Span) {
-        self.add(REQUESTS, 1);
-        self.add(ERRORS, u64::from(span.error.is_some()));
-        self.add(TRIES, span.attempts);
-        if span.counted != Counted::No {
-            self.add(INPUT, span.usage.input);
-            self.add(OUTPUT, span.usage.output);
-            self.add(COST, span.cost_nano.unwrap_or(0));
-            self.add(ESTIMATED, u64::from(span.counted == Counted::Estimated));
-            self.add(UNPRICED, u64::from(span.cost_nano.is_none()));
-        }
-        self.add(FINDINGS, span.findings.iter().map(|(_, n)| n).sum());
-        if self.durations.len() < MAX_SPANS {
-            self.durations.push((DURATION, span.end.saturating_sub(span.start) / 1_000_000));
-            if let Some(first) = span.first_chunk.filter(|_| span.stream) {
-                self.durations.push((FIRST_CHUNK, first / 1_000_000));
-            }
-        }
+        self.statistics.exchange(span);
         if !self.exports() {
             return;
         }
@@ -155,7 +93,7 @@ impl Telemetry {
         if span.kept() {
             self.push(otlp::encode(span));
         } else {
-            self.add(UNSAMPLED, 1);
+            self.statistics.add(UNSAMPLED, 1);
         }
     }
 
@@ -163,20 +101,6 @@ impl Telemetry {
     pub fn attempt(&mut self, one: &Try) {
         if one.kept() {
             self.push(otlp::encode_try(one));
-        }
-    }
-
-    /// Takes what the lease client has counted since the VM began.
-    pub fn lease(&mut self, counted: [u64; LEASE]) {
-        for (at, (now, before)) in counted.into_iter().zip(self.leased).enumerate() {
-            self.add(COUNTERS.len() - LEASE + at, now.saturating_sub(before));
-        }
-        self.leased = counted;
-    }
-
-    fn add(&mut self, counter: usize, by: u64) {
-        if let Some(count) = self.counts.get_mut(counter) {
-            *count = count.saturating_add(by);
         }
     }
 
@@ -191,7 +115,7 @@ impl Telemetry {
 
     fn dropped(&mut self, spans: u64) {
         self.lost += spans;
-        self.add(DROPPED, spans);
+        self.statistics.add(DROPPED, spans);
     }
 
     /// Time passes on a plugin.
@@ -199,7 +123,7 @@ impl Telemetry {
         if root != self.root || host::act_on(root).is_err() {
             return;
         }
-        self.tell_host();
+        self.statistics.tell();
         self.flush(now);
         self.report(now);
         if self.lost > 0 && now.0.saturating_sub(self.complained) > COMPLAIN_EVERY_NS {
@@ -207,27 +131,6 @@ impl Telemetry {
             let lost = std::mem::take(&mut self.lost);
             let text = format!("weir: {lost} spans dropped: the collector is slow or gone");
             host::log(host::Level::Warn, &text);
-        }
-    }
-
-    fn tell_host(&mut self) {
-        if self.counts == [0; COUNTERS.len()] && self.durations.is_empty() {
-            return;
-        }
-        if self.counters.is_empty() {
-            let defined = COUNTERS.iter().map(|name| host::statistic(Statistic::Counter, name));
-            self.counters = defined.flatten().collect();
-        }
-        for (count, id) in self.counts.iter_mut().zip(&self.counters) {
-            if *count > 0 && host::count(*id, *count).is_ok() {
-                *count = 0;
-            }
-        }
-        for (name, value) in self.durations.drain(..) {
-            // Defined once a process: a second time gives the same.
-            if let Ok(id) = host::statistic(Statistic::Histogram, name) {
-                let _ = host::observe(id, value);
-            }
         }
     }
 
@@ -256,7 +159,7 @@ impl Telemetry {
     }
 
     fn failed(&mut self, now: Now, mut batch: Vec<Vec<u8>>, again: bool) {
-        self.add(FAILURES, 1);
+        self.statistics.add(FAILURES, 1);
         self.not_before = now.0 + (PAUSE_NS << self.failures.min(6));
         self.failures += 1;
         // The newest are of more use than those that were not taken.
@@ -288,7 +191,7 @@ impl Telemetry {
     }
 
     fn metrics_failed(&mut self) {
-        self.add(FAILURES, 1);
+        self.statistics.add(FAILURES, 1);
         // Sums only grow: the next export says all that this one did.
         self.metrics.again();
     }
@@ -306,8 +209,8 @@ impl Telemetry {
             Ok(message) => {
                 let rejected = otlp::rejected(message).min(batch.len() as u64);
                 self.failures = 0;
-                self.add(SENT, batch.len() as u64 - rejected);
-                self.add(REJECTED, rejected);
+                self.statistics.add(SENT, batch.len() as u64 - rejected);
+                self.statistics.add(REJECTED, rejected);
                 if self.waiting.len() >= MAX_BATCH && host::act_on(self.root).is_ok() {
                     self.flush(now);
                 }

@@ -238,7 +238,7 @@ impl Vm {
     /// Time passes on a plugin.
     pub fn tick(&mut self, root: u32) {
         let now = Now(host::now());
-        self.shared.telemetry.lease(self.shared.lease.counted());
+        self.shared.telemetry.statistics.lease(self.shared.lease.counted());
         self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
         self.wake(now);
@@ -314,10 +314,8 @@ impl Vm {
                     continue;
                 }
                 match self.streams.get_mut(&context) {
-                    Some(Stream::Exchange(s)) if waiter & TOP_UP != 0 => {
-                        s.topped(now, outcome, &mut self.shared)
-                    }
-                    Some(Stream::Exchange(s)) => s.reserved(now, outcome, &mut self.shared),
+                    Some(Stream::Exchange(s)) if waiter & TOP_UP != 0 => s.topped(outcome, &mut self.shared),
+                    Some(Stream::Exchange(s)) => s.reserved(outcome, &mut self.shared),
                     Some(Stream::Attempt(s)) => s.reserved(now, outcome, &mut self.shared),
                     // The stream is gone: what was held for it goes back.
                     None => self.shared.lease.abandon(now, outcome),

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod inject;
 pub mod paths;
 pub mod ports;
+pub mod prometheus;
 pub mod raw;
 
 pub use child::Child;
@@ -24,4 +25,5 @@ pub use inject::Inject;
 
 pub use paths::{repo_root, shared_data};
 pub use ports::free_port;
+pub use prometheus::Prometheus;
 pub use raw::Raw;

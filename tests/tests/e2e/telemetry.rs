@@ -267,15 +267,18 @@ fn judge_try(one: &Span, name: &str) {
     assert!(!one.attributes.keys().any(|key| others(key)), "{name}: a try is no operation of its own");
 }
 
-/// Envoy's counters of ours by name, over its Prometheus endpoint.
+/// Envoy's counters of ours by name, over its Prometheus endpoint: sums over their labels.
 async fn counters(gate: &Inject) -> BTreeMap<String, u64> {
     let url = format!("http://127.0.0.1:{}/stats/prometheus?filter=weir_", gate.envoy.admin_port());
     let text = reqwest::get(url).await.expect("the admin port answers").text().await.expect("text");
-    let line = |line: &str| {
-        let (name, value) = line.split_once("{} ")?;
-        Some((name.to_owned(), value.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
+    let mut sums = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.contains("le=\"")) {
+        let (Some((name, _)), Some((_, value))) = (line.split_once('{'), line.rsplit_once(' ')) else {
+            continue;
+        };
+        *sums.entry(name.to_owned()).or_default() += value.parse::<u64>().unwrap_or(0);
+    }
+    sums
 }
 
 /// Waits until Envoy's counters are so.

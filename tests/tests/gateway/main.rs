@@ -12,6 +12,7 @@ mod learned;
 mod live;
 mod load;
 mod mirror;
+mod observe;
 mod openai;
 mod policy;
 mod pressure;

@@ -2,6 +2,7 @@
 
 pub mod binaryen;
 pub mod envoy;
+pub mod prometheus;
 pub mod python;
 pub mod redis;
 pub mod wasm;
@@ -16,6 +17,7 @@ pub fn all() -> Result {
     wasm::install()?;
     binaryen::install()?;
     redis::install()?;
+    prometheus::install()?;
     python::venv()?;
     let newest = envoy::install(paths::ENVOY)?;
     say(format!("Envoy {} is {}", paths::ENVOY, newest.display()));

@@ -4,8 +4,10 @@
 //! (`auth`). Every error is `{"error": "what is wrong, and what to do next"}`.
 
 mod auth;
+mod budget_metrics;
 mod budgets;
 mod drain;
+mod metrics;
 mod pairs;
 mod spend;
 
@@ -27,6 +29,7 @@ pub fn router(control: Arc<Control>, guard: Guard) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/status", get(status))
         .route("/api/policy", get(policy))
         .route("/api/spend", get(spend::spend))
