@@ -558,3 +558,19 @@ fn a_key_that_everybody_knows_is_accepted_on_loopback_only() {
     let injected = said(&text.replace("gateway: {listen: 127.0.0.1:8080}\n", ""));
     assert_eq!(injected.len(), 1, "whoever configures the gateway may expose it");
 }
+
+#[test]
+fn a_ledger_s_redis_is_an_address_without_tls() {
+    let with = |address: &str| said(&format!("{}ledger: {{redis: ['{address}']}}\n", good()));
+    for address in ["r:6379", "r", "redis://user:pass@r:6379/0", "redis://[::1]:6379"] {
+        assert_eq!(with(address), [""; 0], "{address}");
+    }
+    for (address, says) in [
+        ("rediss://r:6379", "the ledger does not speak TLS to Redis"),
+        ("http://r:6379", "not an address that can be used"),
+        ("redis://", "not an address that can be used"),
+    ] {
+        let said = with(address);
+        assert!(said.len() == 1 && said[0].contains(says), "{address}: {said:?}");
+    }
+}

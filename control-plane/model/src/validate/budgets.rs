@@ -56,7 +56,11 @@ pub fn check(check: &mut Check<'_>) {
         for (index, address) in ledger.redis.iter().enumerate() {
             let rest = address.strip_prefix("redis://").unwrap_or(address);
             let host = rest.rsplit('@').next().unwrap_or_default().split('/').next().unwrap_or_default();
-            if address.starts_with("rediss:") || host.is_empty() || host.contains("://") {
+            if address.starts_with("rediss:") {
+                let at = format!("ledger.redis[{index}]");
+                check.error(at, "the ledger does not speak TLS to Redis").hint =
+                    Some("a TLS proxy beside the control plane does: give its address here".to_owned());
+            } else if host.is_empty() || rest.contains("://") {
                 check.error(format!("ledger.redis[{index}]"), "not an address that can be used").hint =
                     Some("host:port, or redis://user:password@host:port".to_owned());
             }
