@@ -67,7 +67,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     if start + run == bytes.len() && !context.last {
         return if view.left(start) <= LONGEST + AFTER { Verdict::Cut(start) } else { Verdict::No };
     }
-    if start + run == word.end {
+    if start == word.start && start + run == word.end {
         // A word, and nothing that joins it to another part.
         return Verdict::No;
     }
@@ -136,6 +136,8 @@ mod tests {
                 "<2001:db8::8a2e:370:7334>, <fe80::1>%eth0; [<2001:db8::1>]:80",
                 "<2345:0425:2CA1:0000:0000:0567:5673:23b5>.",
                 "src=<::1>: <::ffff:192.0.2.1>",
+                "connecting from <::1>",
+                "<::1>/128, src=:: dst=<::1>",
                 "<64:ff9b::198.51.100.1> <d80:e4b5:79da:6cf6:71f3:51f7:9161:c319> blocked",
                 "IPv6:<2001:db8::1>, ip:<10.0.0.1>",
                 "<\u{ff11}92.168.0.1> <192\u{3002}168\u{3002}0\u{3002}1>",
