@@ -256,14 +256,9 @@ pub fn explain(refusal: &weir_lease::Refusal) -> crate::refusal::Refusal {
         429 => "rate_limit_exceeded",
         _ => "server_error",
     };
-    let out = crate::refusal::Refusal {
-        status: refusal.code.status(),
-        kind,
-        code: refusal.code.name(),
-        message: refusal.text(),
-        ..Default::default()
-    }
-    .header("retry-after", seconds.to_string());
+    let (status, code) = (refusal.code.status(), refusal.code.name());
+    let out = crate::refusal::Refusal::new(status, kind, code, &refusal.text())
+        .header("retry-after", seconds.to_string());
     if terminal { out.header("x-should-retry", "false") } else { out }
 }
 

@@ -103,8 +103,8 @@ pub fn decide<'p>(
         let region = policy.provider(&target.provider).map(|p| p.region.as_str()).unwrap_or_default();
         inside.iter().all(|b| any(&b.providers, &target.provider) && any(&b.regions, region))
     };
-    let mut targets: Vec<(usize, &Target)> =
-        model.targets.iter().enumerate().filter(|(_, t)| inside_boundaries(t)).collect();
+    let mut targets: Vec<(usize, &Target)> = model.targets.iter().enumerate().collect();
+    keep(&mut targets, &mut |t| inside_boundaries(t));
     if targets.is_empty() {
         let names: Vec<&str> = inside.iter().map(|b| b.name.as_str()).collect();
         trace.note(Stage::Targets, || format!("no target of {} is inside {names:?}", model.name));
@@ -141,7 +141,7 @@ pub fn decide<'p>(
     };
     if let Some(what) = own {
         let serves = |kind| matches!(kind, ProviderKind::Vllm | ProviderKind::Openai);
-        targets.retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| serves(p.kind)));
+        keep(&mut targets, &mut |t| policy.provider(&t.provider).is_some_and(|p| serves(p.kind)));
         if targets.is_empty() {
             return Err(Refusal::request(
                 400,
@@ -151,8 +151,9 @@ pub fn decide<'p>(
         }
     }
     if facts.only_bedrock {
-        targets
-            .retain(|(_, t)| policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock));
+        let at_bedrock =
+            |t: &Target| policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock);
+        keep(&mut targets, &mut |t| at_bedrock(t));
         if targets.is_empty() {
             return Err(Refusal::request(
                 400,
@@ -165,7 +166,7 @@ pub fn decide<'p>(
         }
     }
     for need in facts.needs {
-        targets.retain(|(_, t)| t.supports.iter().any(|s| s == need));
+        keep(&mut targets, &mut |t| t.supports.iter().any(|s| s == need));
         if targets.is_empty() {
             trace
                 .note(Stage::Targets, || format!("no target of {} that is left supports {need}", model.name));
@@ -183,7 +184,7 @@ pub fn decide<'p>(
     let fallback = route.and_then(|r| r.fallback).unwrap_or(true);
     if !fallback {
         let first = targets.first().map(|(_, t)| t.priority);
-        targets.retain(|(_, t)| Some(t.priority) == first);
+        keep(&mut targets, &mut |t| Some(t.priority) == first);
     }
     warm(policy, model, &mut targets, facts.now, trace)?;
     if !fallback {
@@ -222,20 +223,21 @@ fn warm(
     if targets.is_empty() {
         let until = cool.iter().flatten().map(|cool| cool.until).min().unwrap_or(now.0);
         let wait = until.saturating_sub(now.0);
-        return Err(Refusal {
-            status: 429,
-            kind: "rate_limit_exceeded",
-            code: "provider_throttled",
-            message: format!(
-                "every provider of model `{}` that this request may use has asked for a pause: try again later",
-                model.name
-            ),
-            ..Refusal::default()
-        }
-        .header("retry-after", wait.div_ceil(1_000_000_000).max(1).to_string())
-        .header("retry-after-ms", wait.div_ceil(1_000_000).max(1).to_string()));
+        let message = format!(
+            "every provider of model `{}` that this request may use has asked for a pause: try again later",
+            model.name
+        );
+        return Err(Refusal::new(429, "rate_limit_exceeded", "provider_throttled", &message)
+            .header("retry-after", wait.div_ceil(1_000_000_000).max(1).to_string())
+            .header("retry-after-ms", wait.div_ceil(1_000_000).max(1).to_string()));
     }
     Ok(())
+}
+
+/// Keeps the targets for which this holds. One loop for all rules, since each closure would get its own.
+#[inline(never)]
+pub fn keep(targets: &mut Vec<(usize, &Target)>, holds: &mut dyn FnMut(&Target) -> bool) {
+    targets.retain(|(_, target)| holds(target));
 }
 
 fn finds(boundary: &Boundary, found: &[String]) -> bool {
@@ -286,7 +288,13 @@ fn list<S: AsRef<str>>(names: &[S]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|n| format!("`{}`", n.as_ref())).collect::<Vec<_>>().join(", ")
+    let mut out = String::new();
+    for name in names {
+        out.push_str(if out.is_empty() { "`" } else { "`, `" });
+        out.push_str(name.as_ref());
+    }
+    out.push('`');
+    out
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub struct Exchange {
     /// The client's, by its path, before anything is known of it.
     api: Api,
     state: State,
-    span: Span,
+    span: Box<Span>,
     trace: Trace,
     entropy: [u64; 4],
     needs: Vec<Need>,
@@ -141,7 +141,7 @@ impl Exchange {
             policy,
             api: Api::OpenaiChat,
             state: State::Fresh,
-            span: Span::default(),
+            span: Span::boxed(),
             trace: Trace::default(),
             entropy: [0; 4],
             needs: Vec::new(),
@@ -317,7 +317,7 @@ impl Exchange {
         }
         if !self.span.operation.is_empty() {
             effects.push(Effect::State(record::RECORD, record::encode(&self.span)));
-            effects.push(Effect::Emit(Box::new(std::mem::take(&mut self.span))));
+            effects.push(Effect::Emit(std::mem::replace(&mut self.span, Span::boxed())));
         }
         Step::Continue
     }

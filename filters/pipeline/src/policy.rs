@@ -171,9 +171,14 @@ impl Policy {
                 return Err(ConfigError::Definition(budget.name.clone()));
             }
         }
-        let mut found: Vec<String> = config.boundaries.iter().flat_map(|b| b.when.found.clone()).collect();
-        weir_sorted::sort_by(&mut found, Ord::cmp);
-        found.dedup();
+        let mut found: Vec<String> = Vec::new();
+        for boundary in &config.boundaries {
+            for name in &boundary.when.found {
+                if !found.contains(name) {
+                    found.push(name.clone());
+                }
+            }
+        }
         let policy = Self {
             config,
             keys,

@@ -20,9 +20,9 @@ impl TraceContext {
     pub fn continued(header: Option<&str>, entropy: &[u64; 4]) -> Self {
         let [a, b, c, _] = entropy;
         let mut fresh = [0u8; 16];
-        for (to, from) in fresh.iter_mut().zip(a.to_be_bytes().into_iter().chain(b.to_be_bytes())) {
-            *to = from;
-        }
+        let (first, last) = fresh.split_at_mut(8);
+        first.copy_from_slice(&a.to_be_bytes());
+        last.copy_from_slice(&b.to_be_bytes());
         // An id of zeros is invalid.
         let span = if *c == 0 { 1 } else { *c }.to_be_bytes();
         match header.and_then(parse) {
@@ -75,9 +75,10 @@ pub fn hex(out: &mut String, bytes: &[u8]) {
 
 fn parse(header: &str) -> Option<([u8; 16], [u8; 8], u8)> {
     let mut parts = header.trim().split('-');
-    let version = unhex::<1>(parts.next()?)?;
-    let (trace, parent, flags) =
-        (unhex::<16>(parts.next()?)?, unhex::<8>(parts.next()?)?, unhex::<1>(parts.next()?)?);
+    let (mut version, mut trace, mut parent, mut flags) = ([0], [0; 16], [0; 8], [0]);
+    for place in [&mut version[..], &mut trace, &mut parent, &mut flags] {
+        unhex(parts.next()?, place)?;
+    }
     let valid = version != [0xff]
         && (version != [0] || parts.next().is_none())
         && trace.iter().any(|b| *b != 0)
@@ -86,16 +87,15 @@ fn parse(header: &str) -> Option<([u8; 16], [u8; 8], u8)> {
     valid.then_some((trace, parent, flags))
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut out = [0u8; N];
-    if text.len() != 2 * N || text.bytes().any(|b| b.is_ascii_uppercase()) {
+fn unhex(text: &str, out: &mut [u8]) -> Option<()> {
+    if text.len() != 2 * out.len() || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
     }
     for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         let [high, low] = pair else { return None };
         *byte = ((*high as char).to_digit(16)? * 16 + (*low as char).to_digit(16)?) as u8;
     }
-    Some(out)
+    Some(())
 }
 
 /// What the time of an exchange went to. The first is the filter's own computing, which is a part of the others: the
@@ -266,6 +266,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// A new one. It is large, and handed on boxed.
+    #[inline(never)]
+    pub fn boxed() -> Box<Self> {
+        Box::default()
+    }
+
     /// Notes that something happens.
     pub fn note(&mut self, at: u64, name: &'static str, key: &'static str, value: &str) {
         // A request has a handful; what repeats itself must not grow.

@@ -60,17 +60,12 @@ impl Flight {
     /// Cluster and header of the copy, made from what is sent.
     pub(super) fn copy(&self) -> Option<(String, String)> {
         let (cluster, copy) = self.copy.as_ref()?;
-        let Plan { needs, legs, .. } = copy.plan.clone();
-        let plan = Plan {
-            needs,
-            legs,
-            one_cluster: false,
-            stall_ms: 0,
-            wider: 0,
-            repeats: None,
-            ..self.plan.clone()
-        };
-        let copy = Copy { plan, ..Copy::clone(copy) };
+        let mut copy = copy.clone();
+        let own = std::mem::replace(&mut copy.plan, self.plan.clone());
+        let plan = &mut copy.plan;
+        (plan.needs, plan.legs) = (own.needs, own.legs);
+        // It is tried once, and nobody waits for it.
+        (plan.one_cluster, plan.stall_ms, plan.wider, plan.repeats) = (false, 0, 0, None);
         Some((cluster.clone(), copy.encode()))
     }
 }

@@ -90,7 +90,7 @@ impl Exchange {
                 format!("found {:?}", redacted.counts)
             }
         });
-        self.span.findings.clone_from(&redacted.counts);
+        self.span.findings = std::mem::take(&mut redacted.counts);
         if !redacted.found.is_empty() {
             self.span.note(now.0, "weir.redaction", "weir.found", &redacted.found.join(","));
         }
@@ -147,7 +147,7 @@ impl Exchange {
         // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
         let fits = |t: &Target| t.context == 0 || size.tokens() < t.context.saturating_mul(prompts);
         if size.exact && size.tokens() >= context && choice.targets.iter().any(|(_, t)| fits(t)) {
-            choice.targets.retain(|(_, t)| fits(t));
+            decide::keep(&mut choice.targets, &mut |t| fits(t));
             context = narrowest(&choice.targets);
             self.trace.note(Stage::Targets, || format!("{} with a window that fits", choice.targets.len()));
         }
@@ -172,7 +172,7 @@ impl Exchange {
                 effects.push(Effect::Reply(self.counted(size.tokens())));
                 return Ok(Step::Pause);
             }
-            choice.targets.retain(|(_, t)| {
+            decide::keep(&mut choice.targets, &mut |t| {
                 policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Anthropic)
             });
             if choice.targets.is_empty() {

@@ -94,7 +94,7 @@ impl Exchange {
         for (need, amount) in self.needs.iter_mut().zip(&granted.amounts).filter(|(need, _)| !need.soft) {
             (need.full, need.floor, need.min) = (*amount, *amount, *amount);
         }
-        flight.plan.needs.clone_from(&self.needs);
+        flight.plan.needs = self.needs.clone();
         flight.left = ratelimit::admitted(&self.needs, &granted.levels);
         let send = self.send(&policy, &flight, size, body);
         effects.extend(send);

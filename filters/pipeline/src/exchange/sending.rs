@@ -32,7 +32,10 @@ impl Exchange {
         vault: Option<pii::Vault>,
     ) -> Flight {
         let tries = (policy.config.retry.tries.max(1) as usize).min(SLOTS.len());
-        let mut order: Vec<&(usize, &Target)> = choice.targets.iter().cycle().take(tries).collect();
+        let mut order: Vec<&(usize, &Target)> = Vec::with_capacity(tries);
+        while order.len() < tries && !choice.targets.is_empty() {
+            order.extend(choice.targets.iter().take(tries - order.len()));
+        }
         let cluster = policy.config.lists.as_ref().and_then(|lists| one_cluster(policy, lists, &mut order));
         let legs = order
             .iter()

@@ -34,7 +34,7 @@ impl Exchange {
         }
         self.span.response_id.clone_from(&facts.id);
         self.span.response_model.clone_from(&facts.model);
-        self.span.finish_reasons.clone_from(&facts.finish);
+        self.span.finish_reasons = facts.finish.clone();
         self.span.attempts = self.span.attempts.max(report.attempt);
         let policy = self.policy.clone();
         let policy = policy.as_deref();
