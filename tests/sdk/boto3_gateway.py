@@ -10,14 +10,14 @@ exception.
 import concurrent.futures
 import json
 import os
-import struct
 import sys
-import zlib
 
 import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from start import NAMES, PARAMETERS, about, picture
 
 sent = []
 
@@ -36,33 +36,17 @@ def client(**more):
     return made
 
 
-def picture(width=2, height=2):
-    """A PNG of one colour."""
-
-    def part(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    rows = b"".join(b"\0" + b"\x30\x60\x90" * width for _ in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
-
-
 TOOLS = [
     {
         "toolSpec": {
             "name": name,
-            "description": f"Looks up the {name} of a city.",
+            "description": about(name),
             "inputSchema": {
-                "json": {
-                    "type": "object",
-                    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-                    "required": ["city"],
-                }
+                "json": PARAMETERS
             },
         }
     }
-    for name in ("weather", "time")
+    for name in NAMES
 ]
 
 aws = client()

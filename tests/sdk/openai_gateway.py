@@ -6,13 +6,13 @@ Arguments: base URL, key, models. Prints `ok MODEL STEP` for each step; any surp
 import asyncio
 import base64
 import json
-import struct
 import sys
-import zlib
 
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
+
+from start import NAMES, PARAMETERS, about, picture
 
 base_url, key, *models = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=30)
@@ -22,28 +22,12 @@ TOOLS = [
         "type": "function",
         "function": {
             "name": name,
-            "description": f"Looks up the {name} of a city.",
-            "parameters": {
-                "type": "object",
-                "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-                "required": ["city"],
-            },
+            "description": about(name),
+            "parameters": PARAMETERS,
         },
     }
-    for name in ("weather", "time")
+    for name in NAMES
 ]
-
-
-def picture(width=2, height=2):
-    """A PNG of one colour."""
-
-    def part(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    rows = b"".join(b"\0" + b"\x30\x60\x90" * width for _ in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def whole(answer, model):

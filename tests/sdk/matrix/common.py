@@ -6,10 +6,12 @@ results, an answer by a schema, a reasoning turn, a refusal, and a stream of abo
 """
 
 import base64
-import struct
 import sys
 import time
-import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from start import NAMES, PARAMETERS, picture  # noqa: E402, F401
 
 SYSTEM = "Be brief."
 TOOLS_ASK = "Use both tools for the city in the picture."
@@ -24,12 +26,6 @@ ANSWER = "It is Berlin."
 REFUSAL = "I will not help with that."
 LONG = 200
 
-NAMES = ("weather", "time")
-PARAMETERS = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-    "required": ["city"],
-}
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -48,18 +44,6 @@ REFUSED = {
     "anthropic": "content_filter",
     "invoked": "content_filter",
 }
-
-
-def picture(width=2, height=2):
-    """A PNG of one colour."""
-
-    def part(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    rows = b"".join(b"\0" + b"\x30\x60\x90" * width for _ in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def long(tokens, events):
