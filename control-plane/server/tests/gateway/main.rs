@@ -3,6 +3,7 @@
 mod accepted;
 mod changes;
 mod injected;
+mod redis;
 mod refusals;
 mod setup;
 mod upgrade;
