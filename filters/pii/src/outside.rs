@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_hit_that_is_not_in_the_text_is_left_out() {
         let text = "é Ann a@y.org";
-        for range in [0..1, 1..2, 3..3, 6..4, 90..99, 4..99] {
+        for range in [0..1, 1..2, 3..3, Range { start: 6, end: 4 }, 90..99, 4..99] {
             let mut findings = local(text, Action::Mask);
             let before = findings.clone();
             add(

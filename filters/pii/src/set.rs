@@ -83,6 +83,13 @@ impl Set {
         }
     }
 
+    /// Whether what is found is only counted.
+    pub fn reports_only(&self) -> bool {
+        self.detectors.iter().all(|(_, action)| *action == Action::Report)
+            && self.words.strictest() <= Action::Report
+            && self.patterns.iter().all(|(_, action)| *action == Action::Report)
+    }
+
     /// Whether nothing is looked for.
     pub fn is_empty(&self) -> bool {
         self.detectors.is_empty() && self.words.is_empty() && self.patterns.is_empty()

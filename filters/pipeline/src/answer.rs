@@ -60,6 +60,19 @@ pub struct Facts {
     pub bytes: bool,
     /// The type of what the policy blocked in it.
     pub blocked: Option<&'static str>,
+    /// Findings by type.
+    pub found: Vec<(pii::Kind, u64)>,
+}
+
+impl Facts {
+    fn count(&mut self, found: &[(pii::Kind, u64)]) {
+        for (kind, more) in found {
+            match self.found.iter_mut().find(|(known, _)| known == kind) {
+                Some((_, count)) => *count += more,
+                None => self.found.push((*kind, *more)),
+            }
+        }
+    }
 }
 
 /// The answer cannot go on; these are its last bytes.
@@ -75,6 +88,8 @@ pub struct Treatment {
     pub vault: Option<Rc<pii::Vault>>,
     /// What is masked in what the model says.
     pub set: Option<Rc<pii::Set>>,
+    /// What is only counted in it.
+    pub watch: Option<Rc<pii::Set>>,
     /// The usage chunk is ours, not the client's.
     pub hide_usage: bool,
     /// Counts the output.
@@ -97,19 +112,26 @@ impl Treatment {
         self.vault.is_some() || self.set.is_some()
     }
 
-    /// What becomes of a text that is there at once, or what is blocked in it. What repeats the request (`echo`) is the
-    /// client's own: it is only restored.
-    fn whole(&self, slot: Slot, echo: bool, text: &str) -> Result<String, pii::Kind> {
+    /// What looks for something in a text of the answer.
+    fn redactor(&self) -> Option<pii::Redactor> {
+        self.set.as_ref().or(self.watch.as_ref()).map(|set| pii::Redactor::new(set.clone()))
+    }
+
+    /// What becomes of a text that is there at once, or what is blocked in it; what was found is counted into `facts`.
+    /// What repeats the request (`echo`) is the client's own: it is only restored.
+    fn whole(&self, slot: Slot, echo: bool, text: &str, facts: &mut Facts) -> Result<String, pii::Kind> {
         let mut out = text.to_owned();
-        if let Some(set) = self.set.as_ref().filter(|_| !echo) {
-            let mut redactor = pii::Redactor::new(set.clone());
+        if let Some(mut redactor) = self.redactor().filter(|_| !echo) {
             let mut masked = String::new();
             redactor.push(&out, &mut masked);
             redactor.finish(&mut masked);
+            facts.count(redactor.counts());
             if let Some(kind) = redactor.blocked() {
                 return Err(kind);
             }
-            out = masked;
+            if self.set.is_some() {
+                out = masked;
+            }
         }
         if let Some(vault) = &self.vault {
             let mut restorer = restorer(vault, slot);

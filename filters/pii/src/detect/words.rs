@@ -61,6 +61,11 @@ impl Words {
         self.starts = (0..=u8::MAX).map(|byte| byte >= 0xc2 || first(byte.to_ascii_lowercase())).collect();
     }
 
+    /// What happens to the word that most happens to.
+    pub(crate) fn strictest(&self) -> Action {
+        self.words.iter().map(|word| word.action).max().unwrap_or(Action::Report)
+    }
+
     /// Bytes of the longest match.
     pub(crate) fn longest(&self) -> usize {
         self.words.iter().map(|word| word.longest).max().unwrap_or(0)

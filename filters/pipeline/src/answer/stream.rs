@@ -117,7 +117,7 @@ impl Stream {
 
     pub(super) fn facts(&self) -> Facts {
         let e = &self.events;
-        Facts {
+        let mut facts = Facts {
             id: e.id.clone(),
             model: e.model.clone(),
             finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
@@ -126,7 +126,10 @@ impl Stream {
             counted: e.texts.len() < MAX_TEXTS,
             bytes: e.treatment.vocabulary.is_none(),
             blocked: e.blocked.map(|kind| kind.name()),
-        }
+            found: Vec::new(),
+        };
+        e.texts.iter().for_each(|(_, text)| facts.count(text.found()));
+        facts
     }
 
     pub(super) fn remember(&self, seen: &mut Seen) {
@@ -200,6 +203,9 @@ impl Stream {
         }
         if end {
             events.complete = events.done || !events.finish.is_empty();
+            if events.treatment.watch.is_some() {
+                events.texts.iter_mut().for_each(|(_, text)| text.watched());
+            }
             if changes {
                 events.flush_all(&mut out);
                 let rest = match &mut self.decoder {
@@ -367,7 +373,8 @@ impl Events {
             // As escaped, which is never shorter.
             self.bytes += chunk.texts.iter().map(|text| text.value.len() as u64).sum::<u64>();
         }
-        if !counts && !self.treatment.texts() {
+        let watches = self.treatment.watch.is_some();
+        if !counts && !watches && !self.treatment.texts() {
             return;
         }
         for text in &chunk.texts {
@@ -379,11 +386,14 @@ impl Events {
                 }
                 self.texts.insert(at, (key, Text::new(&self.treatment, text.slot)));
             }
-            if counts
+            if (counts || watches)
                 && let Some((_, on_its_way)) = self.texts.get_mut(at)
                 && let Some(piece) = unquote(payload, text.value.clone())
             {
                 on_its_way.count(&piece);
+                if watches {
+                    on_its_way.watch(&piece);
+                }
             }
         }
     }
@@ -435,7 +445,9 @@ impl Events {
             }
             for text in chunk.wholes.iter().filter(|text| !sealed(self.api, text.slot)) {
                 let Some(value) = unquote(payload, text.value.clone()) else { continue };
-                match self.treatment.whole(text.slot, text.choice == ECHO, &value) {
+                // It repeats what came in pieces, which were counted.
+                let mut counted = Facts::default();
+                match self.treatment.whole(text.slot, text.choice == ECHO, &value, &mut counted) {
                     Ok(told) if told == value => {}
                     Ok(told) => edits.replace(text.value.clone(), quoted(&told)),
                     Err(kind) => self.blocked = self.blocked.or(Some(kind)),

@@ -132,10 +132,11 @@ impl Whole {
                 let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, &value));
                 self.facts.output += counted.unwrap_or(bytes);
             }
-            if !self.treatment.texts() || sealed(self.api, text.slot) {
+            let treated = self.treatment.texts() || self.treatment.watch.is_some();
+            if !treated || sealed(self.api, text.slot) {
                 continue;
             }
-            match self.treatment.whole(text.slot, echo, &value) {
+            match self.treatment.whole(text.slot, echo, &value, &mut self.facts) {
                 Ok(out) if out == value => {}
                 Ok(out) => edits.replace(text.value.range(), quoted(&out)),
                 Err(kind) => {

@@ -107,9 +107,14 @@ impl Exchange {
             let vocabulary = tokenizer.and_then(Vocabulary::from_name);
             // Who counts this prompt counts the next turn's, which repeats this answer.
             let counted = policy.as_ref().filter(|_| self.span.input_counted.is_some()).zip(vocabulary);
+            // What is only counted alters nothing, so that every byte goes on as it came.
+            let reports = flight.answer_set.as_ref().is_some_and(|set| set.reports_only());
+            let set = flight.answer_set.clone();
+            let (set, watch) = if reports { (None, set) } else { (set, None) };
             let treatment = Treatment {
                 vault: flight.vault.take().map(Rc::new),
-                set: flight.answer_set.clone(),
+                set,
+                watch,
                 hide_usage,
                 vocabulary,
                 key: counted.map(|(policy, vocabulary)| policy.seen.borrow().key(vocabulary.number())),

@@ -63,6 +63,10 @@ impl Exchange {
             }
             None => None,
         };
+        let mut found: Vec<_> =
+            facts.found.iter().map(|(kind, count)| (["answer.", kind.name()].concat(), *count)).collect();
+        weir_sorted::sort_by(&mut found, Ord::cmp);
+        self.span.findings.append(&mut found);
         if facts.blocked.is_some() {
             self.span.error = Some("content_blocked".into());
         }

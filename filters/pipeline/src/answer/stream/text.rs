@@ -13,6 +13,8 @@ const EXACT: usize = 8192;
 /// One text of the answer, on its way.
 pub(super) struct Text {
     redactor: Option<pii::Redactor>,
+    /// What the redactor finds is only counted.
+    watches: bool,
     restorer: Option<pii::Restorer>,
     pub(super) counter: Option<Counter>,
     /// What its count is remembered by.
@@ -22,10 +24,30 @@ pub(super) struct Text {
 impl Text {
     pub(super) fn new(treatment: &Treatment, slot: Slot) -> Self {
         Self {
-            redactor: treatment.set.clone().map(pii::Redactor::new),
+            redactor: treatment.redactor(),
+            watches: treatment.set.is_none(),
             restorer: treatment.vault.as_ref().map(|v| restorer(v, slot)),
             counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
             key: treatment.key.clone(),
+        }
+    }
+
+    /// Findings by type.
+    pub(super) fn found(&self) -> &[(pii::Kind, u64)] {
+        self.redactor.as_ref().map(pii::Redactor::counts).unwrap_or_default()
+    }
+
+    /// Looks at a piece that goes on as it is.
+    pub(super) fn watch(&mut self, piece: &str) {
+        if let Some(redactor) = &mut self.redactor {
+            redactor.push(piece, &mut String::new());
+        }
+    }
+
+    /// The text that was looked at ended.
+    pub(super) fn watched(&mut self) {
+        if let Some(redactor) = &mut self.redactor {
+            redactor.finish(&mut String::new());
         }
     }
 
@@ -50,12 +72,12 @@ impl Text {
     /// First the model's own words are masked, then the client's own values come back.
     pub(super) fn push(&mut self, piece: &str) -> String {
         let masked = match &mut self.redactor {
-            Some(redactor) => {
+            Some(redactor) if !self.watches => {
                 let mut out = String::new();
                 redactor.push(piece, &mut out);
                 out
             }
-            None => piece.to_owned(),
+            _ => piece.to_owned(),
         };
         match &mut self.restorer {
             Some(restorer) => {
@@ -73,7 +95,7 @@ impl Text {
 
     pub(super) fn finish(&mut self) -> String {
         let mut rest = String::new();
-        if let Some(redactor) = &mut self.redactor {
+        if let Some(redactor) = self.redactor.as_mut().filter(|_| !self.watches) {
             redactor.finish(&mut rest);
         }
         match &mut self.restorer {
