@@ -61,11 +61,6 @@ pub const UNBUILT: &[Missing] = &[
     line("identity.from[].mtls", Where::Any, "identity by mesh peer"),
     line("identity.from[].jwt", Where::Any, "identity by token"),
     line("tenants[].workloads", Where::Any, "identity by mesh peer"),
-    line(
-        "redaction[].in[]",
-        Where::Unless("response", "do", &["mask", "block", "hash", "tokenize"]),
-        "reports of answers",
-    ),
     line("guardrails", Where::Any, "guardrails"),
     line("prompts", Where::Any, "prompts"),
     line("context", Where::Any, "context"),
