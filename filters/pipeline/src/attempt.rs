@@ -249,7 +249,9 @@ impl Attempt {
             Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
             Input::Tick => self.silent(effects),
-            Input::ResponseTrailers | Input::Short | Input::ToppedUp(_) => Step::Continue,
+            Input::ResponseTrailers | Input::Short | Input::ToppedUp(_) | Input::Asked { .. } => {
+                Step::Continue
+            }
             Input::Done { details, .. } => {
                 if details == "unreached" && self.unanswered() {
                     self.report.progress = Progress::Unreached;

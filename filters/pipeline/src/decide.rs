@@ -55,14 +55,9 @@ pub fn decide<'p>(
     trace: &mut Trace,
 ) -> Result<Choice<'p>, Refusal> {
     // An alias is the same model for every later rule.
-    let asked = policy.model(facts.asked).map_or(facts.asked, |m| m.name.as_str());
+    let asked = policy.name_of(facts.asked);
 
-    let inside: Vec<&Boundary> = policy
-        .config
-        .boundaries
-        .iter()
-        .filter(|b| who(&b.when, caller) && any(&b.when.model, asked) && finds(b, facts.found))
-        .collect();
+    let inside = inside(policy, caller, asked, facts.found);
     trace.note(Stage::Boundaries, || match inside.as_slice() {
         [] => "none applies".to_owned(),
         list => list
@@ -101,7 +96,7 @@ pub fn decide<'p>(
 
     let inside_boundaries = |target: &Target| {
         let region = policy.provider(&target.provider).map(|p| p.region.as_str()).unwrap_or_default();
-        inside.iter().all(|b| any(&b.providers, &target.provider) && any(&b.regions, region))
+        allows(&inside, &target.provider, region)
     };
     let mut targets: Vec<(usize, &Target)> = model.targets.iter().enumerate().collect();
     keep(&mut targets, &mut |t| inside_boundaries(t));
@@ -194,6 +189,17 @@ pub fn decide<'p>(
         targets.iter().map(|(_, t)| format!("{}:{}", t.provider, t.model)).collect::<Vec<_>>().join(", then ")
     });
     Ok(Choice { model, targets, route: route.map(|r| r.name.as_str()), fallback, mirror })
+}
+
+/// The boundaries that a request for the model `asked` is in.
+pub fn inside<'p>(policy: &'p Policy, caller: &Caller, asked: &str, found: &[String]) -> Vec<&'p Boundary> {
+    let applies = |b: &&Boundary| who(&b.when, caller) && any(&b.when.model, asked) && finds(b, found);
+    policy.config.boundaries.iter().filter(applies).collect()
+}
+
+/// Whether it may be seen by somebody in a region.
+pub fn allows(inside: &[&Boundary], name: &str, region: &str) -> bool {
+    inside.iter().all(|b| any(&b.providers, name) && any(&b.regions, region))
 }
 
 /// Leaves out the targets whose providers have asked for a pause, and puts those that only seem to throttle behind the

@@ -18,6 +18,7 @@ use crate::copy::Copy;
 use crate::identity;
 use crate::io::{Effect, Input, Now, Reply, Step};
 use crate::learned::Sample;
+use crate::outside::Known;
 use crate::paths::{Api, Named};
 use crate::plan::{Plan, Report};
 use crate::policy::{Caller, Policy};
@@ -34,6 +35,7 @@ mod answering;
 mod copies;
 mod judge;
 mod measured;
+mod outside;
 mod parameters;
 mod request;
 mod reserve;
@@ -41,6 +43,7 @@ mod sending;
 mod settle;
 mod stall;
 
+use outside::Asking;
 use reserve::Pending;
 
 /// Output ceiling where neither the client nor the policy names one (budget-protocol §6).
@@ -65,6 +68,8 @@ pub struct Exchange {
     counting: bool,
     /// How long its answer is will be learned: a budget would know below what none is cut short.
     teaches: bool,
+    /// What detectors outside said of its texts.
+    known: Known,
     /// When it was last heard of, in nanoseconds.
     marked: u64,
 }
@@ -74,6 +79,8 @@ enum State {
     Fresh,
     /// The caller is known; the body is awaited.
     Body(Box<Admitted>),
+    /// Detectors outside are asked.
+    Asking(Box<Asking>),
     /// The ledger is asked.
     Reserving(Box<Pending>),
     /// Sent on.
@@ -150,6 +157,7 @@ impl Exchange {
             sample: None,
             counting: false,
             teaches: false,
+            known: Known::default(),
             marked: 0,
         }
     }
@@ -199,7 +207,7 @@ impl Exchange {
         let [_, request, admission, provider, answer] = &mut self.span.stages;
         let stage = match &self.state {
             State::Fresh | State::Body(_) => request,
-            State::Reserving(_) => admission,
+            State::Asking(_) | State::Reserving(_) => admission,
             State::Sent(flight) if flight.heard == 0 => provider,
             _ => answer,
         };
@@ -225,6 +233,10 @@ impl Exchange {
                     Err(refusal) => self.refuse(&refusal, effects),
                 }
             }
+            Input::Asked { id, answer } => match self.asked(now, id, answer, effects) {
+                Ok(step) => step,
+                Err(refusal) => self.refuse(&refusal, effects),
+            },
             Input::Reserved(answer) => self.reserved(now, answer, effects),
             Input::Short => self.short(now, effects),
             Input::ToppedUp(answer) => self.topped_up(answer),
@@ -309,7 +321,7 @@ impl Exchange {
                 self.settle(&flight, &report, details, effects);
             }
             State::Passing => {}
-            State::Fresh | State::Body(_) | State::Reserving(..) => {
+            State::Fresh | State::Body(_) | State::Asking(_) | State::Reserving(..) => {
                 // The client went before it was answered; nothing was sent and nothing is billed.
                 self.span.error.get_or_insert_with(|| "client_gone".into());
             }

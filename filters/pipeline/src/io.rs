@@ -64,6 +64,13 @@ pub enum Input<'a> {
     },
     /// The answer to [`Effect::Reserve`].
     Reserved(Result<weir_lease::Granted, weir_lease::Refusal>),
+    /// The answer to [`Effect::Ask`]: its status and body, or nothing where there is none.
+    Asked {
+        /// The question's number.
+        id: u32,
+        /// What came back.
+        answer: Option<(u16, &'a [u8])>,
+    },
     /// The answer to [`Effect::TopUp`].
     ToppedUp(Result<weir_lease::Granted, weir_lease::Refusal>),
     /// The answer to [`Effect::Try`] where too little is at hand.
@@ -137,6 +144,8 @@ pub enum Effect {
     Try(Vec<weir_lease::Need>),
     /// Reserve these amounts too, while the stream goes on; answered by [`Input::ToppedUp`], which may follow at once.
     TopUp(Vec<weir_lease::Need>),
+    /// Ask a detector outside; answered by [`Input::Asked`].
+    Ask(Ask),
     /// Learn from what a provider reported.
     Learn(crate::learned::Sample),
     /// Give back what was reserved and book what was used.
@@ -147,6 +156,23 @@ pub enum Effect {
     Cut,
     /// Tell the process to leave a target alone.
     Cool(crate::cooling::Cool),
+}
+
+/// A question by HTTP, with JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its number, in this exchange.
+    pub id: u32,
+    /// Envoy cluster.
+    pub cluster: String,
+    /// `:authority`.
+    pub authority: String,
+    /// `:path` of a POST.
+    pub path: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long the answer may take, in milliseconds.
+    pub timeout_ms: u32,
 }
 
 /// What the host does with the stream after a callback.

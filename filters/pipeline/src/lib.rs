@@ -19,6 +19,7 @@ pub mod learned;
 pub mod measure;
 pub mod metrics;
 pub mod otlp;
+pub mod outside;
 pub mod paths;
 pub mod plan;
 pub mod policy;

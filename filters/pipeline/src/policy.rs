@@ -12,11 +12,15 @@ use weir_wire::base64;
 use crate::cooling::Cooling;
 use crate::io::Now;
 use crate::learned::Learned;
+use crate::outside::Heard;
 use crate::seen::Seen;
 use crate::sigv4::unhex;
 
 /// Redaction sets are kept per combination of matching rules; more combinations than this are built anew.
 const MAX_SETS: usize = 64;
+
+/// Detectors outside that a policy may name.
+pub const MOST_ANALYZERS: usize = 32;
 
 /// A redaction set under its direction (requests or answers), the rules that it was made of, and the tenant whose key
 /// it has, if it has one.
@@ -34,6 +38,8 @@ pub struct Policy {
     sets: RefCell<Vec<KeptSet>>,
     /// Counts of texts seen before.
     pub seen: RefCell<Seen>,
+    /// What detectors outside said of texts before.
+    pub heard: RefCell<Heard>,
     /// What providers taught; the host hands one VM's on from policy to policy.
     pub learned: Rc<RefCell<Learned>>,
     /// Targets that are left alone, as the host last knew.
@@ -163,6 +169,13 @@ impl Policy {
         if config.redaction.len() > 64 {
             return Err(ConfigError::TooMany("redaction rules (at most 64)"));
         }
+        if config.analyzers.len() > MOST_ANALYZERS {
+            return Err(ConfigError::TooMany("detectors outside (at most 32)"));
+        }
+        let types = config.analyzers.iter().flat_map(|analyzer| analyzer.types.values());
+        if let Some(name) = types.into_iter().find(|name| pii::Kind::named(name).is_none()) {
+            return Err(ConfigError::Detector(name.clone()));
+        }
         for budget in &config.budgets {
             if config.ledger.is_none() {
                 return Err(ConfigError::NoLedger(budget.name.clone()));
@@ -187,6 +200,7 @@ impl Policy {
             tenants,
             sets: RefCell::default(),
             seen: RefCell::default(),
+            heard: RefCell::default(),
             learned: Rc::default(),
             cooling: RefCell::default(),
             found,
@@ -248,6 +262,11 @@ impl Policy {
         self.config.models.get(*self.models.get(name)?)
     }
 
+    /// The name of the model of a name or alias; other names are themselves.
+    pub fn name_of<'n>(&'n self, name: &'n str) -> &'n str {
+        self.model(name).map_or(name, |model| model.name.as_str())
+    }
+
     /// The provider of a name.
     pub fn provider(&self, name: &str) -> Option<&filter::Provider> {
         self.config.providers.iter().find(|p| p.name == name)
@@ -257,11 +276,14 @@ impl Policy {
     pub fn redaction(&self, caller: &Caller, request: bool) -> Option<Rc<pii::Set>> {
         let mask = self.rules(caller, request);
         let looks_for_boundaries = request && !self.found.is_empty();
-        if mask == 0 && !looks_for_boundaries {
+        let outside = if request { self.analyzers(caller, None) } else { 0 };
+        if mask == 0 && !looks_for_boundaries && outside == 0 {
             return None;
         }
         let mut rules = self.config.redaction.iter().enumerate();
-        let hashes = rules.any(|(i, rule)| mask & (1 << i) != 0 && rule.action == filter::Action::Hash);
+        let mut others = self.config.analyzers.iter().enumerate();
+        let hashes = rules.any(|(i, rule)| mask & (1 << i) != 0 && rule.action == filter::Action::Hash)
+            || others.any(|(i, rule)| outside & (1 << i) != 0 && rule.action == filter::Action::Hash);
         let tenant = self.config.tenants.iter().position(|tenant| hashes && tenant.name == caller.name);
         if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask, tenant)) {
             return Some(set.clone());
@@ -280,7 +302,20 @@ impl Policy {
     /// Whether what cannot be searched passes: all rules that match say so.
     pub fn may_pass(&self, caller: &Caller, request: bool) -> bool {
         let mask = self.rules(caller, request);
+        let outside = if request { self.analyzers(caller, None) } else { 0 };
         self.config.redaction.iter().enumerate().all(|(i, rule)| mask & (1 << i) == 0 || rule.pass)
+            && self.config.analyzers.iter().enumerate().all(|(i, rule)| outside & (1 << i) == 0 || rule.pass)
+    }
+
+    /// The detectors outside that look at the requests of a caller, for this model if one is given; a bit for each.
+    pub fn analyzers(&self, caller: &Caller, model: Option<&str>) -> u32 {
+        let mut mask = 0;
+        for (i, rule) in self.config.analyzers.iter().enumerate() {
+            if who(&rule.when, caller) && model.is_none_or(|model| any(&rule.when.model, model)) {
+                mask |= 1 << i;
+            }
+        }
+        mask
     }
 
     /// The redaction rules that match, a bit for each.
@@ -307,14 +342,10 @@ impl Policy {
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };
             if side && mask & (1 << i) != 0 {
-                let action = match rule.action {
-                    filter::Action::Report => pii::Action::Report,
+                let action = match action(rule.action) {
                     // Nobody would restore what a placeholder stands for in an answer.
-                    filter::Action::Tokenize if !request => pii::Action::Mask,
-                    filter::Action::Tokenize => pii::Action::Tokenize,
-                    filter::Action::Hash => pii::Action::Hash,
-                    filter::Action::Mask => pii::Action::Mask,
-                    filter::Action::Block => pii::Action::Block,
+                    pii::Action::Tokenize if !request => pii::Action::Mask,
+                    action => action,
                 };
                 let mut find = rule.find.clone();
                 if rule.pass {
@@ -333,6 +364,17 @@ impl Policy {
             }
         }
         Ok(set)
+    }
+}
+
+/// An action as the detectors know it.
+pub fn action(action: filter::Action) -> pii::Action {
+    match action {
+        filter::Action::Report => pii::Action::Report,
+        filter::Action::Tokenize => pii::Action::Tokenize,
+        filter::Action::Hash => pii::Action::Hash,
+        filter::Action::Mask => pii::Action::Mask,
+        filter::Action::Block => pii::Action::Block,
     }
 }
 

@@ -15,6 +15,7 @@ use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
 use weir_wire::splice::Splices;
 
+use crate::outside::Finder;
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
 use crate::search::{document, search};
@@ -322,10 +323,12 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
 /// `kept` says that the provider keeps the conversation: placeholders of its earlier turns are not known here, so that
 /// none are given out.
-pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Redacted, Refusal> {
+pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> Result<Redacted, Refusal> {
     let mut out = Redacted::default();
+    let set = finder.set;
     let mut values = Vec::new();
     texts(api, doc, &mut |value| values.push(value));
+    let said = values.len();
     names(doc.root(), &mut values);
     let mut blocked = None;
     // Texts with findings; they are kept where the text is searched as nothing else.
@@ -333,7 +336,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
     for (i, value) in values.iter().enumerate() {
         let Some(text) = value.as_str() else { continue };
         let plain = !document(&text);
-        search(set, &text, &mut |_, findings| {
+        search(&mut |text, out| finder.find(text, i >= said, out), &text, &mut |_, findings| {
             if hits.last().is_none_or(|(last, _)| *last != i) {
                 hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
             }
@@ -380,7 +383,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, set: &pii::Set, kept: bool) -> Result<Red
             set.redact(text, &findings, &mut vault)
         };
         let replaced = match findings.as_slice() {
-            [] => search(set, &text.text, &mut edit),
+            [] => search(&mut |text, out| finder.find(text, i >= said, out), &text.text, &mut edit),
             findings => edit(&text.text, findings),
         };
         for (range, with) in replaced {

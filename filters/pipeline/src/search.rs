@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use weir_pii::{self as pii, Finding};
+use weir_pii::Finding;
 use weir_wire::json::{self, Kind, Limits, Unescaped, Value};
 
 /// Documents inside of each other's strings that are looked into.
@@ -13,16 +13,24 @@ const DEPTH: u32 = 4;
 /// Replacements by byte range of the text.
 pub type Edits = Vec<(Range<usize>, String)>;
 
-/// Shows what `set` finds to `found`: a text, and the findings in it. Their replacements come back as those of
+/// What finds: appends the findings of a text.
+pub type Find<'f> = dyn FnMut(&str, &mut Vec<Finding>) + 'f;
+
+/// Shows what `find` finds to `found`: a text, and the findings in it. Their replacements come back as those of
 /// `text`. Where a text is a JSON document, a string of it that has escapes is judged by what it stands for and
 /// by nothing else, since an edit of the escapes could break the document.
-pub fn search(set: &pii::Set, text: &str, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
-    inside(set, text, DEPTH, found)
+pub fn search(find: &mut Find<'_>, text: &str, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
+    inside(find, text, DEPTH, found)
 }
 
-fn inside(set: &pii::Set, text: &str, depth: u32, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
+fn inside(
+    find: &mut Find<'_>,
+    text: &str,
+    depth: u32,
+    found: &mut dyn FnMut(&str, &[Finding]) -> Edits,
+) -> Edits {
     let mut findings = Vec::new();
-    pii::find(set, text, &mut findings);
+    find(text, &mut findings);
     let mut judged: Vec<Range<usize>> = Vec::new();
     let mut edits = Vec::new();
     if depth > 0
@@ -31,7 +39,7 @@ fn inside(set: &pii::Set, text: &str, depth: u32, found: &mut dyn FnMut(&str, &[
     {
         escaped(doc.root(), &mut |at, string| {
             judged.push(at);
-            for (range, with) in inside(set, &string.text, depth - 1, found) {
+            for (range, with) in inside(find, &string.text, depth - 1, found) {
                 let mut spelled = Vec::with_capacity(with.len());
                 json::escape_into(&mut spelled, &with);
                 // Escaping keeps text text.
@@ -75,6 +83,8 @@ fn escaped(value: Value<'_, '_>, each: &mut dyn FnMut(Range<usize>, &Unescaped<'
 
 #[cfg(test)]
 mod tests {
+    use weir_pii as pii;
+
     use super::*;
 
     fn emails() -> pii::Set {
@@ -85,7 +95,9 @@ mod tests {
     fn masked(text: &str) -> String {
         let set = emails();
         let mut vault = pii::Vault::new();
-        let mut edits = search(&set, text, &mut |text, findings| pii::redact(text, findings, &mut vault));
+        let mut find = |text: &str, out: &mut Vec<Finding>| pii::find(&set, text, out);
+        let mut edits =
+            search(&mut find, text, &mut |text, findings| pii::redact(text, findings, &mut vault));
         edits.sort_by_key(|(range, _)| range.start);
         let mut out = text.to_owned();
         for (range, with) in edits.into_iter().rev() {

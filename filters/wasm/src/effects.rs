@@ -1,7 +1,7 @@
 //! Carries out what a machine asks for, on the effective context.
 
 use weir_pipeline::cooling;
-use weir_pipeline::io::{Effect, Now};
+use weir_pipeline::io::{Ask, Effect, Now};
 
 use crate::host::{self, Buffer, Direction, Map};
 use crate::lease::{Asked, Holds, HostData};
@@ -14,6 +14,10 @@ pub struct Outcome {
     pub replied: bool,
     /// The ledger's answer, where it came at once.
     pub reserved: Option<Asked>,
+    /// Questions that were put, by the host's token and their number.
+    pub asked: Vec<(u32, u32)>,
+    /// Questions that could not be.
+    pub unasked: Vec<u32>,
     /// The same of what a stream asks for on its way.
     pub topped: Option<Asked>,
     /// Bytes that now stand in the place of what the response callback held.
@@ -58,6 +62,13 @@ pub fn run(
                 outcome.topped = Some(shared.lease.top_up(now, context, needs, holds));
                 Ok(())
             }
+            Effect::Ask(ask) => {
+                match put(context, &ask) {
+                    Ok(token) => outcome.asked.push((token, ask.id)),
+                    Err(_) => outcome.unasked.push(ask.id),
+                }
+                Ok(())
+            }
             Effect::Learn(sample) => {
                 shared.learn(&sample);
                 Ok(())
@@ -86,4 +97,16 @@ pub fn run(
         }
     }
     outcome
+}
+
+fn put(context: u32, ask: &Ask) -> host::Result<u32> {
+    host::act_on(context)?;
+    let headers = [
+        (":method", "POST".to_owned()),
+        (":path", ask.path.clone()),
+        (":authority", ask.authority.clone()),
+        ("content-type", "application/json".to_owned()),
+        ("accept", "application/json".to_owned()),
+    ];
+    host::http(&ask.cluster, &headers, &ask.body, ask.timeout_ms)
 }

@@ -15,6 +15,9 @@ use crate::vm::Shared;
 /// Largest piece with which a place is opened for a stream's last word: Envoy holds it for a moment.
 const MAX_HELD: usize = 256 << 10;
 
+/// Largest answer of a detector outside, in bytes.
+const MAX_ANSWER: usize = 4 << 20;
+
 /// Whether the answer's last word has a place. Envoy takes bytes from a filter outside of a piece's callback only where
 /// it holds a piece back; so the first piece is held until this VM is called again, which is at once, and every
 /// later one is handed on by hand while the filter stays paused.
@@ -35,6 +38,8 @@ pub struct ExchangeStream {
     holds: Holds,
     /// The client has been answered here; callbacks for that answer are not the provider's.
     replied: bool,
+    /// Questions to detectors outside: the host's token and their number.
+    calls: Vec<(u32, u32)>,
     /// Request bytes received, where the host hands them on piece by piece.
     size: usize,
     watch: Watch,
@@ -54,6 +59,7 @@ impl ExchangeStream {
             effects: Vec::new(),
             holds: Holds::default(),
             replied: false,
+            calls: Vec::new(),
             size: 0,
             watch: Watch::Off,
             kept: Vec::new(),
@@ -77,6 +83,13 @@ impl ExchangeStream {
             let outcome = effects::run(&mut self.effects, now, self.context, &mut self.holds, shared);
             self.replied |= outcome.replied;
             self.left = outcome.body.or(self.left);
+            self.calls.extend(outcome.asked);
+            if !outcome.unasked.is_empty() && !self.replied {
+                for id in outcome.unasked {
+                    step = self.machine.handle(now, Input::Asked { id, answer: None }, &mut self.effects);
+                }
+                continue;
+            }
             match outcome.reserved {
                 Some(Asked::Now(answer)) => {
                     step = self.machine.handle(now, Input::Reserved(answer), &mut self.effects);
@@ -144,6 +157,25 @@ impl ExchangeStream {
     pub fn topped(&mut self, decided: Decided, shared: &mut Shared) {
         let answer = self.holds.add(decided);
         self.feed(Now(host::now()), Input::ToppedUp(answer), shared);
+    }
+
+    /// A detector outside has answered with a body of `size` bytes, or not at all.
+    pub fn asked(&mut self, token: u32, size: usize, shared: &mut Shared) {
+        let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
+        let (_, id) = self.calls.swap_remove(at);
+        let map = host::map(Map::CallHeaders).unwrap_or_default();
+        let status = Headers(&host::pairs(&map)).get(":status").and_then(|status| status.parse().ok());
+        let body = match status {
+            Some(200) if size <= MAX_ANSWER => host::buffer(Buffer::CallBody, 0, size).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let answer = status.map(|status| (status, body.as_slice()));
+        if host::act_on(self.context).is_ok()
+            && self.feed(Now(host::now()), Input::Asked { id, answer }, shared) == Step::Continue
+            && !self.replied
+        {
+            let _ = host::resume(Direction::Request);
+        }
     }
 
     /// Response headers have come: the provider's, Envoy's own, or those of our own reply.

@@ -24,6 +24,8 @@ pub enum Buffer {
     RequestBody = 0,
     /// Response body.
     ResponseBody = 1,
+    /// Body of the answer to an HTTP call.
+    CallBody = 4,
     /// Message of a gRPC call.
     GrpcMessage = 5,
     /// The plugin's configuration.
@@ -38,6 +40,8 @@ pub enum Map {
     RequestHeaders = 0,
     /// Response headers.
     ResponseHeaders = 2,
+    /// Headers of the answer to an HTTP call.
+    CallHeaders = 6,
 }
 
 /// The two directions of a stream.
@@ -122,6 +126,18 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_http_call(
+        upstream: *const u8,
+        upstream_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        body: *const u8,
+        body_len: usize,
+        trailers: *const u8,
+        trailers_len: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_grpc_call(
         upstream: *const u8,
         upstream_len: usize,
@@ -394,6 +410,30 @@ pub fn count(id: u32, by: u64) -> Result<()> {
 pub fn observe(id: u32, value: u64) -> Result<()> {
     // SAFETY: no memory is passed.
     check(unsafe { proxy_record_metric(id, value) })
+}
+
+/// Starts an HTTP call to an Envoy cluster on the effective context, which ends it with itself; the answer comes by its
+/// token.
+pub fn http(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout_ms: u32) -> Result<u32> {
+    let (headers, trailers) = (packed(headers), [0; 4]);
+    let mut token = 0;
+    // SAFETY: `token` outlives the call; pointers and lengths are of live slices.
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout_ms,
+            &raw mut token,
+        )
+    };
+    check(status)?;
+    Ok(token)
 }
 
 /// Starts a gRPC call to an Envoy cluster on the effective context; the answer comes by its token.

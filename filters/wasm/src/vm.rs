@@ -300,6 +300,13 @@ impl Vm {
         self.wake(now);
     }
 
+    /// An HTTP call of a stream's ended with a body of `size` bytes.
+    pub fn http_answer(&mut self, context: u32, token: u32, size: usize) {
+        if let Some(Stream::Exchange(s)) = self.streams.get_mut(&context) {
+            s.asked(token, size, &mut self.shared);
+        }
+    }
+
     /// Tells streams that waited for the ledger what it said.
     fn wake(&mut self, now: Now) {
         // Each outcome may let another request finish and free what a third waits for, hence the bounded loop.

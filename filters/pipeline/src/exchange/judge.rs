@@ -16,6 +16,7 @@ use crate::decide::{self, Facts};
 use crate::io::{Effect, Now, Step};
 use crate::learned::{self, Cell};
 use crate::measure::Measure;
+use crate::outside::Finder;
 use crate::paths::Api;
 use crate::policy::Policy;
 use crate::prompt::{self, Redacted, Request};
@@ -61,15 +62,30 @@ impl Exchange {
                 }
                 decoded => decoded?,
             };
-            match decoded {
-                None => redacted = prompt::redact(*api, &doc, &set, request.stored())?,
+            policy.seen.borrow_mut().seed(&self.entropy);
+            let mut finder = Finder {
+                set: &set,
+                policy,
+                asked: policy.analyzers(caller, Some(policy.name_of(request.model()))),
+                known: &mut self.known,
+                wanted: Vec::new(),
+                now,
+            };
+            match &decoded {
+                None => redacted = prompt::redact(*api, &doc, &mut finder, request.stored())?,
                 Some(decoded) => {
-                    redacted = prompt::redact(*api, &prompt::parse(&decoded)?, &set, false)?;
-                    if !redacted.edits.is_empty() {
-                        // What must be changed goes on as text.
-                        return self.judge(policy, admitted, &decoded, now, effects);
-                    }
+                    redacted = prompt::redact(*api, &prompt::parse(decoded)?, &mut finder, false)?;
                 }
+            }
+            let wanted = finder.wanted;
+            if !wanted.is_empty() {
+                return self.ask(policy, admitted, body, (wanted, &redacted.found), now, effects);
+            }
+            if let Some(decoded) = decoded
+                && !redacted.edits.is_empty()
+            {
+                // What must be changed goes on as text.
+                return self.judge(policy, admitted, &decoded, now, effects);
             }
         }
         if *api == Api::BedrockModel

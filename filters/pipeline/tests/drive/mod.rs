@@ -159,6 +159,7 @@ impl Side {
                 Effect::TopUp(needs) => self.topping = Some(needs),
                 Effect::Cut => self.cut = true,
                 Effect::Cool(cool) => self.cooled.push(cool),
+                Effect::Ask(ask) => panic!("nobody outside is asked here: {ask:?}"),
             }
         }
         asked

@@ -1,0 +1,220 @@
+//! Detectors outside: which texts they are to be asked about, what they answer, and what of it is remembered.
+//!
+//! Their API is that of Presidio's analyzer: `POST /analyze` with a text, answered by a list of types and places, whose
+//! offsets count Unicode code points. When and by whom a request waits for them is [`Exchange`](crate::Exchange)'s.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use weir_config::filter;
+use weir_pii::outside::{self, Hit};
+use weir_pii::{self as pii, Finding, Kind};
+use weir_sorted::Map;
+use weir_wire::json::{self, Limits, Value};
+
+use crate::io::Now;
+use crate::policy::{self, Policy};
+use crate::seen::Hash;
+
+/// Answers that are remembered; each takes some fifty bytes and those of its hits.
+const SLOTS: usize = 1024;
+/// Hits of an answer that is remembered, at most.
+const MOST_KEPT: usize = 64;
+/// How long, in seconds: a detector that has learned more is asked again.
+const KEPT: u64 = 600;
+/// Hits in one text that are believed.
+const MOST_HITS: usize = 10_000;
+
+/// What was found in a text.
+pub type Hits = Rc<Vec<Hit>>;
+
+/// Answers of detectors outside by text, known by a hash under seeds that no client knows. A chat sends its history
+/// again with every turn: a turn costs its new text only. Of fixed size; a text takes the place of another.
+#[derive(Debug, Default)]
+pub struct Heard(Vec<(Hash, u64, Hits)>);
+
+impl Heard {
+    fn slot(&mut self, key: Hash) -> Option<&mut (Hash, u64, Hits)> {
+        if self.0.is_empty() {
+            self.0.resize(SLOTS, Default::default());
+        }
+        self.0.get_mut(usize::try_from(key.0 % SLOTS as u64).unwrap_or(0))
+    }
+
+    fn get(&mut self, key: Hash, now: Now) -> Option<Hits> {
+        let (of, until, hits) = self.slot(key)?;
+        (*of == key && *until > now.seconds()).then(|| hits.clone())
+    }
+
+    /// Remembers an answer.
+    pub fn put(&mut self, key: Hash, now: Now, hits: &Hits) {
+        if hits.len() <= MOST_KEPT
+            && let Some(slot) = self.slot(key)
+        {
+            *slot = (key, now.seconds().saturating_add(KEPT), hits.clone());
+        }
+    }
+}
+
+/// What one request knows of its texts.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// By text and detector. What is asked for is nothing until it is answered.
+    hits: Map<Hash, Hits>,
+    /// Detectors that are not asked any more, a bit each: the policy lets pass what they do not see.
+    failed: u32,
+}
+
+impl Known {
+    /// What a detector answered.
+    pub fn heard(&mut self, key: Hash, hits: Hits) {
+        self.hits.insert(key, hits);
+    }
+
+    /// A detector is given up.
+    pub fn fail(&mut self, analyzer: usize) {
+        self.failed |= 1 << analyzer;
+    }
+
+    /// Whether it was.
+    pub fn failed(&self, analyzer: usize) -> bool {
+        self.failed & 1 << analyzer != 0
+    }
+}
+
+/// A text that a detector outside is to be asked about.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Index of the detector.
+    pub analyzer: usize,
+    /// What the answer is known by.
+    pub key: Hash,
+    /// The text: what was found here is masked.
+    pub shown: String,
+    /// It was asked before, and the connection broke.
+    pub again: bool,
+}
+
+/// Finds in a text what the detectors here find, and what those outside are known to have found.
+pub struct Finder<'a> {
+    /// The detectors here.
+    pub set: &'a pii::Set,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Those outside that are to be asked, a bit each.
+    pub asked: u32,
+    /// What is known.
+    pub known: &'a mut Known,
+    /// What is to be asked.
+    pub wanted: Vec<Wanted>,
+    /// The present time.
+    pub now: Now,
+}
+
+impl Finder<'_> {
+    /// Appends what is found in `text`. The name of an object's member is nobody's unless it has several words:
+    /// what programs call things must not be taken for people.
+    pub fn find(&mut self, text: &str, name: bool, out: &mut Vec<Finding>) {
+        let from = out.len();
+        pii::find(self.set, text, out);
+        let asked = self.asked & !self.known.failed;
+        let worth = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
+        if asked == 0 || (name && !text.contains(' ')) || !text.bytes().any(worth) {
+            return;
+        }
+        let mut own = out.split_off(from);
+        let shown = outside::shown(text, &own);
+        let mut hits: Vec<Hit> = Vec::new();
+        for analyzer in (0..policy::MOST_ANALYZERS).filter(|at| asked & 1 << at != 0) {
+            let mut key = self.policy.seen.borrow().key(!(analyzer as u64));
+            key.push(shown.as_bytes());
+            let key = key.finish();
+            if let Some(known) = self.known.hits.get(&key) {
+                hits.extend_from_slice(known);
+                continue;
+            }
+            let remembered = self.policy.heard.borrow_mut().get(key, self.now);
+            if remembered.is_none() {
+                self.wanted.push(Wanted { analyzer, key, shown: shown.clone(), again: false });
+            }
+            let remembered = remembered.unwrap_or_default();
+            hits.extend_from_slice(&remembered);
+            self.known.heard(key, remembered);
+        }
+        outside::add(text, &mut own, &hits);
+        out.append(&mut own);
+    }
+}
+
+/// The body of a request to a detector.
+pub fn question(analyzer: &filter::Analyzer, shown: &str) -> Vec<u8> {
+    let mut body = Vec::with_capacity(shown.len() + analyzer.rest.len() + 16);
+    body.extend_from_slice(b"{\"text\":\"");
+    json::escape_into(&mut body, shown);
+    body.push(b'"');
+    body.extend_from_slice(analyzer.rest.as_bytes());
+    body
+}
+
+/// What an answer finds in `shown`: types that nobody asked for are left out. `None` where it is no such answer, or
+/// speaks of places that the text does not have.
+pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option<Hits> {
+    let doc = json::parse(answer, &Limits::default()).ok()?;
+    let root = doc.root();
+    if root.kind() != json::Kind::Array || root.len() > MOST_HITS {
+        return None;
+    }
+    let action = policy::action(analyzer.action);
+    // Where each character begins, where that is not simply its number.
+    let starts: Option<Vec<u32>> = (!shown.is_ascii() && !root.is_empty())
+        .then(|| shown.char_indices().map(|(at, _)| at as u32).chain([shown.len() as u32]).collect());
+    let place = |name| {
+        let at = usize::try_from(name).ok()?;
+        match &starts {
+            Some(starts) => starts.get(at).map(|start| *start as usize),
+            None => (at <= shown.len()).then_some(at),
+        }
+    };
+    // Quotes and brackets of a document in the text are no part of anybody's name, and must stay.
+    let inner = json::parse(shown.as_bytes(), &Limits::default()).ok();
+    let inner = inner.filter(|doc| matches!(doc.root().kind(), json::Kind::Object | json::Kind::Array));
+    let mut strings = Vec::new();
+    inner.iter().for_each(|doc| values(doc.root(), &mut strings));
+    let mut hits = Vec::new();
+    for item in root.items() {
+        let range = place(item.get("start")?.as_u64()?)?..place(item.get("end")?.as_u64()?)?;
+        let theirs = item.get("entity_type")?.as_str()?;
+        if range.is_empty() {
+            return None;
+        }
+        let Some(kind) = analyzer.types.get(&*theirs).and_then(|name| Kind::named(name)) else { continue };
+        if inner.is_none() {
+            hits.push(Hit { kind, range, action });
+            continue;
+        }
+        let first = strings.partition_point(|string| string.end <= range.start);
+        let touched = strings.iter().skip(first).take_while(|string| string.start < range.end);
+        hits.extend(touched.map(|string| {
+            let range = string.start.max(range.start)..string.end.min(range.end);
+            Hit { kind, range, action }
+        }));
+        if hits.len() > MOST_HITS {
+            return None;
+        }
+    }
+    Some(Rc::new(hits))
+}
+
+/// Where the strings of a document are that are no names, between their quotes, in its order.
+fn values(value: Value<'_, '_>, out: &mut Vec<Range<usize>>) {
+    match value.kind() {
+        json::Kind::String => {
+            let range = value.range();
+            out.push(range.start + 1..range.end.saturating_sub(1));
+        }
+        // Bounded by the depth that the parser allows.
+        json::Kind::Array => value.items().for_each(|item| values(item, out)),
+        json::Kind::Object => value.members().for_each(|(_, member)| values(member, out)),
+        json::Kind::Null | json::Kind::Bool | json::Kind::Number => {}
+    }
+}
