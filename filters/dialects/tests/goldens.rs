@@ -12,7 +12,7 @@ mod golden;
 
 use std::fmt::Write as _;
 
-use golden::{check, losses, pretty};
+use golden::{chat_events, check, losses, message_events, pretty};
 use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_wire::json::{Limits, parse};
 use weir_wire::{eventstream, sse};
@@ -200,10 +200,7 @@ fn messages_requests_become_chat_and_converse_requests() {
 #[test]
 fn messages_streams_become_chat_streams() {
     check("messages_stream_to_chat", "sse", |input| {
-        let mut decoder = anthropic::StreamDecoder::new(renames());
-        let mut events = Vec::new();
-        decoder.push(input.as_bytes(), &mut events);
-        decoder.finish(&mut events);
+        let events = message_events(input, renames());
         let mut encoder = openai_chat::StreamEncoder::new(&context(), true);
         let mut stream = Vec::new();
         events.iter().for_each(|event| encoder.event(event, &mut stream));
@@ -214,10 +211,7 @@ fn messages_streams_become_chat_streams() {
 #[test]
 fn chat_streams_become_messages_streams() {
     check("chat_stream_to_messages", "sse", |input| {
-        let mut decoder = openai_chat::StreamDecoder::default();
-        let mut events = Vec::new();
-        decoder.push(input.as_bytes(), &mut events);
-        decoder.finish(&mut events);
+        let events = chat_events(input);
         let mut encoder = anthropic::StreamEncoder::new(&context());
         let mut stream = Vec::new();
         events.iter().for_each(|event| encoder.event(event, &mut stream));
@@ -240,10 +234,7 @@ fn chat_answers_become_messages_and_converse_answers() {
 #[test]
 fn chat_streams_become_converse_streams() {
     check("chat_stream_to_converse", "sse", |input| {
-        let mut decoder = openai_chat::StreamDecoder::default();
-        let mut events = Vec::new();
-        decoder.push(input.as_bytes(), &mut events);
-        decoder.finish(&mut events);
+        let events = chat_events(input);
         let mut encoder = bedrock::StreamEncoder::default();
         let mut stream = Vec::new();
         events.iter().for_each(|event| encoder.event(event, &mut stream));

@@ -12,7 +12,7 @@ mod golden;
 
 use std::fmt::Write as _;
 
-use golden::{check, losses, pretty};
+use golden::{chat_events, check, losses, message_events, pretty};
 use weir_dialects::hub::{Event, Invalid};
 use weir_dialects::openai_chat::AnswerContext;
 use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
@@ -78,23 +78,13 @@ fn written(events: &[Event]) -> String {
 
 #[test]
 fn chat_streams_become_responses_streams() {
-    check("chat_stream_to_responses", "sse", |input| {
-        let mut decoder = openai_chat::StreamDecoder::default();
-        let mut events = Vec::new();
-        decoder.push(input.as_bytes(), &mut events);
-        decoder.finish(&mut events);
-        written(&events)
-    });
+    check("chat_stream_to_responses", "sse", |input| written(&chat_events(input)));
 }
 
 #[test]
 fn messages_streams_become_responses_streams() {
     check("messages_stream_to_responses", "sse", |input| {
-        let mut decoder = anthropic::StreamDecoder::new(bedrock::Renames::default());
-        let mut events = Vec::new();
-        decoder.push(input.as_bytes(), &mut events);
-        decoder.finish(&mut events);
-        written(&events)
+        written(&message_events(input, bedrock::Renames::default()))
     });
 }
 

@@ -96,10 +96,10 @@ pub(super) fn finish_word(finish: Finish) -> &'static str {
 /// Opens a message, up to the bracket of its content.
 pub(super) fn begin_message(out: &mut Writer, context: &AnswerContext) {
     out.begin_object();
-    out.key("id").str(&context.id);
-    out.key("type").str("message");
-    out.key("role").str("assistant");
-    out.key("model").str(&context.model);
+    out.member("id", &context.id);
+    out.member("type", "message");
+    out.member("role", "assistant");
+    out.member("model", &context.model);
     out.key("content").begin_array();
 }
 
@@ -138,7 +138,7 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
                     // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.
                     out.begin_object();
                     if !arguments.is_empty() {
-                        out.key("arguments").str(arguments);
+                        out.member("arguments", arguments);
                     }
                     out.end_object();
                 }
@@ -177,9 +177,9 @@ pub(super) fn begin_block(out: &mut Writer, block: Block<'_>) {
         Block::Redacted(data) => ("redacted_thinking", ("data", data), None),
         Block::Tool(id, name) => ("tool_use", ("id", id), Some(("name", name))),
     };
-    out.begin_object().key("type").str(kind).key(first.0).str(first.1);
+    out.begin_object().member("type", kind).member(first.0, first.1);
     if let Some((key, text)) = second {
-        out.key(key).str(text);
+        out.member(key, text);
     }
 }
 

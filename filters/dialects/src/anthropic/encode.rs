@@ -28,7 +28,7 @@ pub fn encode(chat: &Chat, model: &str) -> Result<Encoded, Invalid> {
     let plan = plan(chat, Family::Claude, false, &mut losses)?;
     let mut encoder =
         Encoder { out: Writer::new(Vec::with_capacity(2048)), renames: Renames::default(), losses };
-    encoder.out.begin_object().key("model").str(model);
+    encoder.out.begin_object().member("model", model);
     encoder.settings(chat, model)?;
     if !plan.system.is_empty() {
         encoder.out.key("system");
@@ -36,7 +36,7 @@ pub fn encode(chat: &Chat, model: &str) -> Result<Encoded, Invalid> {
     }
     encoder.out.key("messages").begin_array();
     for turn in &plan.turns {
-        encoder.out.begin_object().key("role").str(if turn.assistant { "assistant" } else { "user" });
+        encoder.out.begin_object().member("role", if turn.assistant { "assistant" } else { "user" });
         encoder.out.key("content");
         encoder.blocks(&turn.blocks, false)?;
         encoder.out.end_object();
@@ -106,12 +106,12 @@ impl Encoder {
         self.output_config(chat, model);
         match chat.service_tier.as_deref() {
             None => {}
-            Some("auto") => _ = self.out.key("service_tier").str("auto"),
-            Some("default") => _ = self.out.key("service_tier").str("standard_only"),
+            Some("auto") => _ = self.out.member("service_tier", "auto"),
+            Some("default") => _ = self.out.member("service_tier", "standard_only"),
             Some(_) => self.lose("service_tier", "a tier that Anthropic does not have"),
         }
         if let Some(user) = &chat.user {
-            self.out.key("metadata").begin_object().key("user_id").str(user).end_object();
+            self.out.key("metadata").begin_object().member("user_id", user).end_object();
         }
         for (key, _) in &chat.metadata {
             self.lose(format!("metadata.{key}"), "Anthropic takes no labels but the user's");
@@ -153,10 +153,10 @@ impl Encoder {
         }
         self.out.key("output_config").begin_object();
         if let Some(effort) = effort {
-            self.out.key("effort").str(effort);
+            self.out.member("effort", effort);
         }
         if let Some(schema) = schema {
-            self.out.key("format").begin_object().key("type").str("json_schema");
+            self.out.key("format").begin_object().member("type", "json_schema");
             self.out.key("schema").raw(schema.as_bytes()).end_object();
         }
         self.out.end_object();
@@ -198,13 +198,13 @@ impl Encoder {
     }
 
     fn text(&mut self, text: &str) {
-        self.out.begin_object().key("type").str("text").key("text").str(text);
+        self.out.begin_object().member("type", "text").member("text", text);
     }
 
     fn cache_control(&mut self, ttl: Option<&str>) {
-        self.out.key("cache_control").begin_object().key("type").str("ephemeral");
+        self.out.key("cache_control").begin_object().member("type", "ephemeral");
         if let Some(ttl) = ttl {
-            self.out.key("ttl").str(ttl);
+            self.out.member("ttl", ttl);
         }
         self.out.end_object();
     }
@@ -244,7 +244,7 @@ impl Encoder {
                     }
                 }
                 if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
-                    self.out.key("title").str(name);
+                    self.out.member("title", name);
                 }
             }
             Part::ToolCall(call) => {
@@ -257,13 +257,13 @@ impl Encoder {
                     ));
                 }
                 let name = self.renames.tool(&call.name);
-                self.out.begin_object().key("type").str("tool_use");
-                self.out.key("id").str(&Renames::id(&call.id)).key("name").str(&name);
+                self.out.begin_object().member("type", "tool_use");
+                self.out.member("id", &Renames::id(&call.id)).member("name", &name);
                 self.out.key("input").raw(arguments.as_bytes());
             }
             Part::ToolResult(result) => {
-                self.out.begin_object().key("type").str("tool_result");
-                self.out.key("tool_use_id").str(&Renames::id(&result.id));
+                self.out.begin_object().member("type", "tool_result");
+                self.out.member("tool_use_id", &Renames::id(&result.id));
                 self.out.key("content").begin_array();
                 for part in &result.parts {
                     match part {
@@ -284,11 +284,11 @@ impl Encoder {
                 }
             }
             Part::Reasoning { text, signature } => {
-                self.out.begin_object().key("type").str("thinking").key("thinking").str(text);
-                self.out.key("signature").str(signature.as_deref().unwrap_or_default());
+                self.out.begin_object().member("type", "thinking").member("thinking", text);
+                self.out.member("signature", signature.as_deref().unwrap_or_default());
             }
             Part::RedactedReasoning(data) => {
-                self.out.begin_object().key("type").str("redacted_thinking").key("data").str(data);
+                self.out.begin_object().member("type", "redacted_thinking").member("data", data);
             }
             Part::CachePoint { .. } => {
                 self.lose(at(message), "a cache point without content before it");
@@ -302,12 +302,12 @@ impl Encoder {
     }
 
     fn source(&mut self, block: &str, kind: &str, media_type: &str, key: &str, data: &str) {
-        self.out.begin_object().key("type").str(block);
-        self.out.key("source").begin_object().key("type").str(kind);
+        self.out.begin_object().member("type", block);
+        self.out.key("source").begin_object().member("type", kind);
         if !media_type.is_empty() {
-            self.out.key("media_type").str(media_type);
+            self.out.member("media_type", media_type);
         }
-        self.out.key(key).str(data).end_object();
+        self.out.member(key, data).end_object();
     }
 
     fn tools(&mut self, chat: &Chat) {
@@ -333,7 +333,7 @@ impl Encoder {
         for tool in &chat.tools {
             self.tool(&tool.name, tool.parameters.as_deref());
             if let Some(description) = tool.description.as_deref().filter(|text| !text.trim().is_empty()) {
-                self.out.key("description").str(description);
+                self.out.member("description", description);
             }
             if let Some(strict) = tool.strict {
                 self.out.key("strict").bool(strict);
@@ -364,9 +364,9 @@ impl Encoder {
             Some(ToolChoice::Named(_)) => "tool",
             _ => "auto",
         };
-        self.out.key("tool_choice").begin_object().key("type").str(kind);
+        self.out.key("tool_choice").begin_object().member("type", kind);
         if let Some(name) = named {
-            self.out.key("name").str(&name);
+            self.out.member("name", &name);
         }
         if single && !none {
             self.out.key("disable_parallel_tool_use").bool(true);
@@ -376,7 +376,7 @@ impl Encoder {
 
     fn tool(&mut self, name: &str, parameters: Option<&str>) {
         let name = self.renames.tool(name);
-        self.out.begin_object().key("name").str(&name);
+        self.out.begin_object().member("name", &name);
         // Messages demands the type, which JSON Schema does not.
         let typed = parameters.filter(|schema| {
             json::parse(schema.as_bytes(), &Limits::default())

@@ -111,14 +111,14 @@ pub(super) fn write_error(
     message: &str,
     param: Option<&str>,
 ) {
-    out.begin_object().key("type").str("error");
-    out.key("error").begin_object().key("type").str(kind_of(status));
+    out.begin_object().member("type", "error");
+    out.key("error").begin_object().member("type", kind_of(status));
     match param.filter(|param| !param.is_empty()) {
-        Some(param) => out.key("message").str(&[param, ": ", message].concat()),
-        None => out.key("message").str(message),
+        Some(param) => out.member("message", &[param, ": ", message].concat()),
+        None => out.member("message", message),
     };
     if let Some(code) = code {
-        out.key("details").begin_object().key("error_code").str(code).end_object();
+        out.key("details").begin_object().member("error_code", code).end_object();
     }
     out.end_object().end_object();
 }

@@ -79,8 +79,8 @@ pub fn text_event(block: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
         Slot::Content | Slot::Refusal => ("text_delta", "text"),
     };
     let mut out = json::Writer::new(Vec::with_capacity(96 + text.len()));
-    out.begin_object().key("type").str("content_block_delta").key("index").u64(u64::from(block));
-    out.key("delta").begin_object().key("type").str(kind).key(key).raw(text);
+    out.begin_object().member("type", "content_block_delta").key("index").u64(u64::from(block));
+    out.key("delta").begin_object().member("type", kind).key(key).raw(text);
     out.end_object().end_object();
     out.into_inner()
 }

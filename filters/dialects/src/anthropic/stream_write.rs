@@ -123,7 +123,7 @@ impl StreamEncoder {
 
     fn delta(&self, block: u64, kind: &str, key: &str, text: &str, out: &mut Vec<u8>) {
         let mut w = begin("content_block_delta", out);
-        w.key("index").u64(block).key("delta").begin_object().key("type").str(kind).key(key).str(text);
+        w.key("index").u64(block).key("delta").begin_object().member("type", kind).member(key, text);
         w.end_object();
         end(w, out);
     }
@@ -166,7 +166,7 @@ fn begin(kind: &str, out: &mut Vec<u8>) -> Writer {
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\ndata: ");
     let mut w = Writer::new(std::mem::take(out));
-    w.begin_object().key("type").str(kind);
+    w.begin_object().member("type", kind);
     w
 }
 

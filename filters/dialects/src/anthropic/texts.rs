@@ -77,9 +77,8 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
 
 #[cfg(test)]
 mod tests {
-    use weir_wire::json::{Limits, parse};
-
     use super::*;
+    use crate::openai_chat::assert_shown;
 
     #[test]
     fn every_text_is_shown_with_its_place_and_signed_thinking_is_not() {
@@ -96,11 +95,6 @@ mod tests {
             {"type":"tool_result","tool_use_id":"i","content":"r2"},{"type":"novel","words":["w"]}]}],
          "tools":[{"name":"n","description":"D","input_schema":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}],
          "metadata":{"user_id":"m"},"stop_sequences":["END"],"thinking":{"type":"enabled"},"novelty":"o"}"#;
-        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-        let mut seen = Vec::new();
-        texts(&doc, &mut |text| {
-            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
-        });
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
@@ -121,8 +115,6 @@ mod tests {
             ("END", Place::Stop, None),
             ("o", Place::Other, None),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(text, place, at)| ((*text).to_owned(), *place, *at)).collect();
-        assert_eq!(seen, expected);
+        assert_shown(texts, body, &expected);
     }
 }

@@ -61,7 +61,7 @@ pub fn read_any<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     let mut out = Writer::new(Vec::with_capacity(512));
     out.begin_object().key("output").begin_object().key("message").begin_object();
-    out.key("role").str("assistant").key("content").begin_array();
+    out.member("role", "assistant").key("content").begin_array();
     let mut refused = false;
     for part in &answer.parts {
         let said = matches!(
@@ -78,25 +78,25 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
         }
         out.begin_object();
         match part {
-            Part::Text(text) => _ = out.key("text").str(text),
+            Part::Text(text) => _ = out.member("text", text),
             Part::Refusal(text) => {
                 refused = true;
-                out.key("text").str(text);
+                out.member("text", text);
             }
             Part::Reasoning { text, signature } => {
                 out.key("reasoningContent").begin_object().key("reasoningText").begin_object();
-                out.key("text").str(text);
+                out.member("text", text);
                 if let Some(signature) = signature {
-                    out.key("signature").str(signature);
+                    out.member("signature", signature);
                 }
                 out.end_object().end_object();
             }
             Part::RedactedReasoning(data) => {
-                out.key("reasoningContent").begin_object().key("redactedContent").str(data).end_object();
+                out.key("reasoningContent").begin_object().member("redactedContent", data).end_object();
             }
             Part::ToolCall(call) => {
                 out.key("toolUse").begin_object();
-                out.key("toolUseId").str(&call.id).key("name").str(&call.name).key("input");
+                out.member("toolUseId", &call.id).member("name", &call.name).key("input");
                 let arguments = call.arguments.trim();
                 let object = json::parse(arguments.as_bytes(), &Limits::default())
                     .is_ok_and(|doc| doc.root().kind() == Kind::Object);
@@ -106,7 +106,7 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
                     // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.
                     out.begin_object();
                     if !arguments.is_empty() {
-                        out.key("arguments").str(arguments);
+                        out.member("arguments", arguments);
                     }
                     out.end_object();
                 }
@@ -128,9 +128,9 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
 
 /// Why an answer ended. Which stop text did stands where Claude's own field is when it is asked for.
 pub(super) fn write_ending(out: &mut Writer, finish: Finish, stop: Option<&str>) {
-    out.key("stopReason").str(finish_word(finish));
+    out.member("stopReason", finish_word(finish));
     if let Some(stop) = stop {
-        out.key(EXTRA).begin_object().key("stop_sequence").str(stop).end_object();
+        out.key(EXTRA).begin_object().member("stop_sequence", stop).end_object();
     }
 }
 

@@ -42,7 +42,7 @@ impl Blocks {
     }
 
     fn text(&mut self, text: &str) {
-        self.out.begin_object().key("text").str(text).end_object();
+        self.out.begin_object().member("text", text).end_object();
     }
 
     fn part(&mut self, part: &Part, message: usize) -> Result<(), Invalid> {
@@ -100,23 +100,23 @@ impl Blocks {
                 }
                 let name = self.renames.tool(&call.name);
                 self.out.begin_object().key("toolUse").begin_object();
-                self.out.key("toolUseId").str(&names::call_id(&call.id));
-                self.out.key("name").str(&name);
+                self.out.member("toolUseId", &names::call_id(&call.id));
+                self.out.member("name", &name);
                 self.out.key("input").raw(arguments.as_bytes());
                 self.out.end_object().end_object();
             }
             Part::ToolResult(result) => self.result(result, message)?,
             Part::Reasoning { text, signature } => {
                 self.out.begin_object().key("reasoningContent").begin_object();
-                self.out.key("reasoningText").begin_object().key("text").str(text);
+                self.out.key("reasoningText").begin_object().member("text", text);
                 if let Some(signature) = signature {
-                    self.out.key("signature").str(signature);
+                    self.out.member("signature", signature);
                 }
                 self.out.end_object().end_object().end_object();
             }
             Part::RedactedReasoning(data) => {
                 self.out.begin_object().key("reasoningContent").begin_object();
-                self.out.key("redactedContent").str(data).end_object().end_object();
+                self.out.member("redactedContent", data).end_object().end_object();
             }
             Part::CachePoint { ttl } => self.cache_point(ttl.as_deref(), message),
         }
@@ -124,17 +124,17 @@ impl Blocks {
     }
 
     fn media(&mut self, kind: &str, format: &str, name: Option<&str>, data: &str) {
-        self.out.begin_object().key(kind).begin_object().key("format").str(format);
+        self.out.begin_object().key(kind).begin_object().member("format", format);
         if let Some(name) = name {
-            self.out.key("name").str(name);
+            self.out.member("name", name);
         }
-        self.out.key("source").begin_object().key("bytes").str(data).end_object();
+        self.out.key("source").begin_object().member("bytes", data).end_object();
         self.out.end_object().end_object();
     }
 
     fn result(&mut self, result: &ToolResult, message: usize) -> Result<(), Invalid> {
         self.out.begin_object().key("toolResult").begin_object();
-        self.out.key("toolUseId").str(&names::call_id(&result.id));
+        self.out.member("toolUseId", &names::call_id(&result.id));
         self.out.key("content").begin_array();
         let mut said = false;
         for part in &result.parts {
@@ -158,7 +158,7 @@ impl Blocks {
         self.out.end_array();
         if result.error {
             if matches!(self.family, Family::Claude | Family::OldClaude | Family::Nova | Family::Unknown) {
-                self.out.key("status").str("error");
+                self.out.member("status", "error");
             } else {
                 self.lose(at(message), "that the tool failed: only Claude and Nova are told");
             }
@@ -180,9 +180,9 @@ impl Blocks {
     }
 
     pub(super) fn write_cache_point(&mut self, ttl: Option<&str>) {
-        self.out.begin_object().key("cachePoint").begin_object().key("type").str("default");
+        self.out.begin_object().key("cachePoint").begin_object().member("type", "default");
         if let Some(ttl) = ttl {
-            self.out.key("ttl").str(ttl);
+            self.out.member("ttl", ttl);
         }
         self.out.end_object().end_object();
     }

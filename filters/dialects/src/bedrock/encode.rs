@@ -51,7 +51,7 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
     blocks.out.begin_object();
     blocks.out.key("messages").begin_array();
     for turn in &plan.turns {
-        blocks.out.begin_object().key("role").str(if turn.assistant { "assistant" } else { "user" });
+        blocks.out.begin_object().member("role", if turn.assistant { "assistant" } else { "user" });
         blocks.out.key("content").begin_array();
         for block in &turn.blocks {
             blocks.block(block)?;
@@ -209,9 +209,9 @@ fn write_tool(
 ) {
     let name = blocks.renames.tool(name);
     let out = blocks.out.begin_object().key("toolSpec").begin_object();
-    out.key("name").str(&name);
+    out.member("name", &name);
     if let Some(description) = description {
-        out.key("description").str(description);
+        out.member("description", description);
     }
     let schema = parameters.unwrap_or(r#"{"type":"object","properties":{}}"#);
     out.key("inputSchema").begin_object().key("json").raw(schema.as_bytes()).end_object();
@@ -225,7 +225,7 @@ fn choice(kind: &str, name: Option<&str>, blocks: &mut Blocks) {
     let name = name.map(|name| blocks.renames.tool(name));
     let out = blocks.out.key("toolChoice").begin_object().key(kind).begin_object();
     if let Some(name) = name {
-        out.key("name").str(&name);
+        out.member("name", &name);
     }
     out.end_object().end_object();
 }
@@ -268,17 +268,17 @@ fn additional(chat: &Chat, tools: bool, blocks: &mut Blocks) {
         None => {}
     }
     match effort {
-        Some(Effort::GptOss(word)) => _ = out.key("reasoning_effort").str(word),
-        Some(Effort::Qwen(word)) => _ = out.key("reasoning_config").str(word),
+        Some(Effort::GptOss(word)) => _ = out.member("reasoning_effort", word),
+        Some(Effort::Qwen(word)) => _ = out.member("reasoning_config", word),
         Some(Effort::Converse(_)) | None => {}
     }
     if one_call {
         // Claude's own words; the choice is repeated because this object replaces what toolChoice becomes.
         out.key("tool_choice").begin_object();
         match (&chat.tool_choice, &named) {
-            (_, Some(name)) => _ = out.key("type").str("tool").key("name").str(name),
-            (Some(ToolChoice::Required), _) => _ = out.key("type").str("any"),
-            _ => _ = out.key("type").str("auto"),
+            (_, Some(name)) => _ = out.member("type", "tool").member("name", name),
+            (Some(ToolChoice::Required), _) => _ = out.member("type", "any"),
+            _ => _ = out.member("type", "auto"),
         }
         out.key("disable_parallel_tool_use").bool(true).end_object();
     }
@@ -306,19 +306,19 @@ fn output_config(chat: &Chat, blocks: &mut Blocks) {
     }
     let out = blocks.out.key("outputConfig").begin_object();
     if let Some((name, description, schema)) = schema {
-        out.key("textFormat").begin_object().key("type").str("json_schema");
+        out.key("textFormat").begin_object().member("type", "json_schema");
         out.key("structure").begin_object().key("jsonSchema").begin_object();
         // A JSON text inside a JSON string.
-        out.key("schema").str(schema);
+        out.member("schema", schema);
         for (key, text) in [("name", name), ("description", description)] {
             if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
-                out.key(key).str(text);
+                out.member(key, text);
             }
         }
         out.end_object().end_object().end_object();
     }
     if let Some(effort) = effort {
-        out.key("effort").str(effort);
+        out.member("effort", effort);
     }
     out.end_object();
 }
@@ -327,7 +327,7 @@ fn service_tier(chat: &Chat, blocks: &mut Blocks) {
     match chat.service_tier.as_deref() {
         None | Some("auto") => {}
         Some(tier @ ("default" | "flex" | "priority")) => {
-            blocks.out.key("serviceTier").begin_object().key("type").str(tier).end_object();
+            blocks.out.key("serviceTier").begin_object().member("type", tier).end_object();
         }
         Some(_) => blocks.lose("service_tier", "a tier that Bedrock does not have"),
     }
@@ -356,7 +356,7 @@ fn labels(chat: &Chat, blocks: &mut Blocks) {
     if !kept.is_empty() {
         let out = blocks.out.key("requestMetadata").begin_object();
         for (key, value) in &kept {
-            out.key(key).str(value);
+            out.member(key, value);
         }
         out.end_object();
     }

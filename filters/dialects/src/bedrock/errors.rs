@@ -127,11 +127,11 @@ pub fn error(code: Option<&str>, message: &str, param: Option<&str>) -> Vec<u8> 
     let mut out = Writer::new(Vec::with_capacity(64 + message.len()));
     out.begin_object();
     match param.filter(|param| !param.is_empty()) {
-        Some(param) => out.key("message").str(&[param, ": ", message].concat()),
-        None => out.key("message").str(message),
+        Some(param) => out.member("message", &[param, ": ", message].concat()),
+        None => out.member("message", message),
     };
     if let Some(code) = code {
-        out.key("reason").str(code);
+        out.member("reason", code);
     }
     out.end_object();
     out.into_inner()

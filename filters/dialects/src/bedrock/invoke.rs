@@ -27,7 +27,7 @@ pub fn is_messages(doc: &Doc<'_>) -> bool {
 pub fn from_messages(doc: &Doc<'_>, beta: &str) -> Vec<u8> {
     let root = doc.root();
     let mut out = Writer::new(Vec::with_capacity(root.raw().len() + 64));
-    out.begin_object().key("anthropic_version").str(VERSION);
+    out.begin_object().member("anthropic_version", VERSION);
     if !beta.is_empty() && root.get("anthropic_beta").is_none() {
         out.key("anthropic_beta").begin_array();
         beta.split(',').map(str::trim).filter(|word| !word.is_empty()).for_each(|word| _ = out.str(word));
@@ -42,7 +42,7 @@ pub fn from_messages(doc: &Doc<'_>, beta: &str) -> Vec<u8> {
 pub fn to_messages(doc: &Doc<'_>, model: &str, stream: bool) -> Vec<u8> {
     let root = doc.root();
     let mut out = Writer::new(Vec::with_capacity(root.raw().len() + 64));
-    out.begin_object().key("model").str(model);
+    out.begin_object().member("model", model);
     copy(root, &["model", "stream", "anthropic_version", "anthropic_beta"], &mut out);
     if stream {
         out.key("stream").bool(true);

@@ -38,7 +38,7 @@ impl StreamEncoder {
         match event {
             Event::Start { .. } => {
                 let mut w = Writer::new(Vec::new());
-                w.begin_object().key("role").str("assistant").end_object();
+                w.begin_object().member("role", "assistant").end_object();
                 frame("messageStart", &w.into_inner(), out);
             }
             Event::TextDelta { choice: 0, text } | Event::RefusalDelta { choice: 0, text } => {
@@ -62,7 +62,7 @@ impl StreamEncoder {
                 self.progress.calls();
                 let mut w = begin(self.progress.last(), "start");
                 w.begin_object().key("toolUse").begin_object();
-                w.key("toolUseId").str(id).key("name").str(name).end_object().end_object();
+                w.member("toolUseId", id).member("name", name).end_object().end_object();
                 frame("contentBlockStart", &end(w), out);
             }
             Event::ToolArguments { choice: 0, index, text } => {
@@ -118,7 +118,7 @@ pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
 pub fn exception(failure: &Failure, out: &mut Vec<u8>) {
     let class = errors::class_in_stream(failure);
     let mut w = Writer::new(Vec::with_capacity(32 + failure.message.len()));
-    w.begin_object().key("message").str(&failure.message).end_object();
+    w.begin_object().member("message", &failure.message).end_object();
     let headers =
         [(":exception-type", class), (":content-type", "application/json"), (":message-type", "exception")];
     eventstream::encode(out, &headers, &w.into_inner());
@@ -136,7 +136,7 @@ fn write_delta(block: u64, holder: Option<&str>, key: &str, text: &str, out: &mu
     if let Some(holder) = holder {
         w.key(holder).begin_object();
     }
-    w.key(key).str(text);
+    w.member(key, text);
     if holder.is_some() {
         w.end_object();
     }

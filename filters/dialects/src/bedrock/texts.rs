@@ -116,9 +116,8 @@ fn source<'d, 'a>(medium: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Si
 
 #[cfg(test)]
 mod tests {
-    use weir_wire::json::{Limits, parse};
-
     use super::*;
+    use crate::openai_chat::assert_shown;
 
     #[test]
     fn every_text_is_shown_with_its_place_and_signed_reasoning_is_not() {
@@ -135,11 +134,6 @@ mod tests {
            "toolChoice":{"tool":{"name":"n"}}},
          "inferenceConfig":{"stopSequences":["END"]},"requestMetadata":{"k":"m"},"guardrailConfig":{"guardrailIdentifier":"gr"},
          "additionalModelRequestFields":{"user":"o"},"promptVariables":{"v":{"text":"p"}}}"#;
-        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-        let mut seen = Vec::new();
-        texts(&doc, &mut |text| {
-            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
-        });
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
@@ -160,8 +154,6 @@ mod tests {
             ("o", Place::Other, None),
             ("p", Place::Other, None),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(text, place, at)| ((*text).to_owned(), *place, *at)).collect();
-        assert_eq!(seen, expected);
+        assert_shown(texts, body, &expected);
     }
 }

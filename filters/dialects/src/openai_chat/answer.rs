@@ -180,14 +180,14 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
     }
     let mut out = Writer::new(Vec::with_capacity(384 + content.len() + reasoning.len()));
     out.begin_object();
-    out.key("id").str(&context.id);
-    out.key("object").str("chat.completion");
+    out.member("id", &context.id);
+    out.member("object", "chat.completion");
     out.key("created").u64(context.created);
-    out.key("model").str(&context.model);
+    out.member("model", &context.model);
     out.key("choices").begin_array().begin_object();
     out.key("index").u64(0);
     out.key("message").begin_object();
-    out.key("role").str("assistant");
+    out.member("role", "assistant");
     out.key("content");
     if content.is_empty() && (!calls.is_empty() || !refusal.is_empty()) {
         out.null();
@@ -201,7 +201,7 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
         out.str(&refusal);
     }
     if !reasoning.is_empty() {
-        out.key("reasoning_content").str(&reasoning);
+        out.member("reasoning_content", &reasoning);
     }
     if signed {
         // The client sends them back with the tool results; without their signatures Claude refuses the turn.
@@ -216,9 +216,9 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
     }
     out.end_object();
     out.key("logprobs").null();
-    out.key("finish_reason").str(finish_word(answer.finish));
+    out.member("finish_reason", finish_word(answer.finish));
     if let Some(stop) = &answer.stop_sequence {
-        out.key(STOP).str(stop);
+        out.member(STOP, stop);
     }
     out.end_object().end_array();
     if let Some(usage) = &answer.usage {
@@ -232,11 +232,11 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
 /// `{"id","type":"function","function":{"name","arguments"}}`
 pub(super) fn write_tool_call(out: &mut Writer, call: &ToolCall) {
     out.begin_object();
-    out.key("id").str(&call.id);
-    out.key("type").str("function");
+    out.member("id", &call.id);
+    out.member("type", "function");
     out.key("function").begin_object();
-    out.key("name").str(&call.name);
-    out.key("arguments").str(&call.arguments);
+    out.member("name", &call.name);
+    out.member("arguments", &call.arguments);
     out.end_object().end_object();
 }
 
@@ -247,17 +247,17 @@ pub(super) fn write_thinking_blocks(out: &mut Writer, parts: &[Part]) {
         match part {
             Part::Reasoning { text, signature } => {
                 out.begin_object();
-                out.key("type").str("thinking");
-                out.key("thinking").str(text);
+                out.member("type", "thinking");
+                out.member("thinking", text);
                 if let Some(signature) = signature {
-                    out.key("signature").str(signature);
+                    out.member("signature", signature);
                 }
                 out.end_object();
             }
             Part::RedactedReasoning(data) => {
                 out.begin_object();
-                out.key("type").str("redacted_thinking");
-                out.key("data").str(data);
+                out.member("type", "redacted_thinking");
+                out.member("data", data);
                 out.end_object();
             }
             _ => {}

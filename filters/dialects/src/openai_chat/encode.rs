@@ -28,7 +28,7 @@ impl Encoder {
 
     fn chat(&mut self, chat: &Chat) {
         self.out.begin_object();
-        self.out.key("model").str(&chat.model);
+        self.out.member("model", &chat.model);
         self.out.key("messages").begin_array();
         for (at, message) in chat.messages.iter().enumerate() {
             self.message(message, &format!("messages[{at}]"));
@@ -38,11 +38,11 @@ impl Encoder {
             self.out.key("tools").begin_array();
             for (at, tool) in chat.tools.iter().enumerate() {
                 let out = self.out.begin_object();
-                out.key("type").str("function");
+                out.member("type", "function");
                 out.key("function").begin_object();
-                out.key("name").str(&tool.name);
+                out.member("name", &tool.name);
                 if let Some(description) = &tool.description {
-                    out.key("description").str(description);
+                    out.member("description", description);
                 }
                 if let Some(parameters) = &tool.parameters {
                     out.key("parameters").raw(parameters.as_bytes());
@@ -62,12 +62,12 @@ impl Encoder {
             None => {}
             Some(ToolChoice::Named(name)) => {
                 let out = self.out.key("tool_choice").begin_object();
-                out.key("type").str("function");
-                out.key("function").begin_object().key("name").str(name).end_object().end_object();
+                out.member("type", "function");
+                out.key("function").begin_object().member("name", name).end_object().end_object();
             }
-            Some(ToolChoice::Auto) => _ = self.out.key("tool_choice").str("auto"),
-            Some(ToolChoice::None) => _ = self.out.key("tool_choice").str("none"),
-            Some(ToolChoice::Required) => _ = self.out.key("tool_choice").str("required"),
+            Some(ToolChoice::Auto) => _ = self.out.member("tool_choice", "auto"),
+            Some(ToolChoice::None) => _ = self.out.member("tool_choice", "none"),
+            Some(ToolChoice::Required) => _ = self.out.member("tool_choice", "required"),
         }
         self.settings(chat);
         self.out.end_object();
@@ -109,21 +109,21 @@ impl Encoder {
             [("reasoning_effort", &chat.effort), ("service_tier", &chat.service_tier), ("user", &chat.user)]
         {
             if let Some(text) = text {
-                out.key(key).str(text);
+                out.member(key, text);
             }
         }
         match &chat.response_format {
             ResponseFormat::Text => {}
             ResponseFormat::JsonObject => {
-                out.key("response_format").begin_object().key("type").str("json_object").end_object();
+                out.key("response_format").begin_object().member("type", "json_object").end_object();
             }
             ResponseFormat::JsonSchema { name, description, schema, strict } => {
-                out.key("response_format").begin_object().key("type").str("json_schema");
+                out.key("response_format").begin_object().member("type", "json_schema");
                 out.key("json_schema").begin_object();
                 // OpenAI demands a name.
-                out.key("name").str(name.as_deref().unwrap_or("answer"));
+                out.member("name", name.as_deref().unwrap_or("answer"));
                 if let Some(description) = description {
-                    out.key("description").str(description);
+                    out.member("description", description);
                 }
                 if let Some(strict) = strict {
                     out.key("strict").bool(*strict);
@@ -135,7 +135,7 @@ impl Encoder {
         if !chat.metadata.is_empty() {
             out.key("metadata").begin_object();
             for (key, value) in &chat.metadata {
-                out.key(key).str(value);
+                out.member(key, value);
             }
             out.end_object();
         }
@@ -179,9 +179,9 @@ impl Encoder {
             return;
         }
         self.out.begin_object();
-        self.out.key("role").str(message.role.as_str());
+        self.out.member("role", message.role.as_str());
         if let Some(name) = &message.name {
-            self.out.key("name").str(name);
+            self.out.member("name", name);
         }
         let calls: Vec<_> = rest
             .iter()
@@ -229,14 +229,14 @@ impl Encoder {
                     whole.push_str(text);
                 }
             }
-            self.out.key("reasoning_content").str(&whole);
+            self.out.member("reasoning_content", &whole);
         }
     }
 
     fn tool_result(&mut self, result: &ToolResult, point: Option<&Part>, path: &str) {
         self.out.begin_object();
-        self.out.key("role").str("tool");
-        self.out.key("tool_call_id").str(&result.id);
+        self.out.member("role", "tool");
+        self.out.member("tool_call_id", &result.id);
         if result.error {
             if self.extended {
                 self.out.key("is_error").bool(true);
@@ -281,13 +281,13 @@ impl Encoder {
     /// Opens a part's object and writes all of it but the closing brace; false where the part cannot be said.
     fn begin_part(&mut self, part: &Part, path: &str) -> bool {
         let url = |out: &mut Writer, kind: &str, url: &str| {
-            out.begin_object().key("type").str(kind);
-            out.key(kind).begin_object().key("url").str(url).end_object();
+            out.begin_object().member("type", kind);
+            out.key(kind).begin_object().member("url", url).end_object();
         };
         match part {
-            Part::Text(text) => _ = self.out.begin_object().key("type").str("text").key("text").str(text),
+            Part::Text(text) => _ = self.out.begin_object().member("type", "text").member("text", text),
             Part::Refusal(text) => {
-                _ = self.out.begin_object().key("type").str("refusal").key("refusal").str(text)
+                _ = self.out.begin_object().member("type", "refusal").member("refusal", text)
             }
             Part::Image { media_type, data } => {
                 url(&mut self.out, "image_url", &format!("data:{media_type};base64,{data}"));
@@ -297,19 +297,19 @@ impl Encoder {
                 url(&mut self.out, "video_url", &format!("data:{media_type};base64,{data}"));
             }
             Part::Audio { format, data } => {
-                self.out.begin_object().key("type").str("input_audio");
+                self.out.begin_object().member("type", "input_audio");
                 self.out.key("input_audio").begin_object();
-                self.out.key("data").str(data).key("format").str(format).end_object();
+                self.out.member("data", data).member("format", format).end_object();
             }
             Part::Document { media_type, name, data } => {
-                self.out.begin_object().key("type").str("file");
+                self.out.begin_object().member("type", "file");
                 self.out.key("file").begin_object();
                 let extension = media::document_format(media_type, None).unwrap_or("bin");
                 match name {
-                    Some(name) => self.out.key("filename").str(name),
-                    None => self.out.key("filename").str(&format!("document.{extension}")),
+                    Some(name) => self.out.member("filename", name),
+                    None => self.out.member("filename", &format!("document.{extension}")),
                 };
-                self.out.key("file_data").str(&format!("data:{media_type};base64,{data}")).end_object();
+                self.out.member("file_data", &format!("data:{media_type};base64,{data}")).end_object();
             }
             _ => {
                 self.lose(path.into(), "content that a chat message cannot hold");
@@ -323,9 +323,9 @@ impl Encoder {
         if !self.extended {
             return self.lose(path.into(), "a cache point: OpenAI caches by itself");
         }
-        self.out.key("cache_control").begin_object().key("type").str("ephemeral");
+        self.out.key("cache_control").begin_object().member("type", "ephemeral");
         if let Some(ttl) = ttl {
-            self.out.key("ttl").str(ttl);
+            self.out.member("ttl", ttl);
         }
         self.out.end_object();
     }

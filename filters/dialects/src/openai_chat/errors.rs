@@ -26,8 +26,8 @@ pub(super) fn write_error(
     param: Option<&str>,
 ) {
     out.begin_object().key("error").begin_object();
-    out.key("message").str(message);
-    out.key("type").str(kind);
+    out.member("message", message);
+    out.member("type", kind);
     for (key, value) in [("param", param), ("code", code)] {
         out.key(key);
         match value {

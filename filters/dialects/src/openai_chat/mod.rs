@@ -42,5 +42,7 @@ pub use stream_decode::StreamDecoder;
 pub use stream_read::{Chunk, ChunkChoice, ChunkText, ECHO, Slot, read_chunk, read_chunk_into, unquote};
 pub(crate) use stream_read::{end_of, read_with};
 pub use stream_write::{StreamEncoder, stream_error};
+#[cfg(test)]
+pub(crate) use texts::assert_shown;
 pub use texts::{Place, Text, texts};
 pub(crate) use texts::{all as all_texts, place_of};

@@ -26,10 +26,10 @@ impl StreamEncoder {
     pub fn new(context: &AnswerContext, include_usage: bool) -> Self {
         let mut out = Writer::new(b"data: ".to_vec());
         out.begin_object();
-        out.key("id").str(&context.id);
-        out.key("object").str("chat.completion.chunk");
+        out.member("id", &context.id);
+        out.member("object", "chat.completion.chunk");
         out.key("created").u64(context.created);
-        out.key("model").str(&context.model);
+        out.member("model", &context.model);
         out.key("choices");
         StreamEncoder { head: out.into_inner(), include_usage, usage: None, stop: None, ended: false }
     }
@@ -42,47 +42,47 @@ impl StreamEncoder {
         }
         match event {
             Event::Start { .. } => self.delta(0, None, out, |delta| {
-                delta.key("role").str("assistant");
-                delta.key("content").str("");
+                delta.member("role", "assistant");
+                delta.member("content", "");
             }),
             Event::TextDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.key("content").str(text);
+                delta.member("content", text);
             }),
             Event::RefusalDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.key("refusal").str(text);
+                delta.member("refusal", text);
             }),
             Event::ReasoningDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.key("reasoning_content").str(text);
+                delta.member("reasoning_content", text);
             }),
             Event::ReasoningSignature { choice, signature } => self.delta(*choice, None, out, |delta| {
                 // The text has been sent already; the signature closes it.
                 delta.key("thinking_blocks").begin_array().begin_object();
-                delta.key("type").str("thinking");
-                delta.key("thinking").str("");
-                delta.key("signature").str(signature);
+                delta.member("type", "thinking");
+                delta.member("thinking", "");
+                delta.member("signature", signature);
                 delta.end_object().end_array();
             }),
             Event::ReasoningRedacted { choice, data } => self.delta(*choice, None, out, |delta| {
                 delta.key("thinking_blocks").begin_array().begin_object();
-                delta.key("type").str("redacted_thinking");
-                delta.key("data").str(data);
+                delta.member("type", "redacted_thinking");
+                delta.member("data", data);
                 delta.end_object().end_array();
             }),
             Event::ToolStart { choice, index, id, name } => self.delta(*choice, None, out, |delta| {
                 delta.key("tool_calls").begin_array().begin_object();
                 delta.key("index").u64(u64::from(*index));
-                delta.key("id").str(id);
-                delta.key("type").str("function");
+                delta.member("id", id);
+                delta.member("type", "function");
                 delta.key("function").begin_object();
-                delta.key("name").str(name);
-                delta.key("arguments").str("");
+                delta.member("name", name);
+                delta.member("arguments", "");
                 delta.end_object().end_object().end_array();
             }),
             Event::ToolArguments { choice, index, text } => self.delta(*choice, None, out, |delta| {
                 delta.key("tool_calls").begin_array().begin_object();
                 delta.key("index").u64(u64::from(*index));
                 delta.key("function").begin_object();
-                delta.key("arguments").str(text);
+                delta.member("arguments", text);
                 delta.end_object().end_object().end_array();
             }),
             Event::StopSequence { text, .. } => self.stop = Some(text.clone()),
@@ -137,7 +137,7 @@ impl StreamEncoder {
             None => chunk.null(),
         };
         if let Some(stop) = self.stop.as_ref().filter(|_| reason.is_some()) {
-            chunk.key(STOP).str(stop);
+            chunk.member(STOP, stop);
         }
         chunk.end_object().end_array();
         if self.include_usage {

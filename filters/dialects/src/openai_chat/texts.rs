@@ -213,20 +213,27 @@ pub(crate) fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u3
     }
 }
 
+/// A text, its place and its message, as tests write them.
+#[cfg(test)]
+pub(crate) type Shown<'t> = (&'t str, Place, Option<u32>);
+
+/// That a dialect shows just these texts of a body, in this order.
+#[cfg(test)]
+pub(crate) fn assert_shown(
+    texts: for<'d, 'a> fn(&'d Doc<'a>, &mut dyn FnMut(Text<'d, 'a>)),
+    body: &str,
+    expected: &[Shown<'_>],
+) {
+    let doc = weir_wire::json::parse(body.as_bytes(), &weir_wire::json::Limits::default()).unwrap();
+    let mut seen = Vec::new();
+    texts(&doc, &mut |text| seen.push((text.value.as_str().unwrap(), text.place, text.message)));
+    let seen: Vec<Shown<'_>> = seen.iter().map(|(text, place, at)| (text.as_ref(), *place, *at)).collect();
+    assert_eq!(seen, expected);
+}
+
 #[cfg(test)]
 mod tests {
-    use weir_wire::json::{Limits, parse};
-
     use super::*;
-
-    fn seen(body: &str) -> Vec<(String, Place, Option<u32>)> {
-        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-        let mut seen = Vec::new();
-        texts(&doc, &mut |text| {
-            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
-        });
-        seen
-    }
 
     #[test]
     fn every_text_is_shown_with_its_place() {
@@ -265,8 +272,6 @@ mod tests {
             ("END", Place::Stop, None),
             ("hidden", Place::Other, None),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(text, place, at)| (text.to_string(), *place, *at)).collect();
-        assert_eq!(seen(body), expected);
+        assert_shown(texts, body, &expected);
     }
 }

@@ -58,19 +58,19 @@ pub(super) fn write_response(out: &mut Writer, context: &AnswerContext, ending: 
         Ending::Incomplete(reason) => ("incomplete", Some(reason), None),
         Ending::Failed(failure) => ("failed", None, Some(failure)),
     };
-    out.begin_object().key("id").str(&context.id).key("object").str("response");
-    out.key("created_at").u64(context.created).key("status").str(status).key("model").str(&context.model);
+    out.begin_object().member("id", &context.id).member("object", "response");
+    out.key("created_at").u64(context.created).member("status", status).member("model", &context.model);
     out.key("background").bool(false).key("store").bool(false).key("previous_response_id").null();
     out.key("incomplete_details");
     match reason {
-        Some(reason) => _ = out.begin_object().key("reason").str(reason).end_object(),
+        Some(reason) => _ = out.begin_object().member("reason", reason).end_object(),
         None => _ = out.null(),
     }
     out.key("error");
     match failure {
         Some(failure) => {
             let code = if failure.status == 429 { "rate_limit_exceeded" } else { "server_error" };
-            out.begin_object().key("code").str(code).key("message").str(&failure.message).end_object();
+            out.begin_object().member("code", code).member("message", &failure.message).end_object();
         }
         None => _ = out.null(),
     }

@@ -149,7 +149,7 @@ pub fn text_event(payload: &[u8], slot: Slot, sequence: u64, text: &[u8]) -> Opt
         Slot::Content => ("response.output_text.delta", "content_index"),
     };
     let mut out = Writer::new(Vec::with_capacity(160 + text.len()));
-    out.begin_object().key("type").str(kind).key("sequence_number").u64(sequence);
+    out.begin_object().member("type", kind).key("sequence_number").u64(sequence);
     for key in ["item_id", "output_index", index] {
         if let Some(value) = root.get(key) {
             out.key(key).raw(value.raw());

@@ -75,7 +75,7 @@ impl Part {
 
     fn write(self, out: &mut Writer, text: &str) {
         let (kind, key, ..) = self.words();
-        out.begin_object().key("type").str(kind).key(key).str(text);
+        out.begin_object().member("type", kind).member(key, text);
         if self == Part::Text {
             out.key("annotations").begin_array().end_array().key("logprobs").begin_array().end_array();
         }
@@ -163,8 +163,8 @@ impl StreamEncoder {
                 let at = call.at;
                 self.size += text.len();
                 let mut w = self.begin("response.function_call_arguments.delta", out);
-                w.key("item_id").str(&self.id("fc", at)).key("output_index").u64(at as u64);
-                w.key("delta").str(text);
+                w.member("item_id", &self.id("fc", at)).key("output_index").u64(at as u64);
+                w.member("delta", text);
                 end(w, out);
             }
             Event::Finish { choice: 0, finish } => {
@@ -245,7 +245,7 @@ impl StreamEncoder {
         };
         let id = self.id(prefix, at);
         let mut w = self.begin(kind, out);
-        w.key("item_id").str(&id).key("output_index").u64(at as u64).key(index).u64(self.count);
+        w.member("item_id", &id).key("output_index").u64(at as u64).key(index).u64(self.count);
         w
     }
 
@@ -264,7 +264,7 @@ impl StreamEncoder {
         self.text.push_str(text);
         self.size += text.len();
         let mut w = self.about(&[said, ".delta"].concat(), part, at, out);
-        w.key("delta").str(text);
+        w.member("delta", text);
         if part == Part::Text {
             w.key("logprobs").begin_array().end_array();
         }
@@ -291,7 +291,7 @@ impl StreamEncoder {
         let text = std::mem::take(&mut self.text);
         let (_, key, said, around) = part.words();
         let mut w = self.about(&[said, ".done"].concat(), part, at, out);
-        w.key(key).str(&text);
+        w.member(key, &text);
         if part == Part::Text {
             w.key("logprobs").begin_array().end_array();
         }
@@ -323,8 +323,8 @@ impl StreamEncoder {
         for call in std::mem::take(&mut self.calls) {
             let id = self.id("fc", call.at);
             let mut w = self.begin("response.function_call_arguments.done", out);
-            w.key("item_id").str(&id).key("output_index").u64(call.at as u64);
-            w.key("name").str(&call.name).key("arguments").str(&call.arguments);
+            w.member("item_id", &id).key("output_index").u64(call.at as u64);
+            w.member("name", &call.name).member("arguments", &call.arguments);
             end(w, out);
             let mut json = Writer::new(Vec::with_capacity(call.arguments.len() + 128));
             self.write_call(&mut json, &call, status(self.finish));
@@ -346,9 +346,9 @@ impl StreamEncoder {
             Item::Message => ("msg", "message", "content"),
             Item::Reasoning => ("rs", "reasoning", "summary"),
         };
-        w.begin_object().key("id").str(&self.id(prefix, at)).key("type").str(kind);
+        w.begin_object().member("id", &self.id(prefix, at)).member("type", kind);
         if item == Item::Message {
-            w.key("status").str(status).key("role").str("assistant");
+            w.member("status", status).member("role", "assistant");
         }
         w.key(parts).begin_array();
         if !self.parts.is_empty() {
@@ -356,15 +356,15 @@ impl StreamEncoder {
         }
         w.end_array();
         if let Some(sealed) = &self.sealed {
-            w.key("encrypted_content").str(sealed);
+            w.member("encrypted_content", sealed);
         }
         w.end_object();
     }
 
     fn write_call(&self, w: &mut Writer, call: &Call, status: &str) {
-        w.begin_object().key("id").str(&self.id("fc", call.at)).key("type").str("function_call");
-        w.key("status").str(status).key("call_id").str(&call.id).key("name").str(&call.name);
-        w.key("arguments").str(&call.arguments).end_object();
+        w.begin_object().member("id", &self.id("fc", call.at)).member("type", "function_call");
+        w.member("status", status).member("call_id", &call.id).member("name", &call.name);
+        w.member("arguments", &call.arguments).end_object();
     }
 }
 
@@ -395,7 +395,7 @@ pub fn stream_error(failure: &Failure, sequence: u64, out: &mut Vec<u8>) {
     let mut w = begin("error", sequence, out);
     let kind = failure.kind.as_str();
     let members = |w: &mut Writer| {
-        w.key("message").str(&failure.message);
+        w.member("message", &failure.message);
         for (key, value) in [("param", &failure.param), ("code", &failure.code)] {
             w.key(key);
             match value {
@@ -405,7 +405,7 @@ pub fn stream_error(failure: &Failure, sequence: u64, out: &mut Vec<u8>) {
         }
     };
     members(&mut w);
-    w.key("error").begin_object().key("type").str(kind);
+    w.key("error").begin_object().member("type", kind);
     members(&mut w);
     w.end_object();
     end(w, out);
@@ -416,7 +416,7 @@ fn begin(kind: &str, sequence: u64, out: &mut Vec<u8>) -> Writer {
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\ndata: ");
     let mut w = Writer::new(std::mem::take(out));
-    w.begin_object().key("type").str(kind).key("sequence_number").u64(sequence);
+    w.begin_object().member("type", kind).key("sequence_number").u64(sequence);
     w
 }
 

@@ -93,9 +93,8 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
 
 #[cfg(test)]
 mod tests {
-    use weir_wire::json::{Limits, parse};
-
     use super::*;
+    use crate::openai_chat::assert_shown;
 
     #[test]
     fn every_text_is_shown_with_its_place_and_sealed_reasoning_is_not() {
@@ -116,11 +115,6 @@ mod tests {
           {"type":"novel_call","words":["w"]}],
          "tools":[{"type":"function","name":"n","description":"D","parameters":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}],
          "metadata":{"k":"m"},"user":"U","text":{"format":{"type":"json_schema","name":"N","schema":{"title":"Z"}}},"novelty":"o"}"#;
-        let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
-        let mut seen = Vec::new();
-        texts(&doc, &mut |text| {
-            seen.push((text.value.as_str().unwrap().into_owned(), text.place, text.message))
-        });
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
@@ -144,8 +138,6 @@ mod tests {
             ("Z", Place::Schema, None),
             ("o", Place::Other, None),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(text, place, at)| ((*text).to_owned(), *place, *at)).collect();
-        assert_eq!(seen, expected);
+        assert_shown(texts, body, &expected);
     }
 }

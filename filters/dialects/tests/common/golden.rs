@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use weir_dialects::hub::Loss;
+use weir_dialects::hub::{Event, Loss};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
@@ -55,4 +56,20 @@ pub fn losses(out: &mut String, losses: &[Loss]) {
     for loss in losses {
         writeln!(out, "loss {loss}").unwrap();
     }
+}
+
+/// What a chat stream of a provider tells.
+pub fn chat_events(stream: &str) -> Vec<Event> {
+    let (mut decoder, mut events) = (openai_chat::StreamDecoder::default(), Vec::new());
+    decoder.push(stream.as_bytes(), &mut events);
+    decoder.finish(&mut events);
+    events
+}
+
+/// What a stream of messages tells.
+pub fn message_events(stream: &str, renames: bedrock::Renames) -> Vec<Event> {
+    let (mut decoder, mut events) = (anthropic::StreamDecoder::new(renames), Vec::new());
+    decoder.push(stream.as_bytes(), &mut events);
+    decoder.finish(&mut events);
+    events
 }

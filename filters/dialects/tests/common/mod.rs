@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "each user takes a part of it")]
 
+pub mod differences;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -50,6 +50,12 @@ impl Writer {
         self
     }
 
+    /// A member that is a string. Two hundred places call it: it stays one call in each.
+    #[inline(never)]
+    pub fn member(&mut self, key: &str, text: &str) -> &mut Self {
+        self.key(key).str(text)
+    }
+
     /// A string, escaped here.
     pub fn str(&mut self, text: &str) -> &mut Self {
         self.separate();
