@@ -163,7 +163,7 @@ impl ExchangeStream {
     pub fn asked(&mut self, token: u32, size: usize, shared: &mut Shared) {
         let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
         let (_, id) = self.calls.swap_remove(at);
-        let map = host::map(Map::CallHeaders).unwrap_or_default();
+        let map = host::map(Map::CallAnswer).unwrap_or_default();
         let status = Headers(&host::pairs(&map)).get(":status").and_then(|status| status.parse().ok());
         let body = match status {
             Some(200) if size <= MAX_ANSWER => host::buffer(Buffer::CallBody, 0, size).unwrap_or_default(),

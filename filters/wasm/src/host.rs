@@ -41,7 +41,7 @@ pub enum Map {
     /// Response headers.
     ResponseHeaders = 2,
     /// Headers of the answer to an HTTP call.
-    CallHeaders = 6,
+    CallAnswer = 6,
 }
 
 /// The two directions of a stream.
