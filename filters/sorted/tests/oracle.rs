@@ -62,7 +62,7 @@ proptest! {
         }
         oracle.values_mut().for_each(|value| *value ^= 1);
         agree(&map, &oracle);
-        // Other lists, the same entries.
+        // Other places, the same entries.
         let copy: Map<u16, u8> = oracle.iter().map(|(key, value)| (*key, *value)).collect();
         prop_assert_eq!(&copy, &map);
         prop_assert_eq!(format!("{map:?}"), format!("{oracle:?}"));
