@@ -3,18 +3,17 @@
 //!
 //! Bounded: a fixed number of targets; the one that is free again first makes room.
 
-use weir_lease::{CREATE, SharedData};
+use weir_lease::SharedData;
 use weir_wire::number;
 
 use crate::io::{Headers, Now};
 use crate::learned::cell;
+use crate::shared;
 
 /// Where it lies in shared data.
 const KEY: &str = "weir/1/cool";
 /// Targets that are remembered.
 const MOST: usize = 64;
-/// Tries of one compare-and-swap.
-const TRIES: u32 = 16;
 /// How long a target is left alone that says nothing, in nanoseconds.
 const MOMENT: u64 = 1_000_000_000;
 /// The longest that a provider's word is taken for, in nanoseconds: an hour.
@@ -132,16 +131,11 @@ impl Cooling {
 
 /// Tells the process.
 pub fn tell(store: &mut dyn SharedData, cool: Cool, now: Now) {
-    for _ in 0..TRIES {
-        let (mut all, cas) = match store.get(KEY) {
-            Some((bytes, cas)) => (Cooling::decode(&bytes), cas),
-            None => (Cooling::default(), CREATE),
-        };
+    shared::change(store, KEY, &mut |bytes| {
+        let mut all = Cooling::decode(bytes);
         all.put(cool, now);
-        if store.set(KEY, &all.encode(), Some(cas)).is_ok() {
-            return;
-        }
-    }
+        Some(all.encode())
+    });
 }
 
 #[cfg(test)]

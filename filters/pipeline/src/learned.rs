@@ -7,7 +7,9 @@
 //! histogram of fixed size; the VMs of a process share it in shared data, each transition one compare-and-swap.
 //! A request reads this VM's copy, which its settlements refresh: no host call is made for a bound.
 
-use weir_lease::{CREATE, SharedData, mix};
+use weir_lease::{SharedData, mix};
+
+use crate::shared;
 
 /// Requests before a cell says anything.
 const SETTLED: u32 = 1000;
@@ -21,8 +23,6 @@ const ONE: u64 = 256;
 const CELLS: u64 = 1024;
 /// Providers and budgets that are remembered.
 const NOTES: usize = 256;
-/// Tries of one compare-and-swap, before the sample is let go.
-const TRIES: u32 = 16;
 const VERSION: u8 = 1;
 
 /// A request whose usage will be learned from.
@@ -167,18 +167,14 @@ pub fn learn(store: &mut dyn SharedData, sample: &Sample) -> Option<Cell> {
         let digit = ((sample.cell % CELLS) >> (4 * nibble)) & 15;
         key.push(char::from_digit(digit as u32, 16).unwrap_or('0'));
     }
-    for _ in 0..TRIES {
-        let (found, cas) = match store.get(&key) {
-            Some((bytes, cas)) => (Cell::decode(&bytes), cas),
-            None => (None, CREATE),
-        };
-        let mut cell = found.filter(|cell| cell.id == sample.cell).unwrap_or(Cell::new(sample.cell));
+    let mut learned = None;
+    let written = shared::change(store, &key, &mut |bytes| {
+        let found = Cell::decode(bytes).filter(|cell| cell.id == sample.cell);
+        let cell = learned.insert(found.unwrap_or(Cell::new(sample.cell)));
         cell.learn(sample);
-        if store.set(&key, &cell.encode(), Some(cas)).is_ok() {
-            return Some(cell);
-        }
-    }
-    None
+        Some(cell.encode())
+    });
+    learned.filter(|_| written)
 }
 
 /// What one VM knows; it outlives configurations.
@@ -372,7 +368,7 @@ mod tests {
             store.busy = n % 4;
             assert_eq!(learn(&mut store, &sample).unwrap().seen().0, n);
         }
-        store.busy = TRIES;
+        store.busy = shared::TRIES;
         assert_eq!(learn(&mut store, &sample), None, "a sample may be lost, never a request");
         assert_eq!(store.values.len(), 1);
         let key = store.values.keys().next().unwrap().clone();

@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod repeats;
 mod search;
 pub mod seen;
+mod shared;
 pub mod sigv4;
 pub mod span;
 pub mod trace;

@@ -4,16 +4,15 @@
 //! allowed by one compare-and-swap over all lines, so that no burst goes beyond the share. What is in flight is only
 //! the measure of it, and told now and then. A line that nobody refreshes was a VM's that is gone, and counts no more.
 
-use weir_lease::{CREATE, SharedData};
+use weir_lease::SharedData;
 
 use crate::io::Now;
+use crate::shared;
 
 /// Where the record lies in shared data.
 const KEY: &str = "weir/1/repeat";
 /// Workers of a process that have a line.
 const MOST: usize = 128;
-/// Tries of one compare-and-swap.
-const TRIES: u32 = 32;
 /// How long a line counts that is not refreshed, in nanoseconds.
 const STALE: u64 = 10_000_000_000;
 /// How often it is refreshed where nothing changed.
@@ -87,25 +86,25 @@ impl InFlight {
         change: i64,
         most: &dyn Fn(u64) -> u64,
     ) -> bool {
-        for _ in 0..TRIES {
-            let (mut lines, cas) = match store.get(KEY) {
-                Some((bytes, cas)) => (decode(&bytes), cas),
-                None => (Vec::new(), CREATE),
-            };
-            lines.retain(|line| line.vm != self.own.vm && line.at.saturating_add(STALE) > now.0);
-            let own = Line { repeats: self.own.repeats.saturating_add_signed(change), at: now.0, ..self.own };
+        let before = self.own;
+        let (mut own, mut full) = (before, false);
+        let written = shared::change(store, KEY, &mut |bytes| {
+            let mut lines = decode(bytes);
+            lines.retain(|line| line.vm != before.vm && line.at.saturating_add(STALE) > now.0);
+            own = Line { repeats: before.repeats.saturating_add_signed(change), at: now.0, ..before };
             lines.push(own);
             let sum = |of: fn(&Line) -> u64| lines.iter().map(of).fold(0, u64::saturating_add);
             if change > 0 && sum(|line| line.repeats) > most(sum(|line| line.requests)) {
-                return false;
+                return None;
             }
-            if lines.len() > MOST || store.set(KEY, &encode(&lines), Some(cas)).is_ok() {
-                self.own = own;
-                self.told = own;
-                return true;
-            }
+            // A worker for which the record has no room goes on without a line.
+            full = lines.len() > MOST;
+            (!full).then(|| encode(&lines))
+        });
+        if written || full {
+            (self.own, self.told) = (own, own);
         }
-        false
+        written || full
     }
 
     /// One repeat more, if a `share` (in hundredths of a percent, rounded up) of what is in flight allows it.

@@ -35,6 +35,22 @@ fn reframes(api: Api, kind: ProviderKind, invoke: bool) -> bool {
     }
 }
 
+/// The dialect of a provider.
+#[derive(Clone, Copy)]
+enum Speech {
+    Chat,
+    Messages,
+    Converse,
+}
+
+fn speech(kind: ProviderKind, invoke: bool) -> Speech {
+    match kind {
+        ProviderKind::Bedrock if !invoke => Speech::Converse,
+        ProviderKind::Bedrock | ProviderKind::Anthropic => Speech::Messages,
+        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => Speech::Chat,
+    }
+}
+
 /// The request for a provider, losses of both ways in it.
 pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Result<Encoded, Refusal> {
     let (api, model) = (plan.api, leg.model.as_str());
@@ -80,23 +96,22 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
         }
     };
     let (mut chat, mut losses) = decoded.map_err(invalid)?;
-    let mut encoded = match kind {
-        ProviderKind::Bedrock if leg.invoke => {
-            let messages = anthropic::encode(&chat, model).map_err(invalid)?;
-            let Ok(doc) = json::parse(&messages.body, &Limits::default()) else {
-                return Err(unreadable_body());
-            };
-            Encoded { losses: messages.losses, renames: messages.renames, ..in_invoke(&doc, "") }
-        }
-        ProviderKind::Bedrock => bedrock::encode(&chat, model).map_err(invalid)?,
-        ProviderKind::Anthropic => anthropic::encode(&chat, model).map_err(invalid)?,
-        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
+    let mut encoded = match speech(kind, leg.invoke) {
+        Speech::Converse => bedrock::encode(&chat, model),
+        Speech::Messages => anthropic::encode(&chat, model),
+        Speech::Chat => {
             model.clone_into(&mut chat.model);
             let (body, losses) = openai_chat::encode(&chat, kind == ProviderKind::Vllm);
             let path = Api::OpenaiChat.path().to_owned();
-            Encoded { path, body, losses, renames: Renames::default() }
+            Ok(Encoded { path, body, losses, renames: Renames::default() })
         }
-    };
+    }
+    .map_err(invalid)?;
+    if leg.invoke && kind == ProviderKind::Bedrock {
+        let Ok(doc) = json::parse(&encoded.body, &Limits::default()) else { return Err(unreadable_body()) };
+        let Encoded { path, body, .. } = in_invoke(&doc, "");
+        (encoded.path, encoded.body) = (path, body);
+    }
     losses.append(&mut encoded.losses);
     encoded.losses = losses;
     Ok(encoded)
@@ -131,14 +146,11 @@ pub fn answer(
     if reframes(api, kind, invoke) {
         return Ok(body.to_vec());
     }
-    let answer = match kind {
-        ProviderKind::Bedrock if invoke => anthropic::decode_answer(body, renames)?,
-        ProviderKind::Bedrock => bedrock::decode_answer(body, renames)?,
-        ProviderKind::Anthropic => anthropic::decode_answer(body, renames)?,
-        ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
-            openai_chat::decode_answer(body)?
-        }
-    };
+    let answer = match speech(kind, invoke) {
+        Speech::Converse => bedrock::decode_answer(body, renames),
+        Speech::Messages => anthropic::decode_answer(body, renames),
+        Speech::Chat => openai_chat::decode_answer(body),
+    }?;
     Ok(if api == Api::BedrockConverse {
         bedrock::encode_answer(&answer)
     } else if api.messages() {
@@ -204,13 +216,10 @@ impl Stream {
         usage: bool,
         echo: &[u8],
     ) -> Self {
-        let decoder = match kind {
-            ProviderKind::Bedrock if invoke => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
-            ProviderKind::Bedrock => Decoder::Converse(bedrock::StreamDecoder::new(renames)),
-            ProviderKind::Anthropic => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
-            ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::BedrockOpenai => {
-                Decoder::Chat(openai_chat::StreamDecoder::default())
-            }
+        let decoder = match speech(kind, invoke) {
+            Speech::Converse => Decoder::Converse(bedrock::StreamDecoder::new(renames)),
+            Speech::Messages => Decoder::Messages(anthropic::StreamDecoder::new(renames)),
+            Speech::Chat => Decoder::Chat(openai_chat::StreamDecoder::default()),
         };
         let encoder = if api == Api::BedrockConverse {
             Encoder::Converse(bedrock::StreamEncoder::default())

@@ -74,7 +74,7 @@ impl Attempt {
                 let media = if self.api().aws() { EVENT_STREAM } else { "text/event-stream; charset=utf-8" };
                 effects.push(Effect::SetResponseHeader("content-type", media.into()));
                 effects.push(Effect::SetResponseHeader("cache-control", "no-cache".into()));
-                self.response = Incoming::Stream(Box::new(self.translation()));
+                self.response = Incoming::Stream(self.translation());
             } else {
                 effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
                 let error_type = headers.get("x-amzn-errortype").map(str::to_owned);
@@ -113,10 +113,10 @@ impl Attempt {
         Step::Continue
     }
 
-    fn translation(&self) -> Translation {
+    fn translation(&self) -> Box<Translation> {
         let context = self.answer_context();
         let usage = self.plan.as_ref().is_some_and(|p| p.include_usage);
-        Translation {
+        Box::new(Translation {
             stream: translate::Stream::new(
                 self.api(),
                 self.provider(),
@@ -127,7 +127,7 @@ impl Attempt {
             ),
             held: Some(Vec::new()),
             consumed: 0,
-        }
+        })
     }
 
     fn answer_context(&self) -> openai_chat::AnswerContext {
