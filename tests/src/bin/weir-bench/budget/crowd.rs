@@ -13,6 +13,10 @@ use super::stage::{CEILING, Stage};
 
 /// The key of the only tenant.
 const KEY: &str = "weir-demo";
+/// The protocol promises the edge of a window to one round trip of the ledger: a refusal read later than this after it,
+/// in microseconds, is one of the new window, whenever it was asked for. Gateways and ledger share two cores with two
+/// hundred clients.
+const EDGE_US: u32 = 100_000;
 /// How long a refused client stays away.
 const AWAY: Duration = Duration::from_millis(50);
 
@@ -35,8 +39,10 @@ pub struct Met {
     pub free_by_word: AtomicU64,
     /// When requests that were admitted began and ended, in microseconds of the run.
     admitted_us: Mutex<Vec<(u32, u32)>>,
-    /// When requests were refused.
-    refused_us: Mutex<Vec<u32>>,
+    /// When requests that were refused began and ended.
+    refused_us: Mutex<Vec<(u32, u32)>>,
+    /// When windows began, by the wall clock.
+    edges_us: Mutex<Vec<u32>>,
     /// What the provider's book left of the limit, over time.
     room: Mutex<Vec<(u32, u64)>>,
     /// Microseconds from the request to the answer's head, for those that were answered.
@@ -48,6 +54,17 @@ pub struct Met {
     /// The first unexpected answers.
     pub odd: Mutex<Vec<String>>,
     pub stop: AtomicBool,
+}
+
+/// What the provider's book says of the refusals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Refused while enough was free.
+    pub free: u64,
+    /// Asked in one window and refused in the next, whatever was free.
+    pub across: u64,
+    /// How long after the edge the last of these was read, in microseconds.
+    pub latest_us: u32,
 }
 
 /// What decides whether a refusal was false.
@@ -77,7 +94,11 @@ impl Met {
 
     /// Refusals while more was free than `floor` by the provider's book: what it had not billed, less a full
     /// reservation for each request that was on its way at that moment and was admitted in the end.
-    pub fn free_by_book(&self, reservation: u64, floor: u64) -> u64 {
+    ///
+    /// A refusal may be decided before a window's end and be read after it, when the book has just been closed and
+    /// everything is free. Of which window it speaks is not asked of the refusal: whoever asked before the edge, by the
+    /// wall clock, and was refused within [`EDGE_US`] after it, is judged by the last moment of the window it asked in.
+    pub fn free_by_book(&self, reservation: u64, floor: u64) -> Verdict {
         /// In the order in which they count at the same instant.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         enum At {
@@ -86,26 +107,38 @@ impl Met {
             Refused,
             End,
         }
-        let (Ok(admitted), Ok(refused), Ok(room)) =
-            (self.admitted_us.lock(), self.refused_us.lock(), self.room.lock())
+        let (Ok(admitted), Ok(refused), Ok(room), Ok(edges)) =
+            (self.admitted_us.lock(), self.refused_us.lock(), self.room.lock(), self.edges_us.lock())
         else {
-            return 0;
+            return Verdict::default();
         };
+        let mut verdict = Verdict::default();
         let mut all: Vec<(u32, At)> = Vec::new();
         all.extend(admitted.iter().flat_map(|(begin, end)| [(*begin, At::Begin), (*end, At::End)]));
-        all.extend(refused.iter().map(|at| (*at, At::Refused)));
+        for (begun, at) in refused.iter().copied() {
+            let Some(edge) = edges.iter().copied().find(|edge| (begun + 1..=at).contains(edge)) else {
+                all.push((at, At::Refused));
+                continue;
+            };
+            let late = at - edge;
+            verdict.across += 1;
+            verdict.latest_us = verdict.latest_us.max(late);
+            all.push((if late <= EDGE_US { edge - 1 } else { at }, At::Refused));
+        }
         all.extend(room.iter().map(|(at, room)| (*at, At::Room(*room))));
         all.sort_unstable();
-        let (mut running, mut left, mut count) = (0u64, 0u64, 0u64);
+        let (mut running, mut left) = (0u64, 0u64);
         for (_, what) in all {
             match what {
                 At::Begin => running += 1,
                 At::End => running = running.saturating_sub(1),
                 At::Room(room) => left = room,
-                At::Refused => count += u64::from(left.saturating_sub(running * reservation) >= floor),
+                At::Refused => {
+                    verdict.free += u64::from(left.saturating_sub(running * reservation) >= floor);
+                }
             }
         }
-        count
+        verdict
     }
 }
 
@@ -154,6 +187,14 @@ impl Crowd {
             room.push((self.judge.now(), left));
         }
         billed
+    }
+
+    /// A window began so long ago.
+    pub fn edge(&self, ago: Duration) {
+        let ago = u32::try_from(ago.as_micros()).unwrap_or(u32::MAX);
+        if let Ok(mut edges) = self.met.edges_us.lock() {
+            edges.push(self.judge.now().saturating_sub(ago));
+        }
     }
 
     /// Ends the clients; running requests are read to their end.
@@ -228,7 +269,7 @@ impl One {
                 }
                 429 => {
                     add(if again { &self.met.transient } else { &self.met.terminal });
-                    self.judge(&text);
+                    self.judge(&text, begun_us);
                 }
                 503 => {
                     add(&self.met.unavailable);
@@ -272,14 +313,14 @@ impl One {
     }
 
     /// Whether a refusal was false by its own figures; the book decides later.
-    fn judge(&self, text: &str) {
+    fn judge(&self, text: &str, begun_us: u32) {
         let limit = Met::get(&self.judge.limit);
         let floor = Met::get(&self.judge.reservation).max(limit / 50);
         if free(text).is_some_and(|free| free >= floor) {
             self.met.free_by_word.fetch_add(1, Ordering::Relaxed);
         }
         if let Ok(mut all) = self.met.refused_us.lock() {
-            all.push(self.judge.now());
+            all.push((begun_us, self.judge.now()));
         }
     }
 
@@ -313,10 +354,35 @@ mod tests {
         // Two run from 10 to 40 and from 20 to 60, each reserving 300.
         *met.admitted_us.lock().unwrap() = vec![(10, 40), (20, 60)];
         // Left: 1,000 at 5, 700 at 15, 400 at 30, 700 at 45, 100 at 55, 400 at 70.
-        *met.refused_us.lock().unwrap() = vec![5, 15, 30, 45, 55, 70];
+        *met.refused_us.lock().unwrap() = [5, 15, 30, 45, 55, 70].map(|at| (at - 1, at)).to_vec();
         for (floor, count) in [(1_000, 1), (700, 3), (400, 5), (100, 6)] {
-            assert_eq!(met.free_by_book(300, floor), count, "{floor}");
+            assert_eq!(met.free_by_book(300, floor).free, count, "{floor}");
         }
+    }
+
+    #[test]
+    fn a_refusal_asked_for_before_the_edge_and_read_soon_after_it_is_judged_by_the_old_window() {
+        let met = Met::default();
+        let edge = 1_000_000;
+        // Nothing is left of the first window, all of the second.
+        *met.room.lock().unwrap() = vec![(0, 0), (edge, 1_000)];
+        *met.edges_us.lock().unwrap() = vec![edge];
+        let late = edge + EDGE_US;
+        for (begun, at, verdict) in [
+            (edge - 5, edge + 7, Verdict { free: 0, across: 1, latest_us: 7 }),
+            (edge - 5, edge, Verdict { free: 0, across: 1, latest_us: 0 }),
+            // Nobody holds a question back so long without deciding it anew.
+            (edge - 5, late + 1, Verdict { free: 1, across: 1, latest_us: EDGE_US + 1 }),
+            (edge, edge + 7, Verdict { free: 1, across: 0, latest_us: 0 }),
+            (edge - 9, edge - 2, Verdict::default()),
+        ] {
+            *met.refused_us.lock().unwrap() = vec![(begun, at)];
+            assert_eq!(met.free_by_book(300, 500), verdict, "{begun} {at}");
+        }
+        // An old window that had room: the refusal was false in whichever window.
+        *met.room.lock().unwrap() = vec![(0, 900), (edge, 1_000)];
+        *met.refused_us.lock().unwrap() = vec![(edge - 5, edge + 7)];
+        assert_eq!(met.free_by_book(300, 500).free, 1);
     }
 
     #[test]

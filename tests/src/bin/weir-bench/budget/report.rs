@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Options;
-use super::crowd::Met;
+use super::crowd::{Met, Verdict};
 use super::stage::Bounds;
 use super::variant::Variant;
 use crate::stats::percentile;
@@ -34,7 +34,7 @@ pub struct Row {
     pub head: Vec<f64>,
     pub took: Duration,
     /// Refused while enough was free by the provider's book.
-    pub free_by_book: u64,
+    pub verdict: Verdict,
     /// Requests that waited for the ledger, by the gateways' own count.
     pub waited: u64,
     /// Of them, and of all requests, those of the first seconds, in which no gateway has a lease.
@@ -81,10 +81,10 @@ impl Row {
             out.push(format!("{} used, {least} % promised", percent(used, of)));
         }
         let asked = Met::get(&self.met.asked);
-        if self.judged() && self.free_by_book * 1_000 >= asked.max(1) {
+        if self.judged() && self.verdict.free * 1_000 >= asked.max(1) {
             out.push(format!(
                 "{} refused while enough was free, 0.1 % allowed",
-                percent(self.free_by_book, asked)
+                percent(self.verdict.free, asked)
             ));
         }
         // Refused ones are requests too: the promise is about all.
@@ -139,7 +139,7 @@ impl Row {
         let ms = |micros: f64| format!("{:.0}", micros / 1_000.0);
         // What a dead gateway holds is free in the ledger's figures until the gateway counts as lost.
         let (by_word, by_book) =
-            (percent(Met::get(&met.free_by_word), asked), percent(self.free_by_book, asked));
+            (percent(Met::get(&met.free_by_word), asked), percent(self.verdict.free, asked));
         let by_book = if self.judged() { by_book } else { "–".to_owned() };
         // Of money its words are about something else.
         let mute = matches!(self.variant, Variant::EnvoyKilled | Variant::Money);
@@ -161,6 +161,7 @@ impl Row {
             by_word,
             by_book,
             format!("{} / {}", ms(percentile(&mut head, 0.5)), ms(percentile(&mut head, 0.99))),
+            format!("{:.2}", self.ops[0] as f64 / asked.max(1) as f64),
             format!("{:.2}", self.ops[0] as f64 / admitted.max(1) as f64),
             format!("{:.2}", self.ops[1] as f64 / admitted.max(1) as f64),
             format!("{:.0}", self.took.as_secs_f64()),
@@ -186,7 +187,8 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
         "refused while free, by its own words",
         "the same, by the provider's book",
         "to the head p50 / p99, ms",
-        "ledger calls per admitted",
+        "ledger calls per request",
+        "per admitted",
         "of these acquires",
         "s",
     ];
@@ -206,6 +208,15 @@ pub fn table(options: &Options, rows: &[Row]) -> String {
         if row.windows.len() > 1 {
             let _ =
                 writeln!(out, "\n{}: billed per window {:?} of {} each", row.title, row.windows, row.limit);
+        }
+        let Verdict { across, latest_us, .. } = row.verdict;
+        if across > 0 {
+            let _ = writeln!(
+                out,
+                "\n{}: {across} asked in one window and were refused in the next, the last of them {:.1} ms after its edge",
+                row.title,
+                f64::from(latest_us) / 1_000.0
+            );
         }
         if row.bound != row.limit {
             let _ = writeln!(

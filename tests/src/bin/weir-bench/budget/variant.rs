@@ -177,6 +177,7 @@ impl Run<'_> {
             tokio::time::sleep(LOOK_EVERY).await;
             if self.variant == Variant::Rollover && unix_ms() / 60_000 > window {
                 window += 1;
+                self.crowd.edge(Duration::from_millis(unix_ms() - window * 60_000));
                 let (total, _) = self.stage.book();
                 self.windows.push(total - base);
                 base = total;
@@ -299,7 +300,7 @@ impl Run<'_> {
         let took = self.begun.elapsed();
         let reservation = Met::get(&self.crowd.judge.reservation);
         let met = self.crowd.stop().await;
-        let free_by_book = met.free_by_book(reservation, reservation.max(self.limit / 50));
+        let verdict = met.free_by_book(reservation, reservation.max(self.limit / 50));
         // The last word of the ledger: nothing is held, or only by the one that died.
         let waiting = Instant::now();
         let counter = loop {
@@ -351,7 +352,7 @@ impl Run<'_> {
             ops: self.ops.sums(),
             head: head.into_iter().map(f64::from).collect(),
             took,
-            free_by_book,
+            verdict,
             waited,
             cold: self.cold,
             r1,
