@@ -31,7 +31,10 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
                     found.has.remote |= tool.get("systemTool").is_some();
                 }
             }
-            "inferenceConfig" if value.kind() == Kind::Object => {
+            "inferenceConfig" => {
+                if !matches!(value.kind(), Kind::Object | Kind::Null) {
+                    return Err(Invalid::value("inferenceConfig", "'inferenceConfig' must be an object"));
+                }
                 found.settings = Some(("inferenceConfig", Some(value)));
                 if let Some(most) = value.get("maxTokens") {
                     fields::count(most, "inferenceConfig.maxTokens")?;
@@ -151,6 +154,7 @@ mod tests {
         for (head, after) in [
             (r#"{"a":1"#, r#""inferenceConfig":{"maxTokens":5}"#),
             (r#"{"inferenceConfig":{}"#, r#""inferenceConfig":{"maxTokens":5}"#),
+            (r#"{"inferenceConfig":null"#, r#""inferenceConfig":{"maxTokens":5}"#),
             (r#"{"inferenceConfig":{"topP":0.5}"#, r#""inferenceConfig":{"topP":0.5,"maxTokens":5}"#),
             (r#"{"inferenceConfig":{"maxTokens":9}"#, r#""inferenceConfig":{"maxTokens":5}"#),
             (r#"{"inferenceConfig":{"maxTokens":3}"#, r#""inferenceConfig":{"maxTokens":3}"#),
@@ -166,6 +170,11 @@ mod tests {
             let edited = String::from_utf8(edits.apply(body.as_bytes()).unwrap()).unwrap();
             assert!(edited.contains(after), "{edited}");
             parse(edited.as_bytes(), &Limits::default()).unwrap();
+        }
+        for head in [r#"{"inferenceConfig":[]"#, r#"{"inferenceConfig":"x""#] {
+            let body = [head, tail].concat();
+            let doc = parse(body.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(read(&doc, "m", true).unwrap_err().param, "inferenceConfig");
         }
     }
 

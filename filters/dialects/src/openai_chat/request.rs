@@ -324,6 +324,10 @@ impl Request<'_, '_> {
         }
         match self.settings {
             None => self.append(&format!("\"{}\":{tokens}", self.ceiling_name), edits),
+            // Null stands for nothing, and a second member of that name would be none.
+            Some((_, Some(settings))) if settings.is_null() => {
+                edits.replace(settings.range(), format!("{{\"maxTokens\":{tokens}}}").into_bytes());
+            }
             Some((_, Some(settings))) => append(settings, &format!("\"maxTokens\":{tokens}"), edits),
             Some((name, None)) => self.append(&format!("\"{name}\":{{\"maxTokens\":{tokens}}}"), edits),
         }
