@@ -17,6 +17,7 @@ mod host;
 mod lease;
 #[cfg(target_family = "wasm")]
 mod spans;
+#[cfg(target_family = "wasm")]
 mod statistics;
 #[cfg(target_family = "wasm")]
 mod tokenizers;
