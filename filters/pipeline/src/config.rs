@@ -8,9 +8,9 @@
 use std::fmt;
 
 use weir_config::filter::{
-    Action, Analyzer, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair,
-    KeySource, Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction,
-    Retry, Route, ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
+    Action, Analyzer, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair, KeySource,
+    Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction, Retry, Route,
+    ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
