@@ -14,8 +14,6 @@ pub struct Outcome {
     pub replied: bool,
     /// The ledger's answer, where it came at once.
     pub reserved: Option<Asked>,
-    /// Questions that were put, by the host's token and their number.
-    pub asked: Vec<(u32, u32)>,
     /// Questions that could not be.
     pub unasked: Vec<u32>,
     /// The same of what a stream asks for on its way.
@@ -64,7 +62,7 @@ pub fn run(
             }
             Effect::Ask(ask) => {
                 match put(context, &ask) {
-                    Ok(token) => outcome.asked.push((token, ask.id)),
+                    Ok(token) => shared.calls.push((token, context, ask.id)),
                     Err(_) => outcome.unasked.push(ask.id),
                 }
                 Ok(())

@@ -38,8 +38,6 @@ pub struct ExchangeStream {
     holds: Holds,
     /// The client has been answered here; callbacks for that answer are not the provider's.
     replied: bool,
-    /// Questions to detectors outside: the host's token and their number.
-    calls: Vec<(u32, u32)>,
     /// Request bytes received, where the host hands them on piece by piece.
     size: usize,
     watch: Watch,
@@ -59,7 +57,6 @@ impl ExchangeStream {
             effects: Vec::new(),
             holds: Holds::default(),
             replied: false,
-            calls: Vec::new(),
             size: 0,
             watch: Watch::Off,
             kept: Vec::new(),
@@ -83,7 +80,6 @@ impl ExchangeStream {
             let outcome = effects::run(&mut self.effects, now, self.context, &mut self.holds, shared);
             self.replied |= outcome.replied;
             self.left = outcome.body.or(self.left);
-            self.calls.extend(outcome.asked);
             if !outcome.unasked.is_empty() && !self.replied {
                 for id in outcome.unasked {
                     step = self.machine.handle(now, Input::Asked { id, answer: None }, &mut self.effects);
@@ -159,10 +155,8 @@ impl ExchangeStream {
         self.feed(Now(host::now()), Input::ToppedUp(answer), shared);
     }
 
-    /// A detector outside has answered with a body of `size` bytes, or not at all.
-    pub fn asked(&mut self, token: u32, size: usize, shared: &mut Shared) {
-        let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
-        let (_, id) = self.calls.swap_remove(at);
+    /// A detector outside has answered question `id` with a body of `size` bytes, or not at all.
+    pub fn asked(&mut self, id: u32, size: usize, shared: &mut Shared) {
         let map = host::map(Map::CallAnswer).unwrap_or_default();
         let status = Headers(&host::pairs(&map)).get(":status").and_then(|status| status.parse().ok());
         let body = match status {

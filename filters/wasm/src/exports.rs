@@ -99,13 +99,13 @@ extern "C" fn proxy_on_grpc_close(_context: u32, token: u32, status: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(
-    context: u32,
+    _context: u32,
     token: u32,
     _headers: usize,
     size: usize,
     _trailers: usize,
 ) {
-    vm::with((), |vm| vm.http_answer(context, token, size));
+    vm::with((), |vm| vm.http_answer(token, size));
 }
 
 #[unsafe(no_mangle)]

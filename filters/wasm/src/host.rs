@@ -412,8 +412,7 @@ pub fn observe(id: u32, value: u64) -> Result<()> {
     check(unsafe { proxy_record_metric(id, value) })
 }
 
-/// Starts an HTTP call to an Envoy cluster on the effective context, which ends it with itself; the answer comes by its
-/// token.
+/// Starts an HTTP call to an Envoy cluster for the effective context's plugin; the answer comes by its token.
 pub fn http(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout_ms: u32) -> Result<u32> {
     let (headers, trailers) = (packed(headers), [0; 4]);
     let mut token = 0;

@@ -49,6 +49,8 @@ pub struct Shared {
     bell: Option<(u32, u32)>,
     /// Streams that wait for it.
     rings: Vec<u32>,
+    /// HTTP calls in flight: the host's token, the stream, and its number for it.
+    pub calls: Vec<(u32, u32, u32)>,
     /// When silent streams were last looked for, in nanoseconds.
     swept: u64,
 }
@@ -148,6 +150,7 @@ impl Vm {
             limited: false,
             bell: None,
             rings: Vec::new(),
+            calls: Vec::new(),
             swept: 0,
         };
         Self { roots: Vec::new(), streams: Map::new(), shared }
@@ -300,10 +303,13 @@ impl Vm {
         self.wake(now);
     }
 
-    /// An HTTP call of a stream's ended with a body of `size` bytes.
-    pub fn http_answer(&mut self, context: u32, token: u32, size: usize) {
+    /// An HTTP call ended with a body of `size` bytes. The host says to which plugin it belongs, not to which stream.
+    pub fn http_answer(&mut self, token: u32, size: usize) {
+        let calls = &mut self.shared.calls;
+        let Some(at) = calls.iter().position(|(of, ..)| *of == token) else { return };
+        let (_, context, id) = calls.swap_remove(at);
         if let Some(Stream::Exchange(s)) = self.streams.get_mut(&context) {
-            s.asked(token, size, &mut self.shared);
+            s.asked(id, size, &mut self.shared);
         }
     }
 
