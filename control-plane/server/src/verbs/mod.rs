@@ -3,6 +3,7 @@
 mod budget;
 mod check;
 mod drain;
+mod drill;
 mod explain;
 mod key;
 mod render;
@@ -40,6 +41,8 @@ enum Verb {
     Render(render::Render),
     /// Find personal data and secrets in texts: types and places, never values.
     Scan(scan::Scan),
+    /// Send planted values through a running gateway; exit 1 if anything gets through.
+    Drill(drill::Drill),
     /// Show what is spent: settled, held, leased, stranded; or who spent it.
     Spend(spend::Spend),
     /// Look at budgets; raise a limit for a while, give free what lost gateways have.
@@ -64,6 +67,7 @@ impl Cli {
             Verb::Explain(verb) => verb.run(),
             Verb::Render(verb) => verb.run(),
             Verb::Scan(verb) => verb.run(),
+            Verb::Drill(verb) => verb.run(),
             Verb::Spend(verb) => verb.run(),
             Verb::Budget(verb) => verb.run(),
             Verb::Key(verb) => verb.run(),
