@@ -1,12 +1,12 @@
 //! A policy together with the text that it was written in.
 
-use weir_config::policy::Policy;
+use weir_config::policy::{Policy, PriceTable};
 
 use crate::compile::{CompileOptions, Compiled};
 use crate::node::Tree;
 use crate::problem::Problem;
 use crate::unbuilt::Unbuilt;
-use crate::{compile, de, json, unbuilt, validate, yaml};
+use crate::{compile, de, json, prices, unbuilt, validate, yaml};
 
 /// Longest text of a policy, in bytes.
 const MAX_TEXT: usize = 4 << 20;
@@ -47,6 +47,13 @@ impl Document {
     /// The same document for a module that has these tokenizers, in place of those that are built in by default.
     pub fn for_tokenizers(self, tokenizers: &[String]) -> Document {
         Document { tokenizers: tokenizers.to_vec(), ..self }
+    }
+
+    /// The same document with the prices that hold at `now` (seconds since 1970), a table's before the policy's own;
+    /// and when they change next.
+    pub fn priced(mut self, table: Option<&PriceTable>, now: u64) -> (Document, Option<u64>) {
+        let next = prices::settle(&mut self.policy, table, now);
+        (self, next)
     }
 
     /// What is wrong with the policy, errors and warnings, in the order of the text.

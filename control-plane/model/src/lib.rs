@@ -23,6 +23,7 @@ mod endpoint;
 mod json;
 mod node;
 pub mod pattern;
+pub mod prices;
 mod problem;
 mod unbuilt;
 mod validate;

@@ -72,7 +72,7 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
             "timezone: UTC",
             "xyzzyx: 1",
             &[
-                "unknown field `xyzzyx` @ xyzzyx; known: `apiVersion`, `enforce`, `timezone`, `gateway`, `providers`, `models`, `boundaries`, `routes`, `retry`, `identity`, `tenants`, `budgets`, `ledger`, `redaction`, `guardrails`, `prompts`, `context`, `validate`, `notify`, `telemetry`",
+                "unknown field `xyzzyx` @ xyzzyx; known: `apiVersion`, `enforce`, `timezone`, `gateway`, `providers`, `models`, `prices`, `boundaries`, `routes`, `retry`, `identity`, `tenants`, `budgets`, `ledger`, `redaction`, `guardrails`, `prompts`, `context`, `validate`, `notify`, `telemetry`",
             ],
         ),
         (

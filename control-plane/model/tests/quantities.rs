@@ -45,7 +45,7 @@ fn a_price_in_yaml_or_json_does_not_pass_through_a_float() {
     );
     for text in [yaml, json] {
         let policy = weir_model::parse(&text).unwrap();
-        assert_eq!(policy.models[0].targets[0].price.unwrap().input.pico, 9_007_199_254_740_993);
+        assert_eq!(policy.models[0].targets[0].price[0].input.pico, 9_007_199_254_740_993);
     }
 }
 

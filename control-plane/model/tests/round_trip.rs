@@ -154,11 +154,26 @@ impl Gen {
             bound: self.maybe(|g| g.pick(&[TokenBound::Proven, TokenBound::Calibrated])),
             context: self.maybe(Gen::count),
             supports: self.many(|g| g.pick(&[Tools, JsonSchema, Images, Documents, Audio, Reasoning])),
-            price: self.maybe(|g| Price {
+            price: self.many(|g| Price {
+                from: g.maybe(|g| Date { unix: g.below(253_402_300_800) }),
                 input: price(g),
                 output: price(g),
                 cache_read: g.maybe(price),
                 cache_write: g.maybe(price),
+                reasoning: g.maybe(price),
+                tiers: g
+                    .list(|g| {
+                        let tier = TierPrice {
+                            input: price(g),
+                            output: price(g),
+                            cache_read: g.maybe(price),
+                            cache_write: g.maybe(price),
+                            reasoning: g.maybe(price),
+                        };
+                        (g.text(), tier)
+                    })
+                    .into_iter()
+                    .collect(),
             }),
             service_tier: self.maybe(|g| {
                 g.pick(&[
@@ -294,6 +309,7 @@ impl Gen {
                 aliases: g.many(Gen::text),
                 targets: g.list(Gen::target),
             }),
+            prices: self.maybe(Gen::text),
             boundaries: self.list(|g| Boundary {
                 name: g.text(),
                 when: g.when(),

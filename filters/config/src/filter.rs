@@ -241,6 +241,19 @@ pub struct Target {
     pub supports: Vec<String>,
     /// Prices; `None` is unpriced.
     pub price: Option<Price>,
+    /// Prices of service tiers where they are not those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<Tier>,
+}
+
+/// What a service tier costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tier {
+    /// The provider's own name of it, as requests ask and answers say.
+    pub name: String,
+    /// Its prices.
+    pub price: Price,
 }
 
 /// Prices in pico-USD (10⁻¹² USD) per token: 1 USD per million tokens is 1,000,000.
@@ -249,12 +262,15 @@ pub struct Target {
 pub struct Price {
     /// Uncached input.
     pub input_pico: u64,
-    /// Output, reasoning included.
+    /// Output.
     pub output_pico: u64,
     /// Input read from the provider's cache; `None` is the input price.
     pub cache_read_pico: Option<u64>,
     /// Input written to the provider's cache; `None` is the input price.
     pub cache_write_pico: Option<u64>,
+    /// Output that is reasoning; `None` is the output price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_pico: Option<u64>,
 }
 
 /// A condition: every given field must hold, a list means any of its values, an empty field means everyone.

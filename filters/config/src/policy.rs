@@ -35,8 +35,8 @@ pub use quantity::{BadQuantity, Count, Duration, Percent, Size, Usd, UsdPerMilli
 pub use rule::{Boundary, Mirror, Range, Retry, RetryOn, Route, ToolRule, Use, When};
 pub use scalar::{Many, SCALAR};
 pub use upstream::{
-    Auth, AwsAuth, Balance, CachePrefix, Feature, Model, OnAbort, Price, Provider, ProviderKind, Quota,
-    Secret, ServiceTier, Target, TargetApi, TokenBound,
+    Auth, AwsAuth, Balance, CachePrefix, Feature, Model, OnAbort, Price, PriceTable, PricedModel, Provider,
+    ProviderKind, Quota, Secret, ServiceTier, Target, TargetApi, TierPrice, TokenBound,
 };
 
 /// A whole policy.
@@ -62,6 +62,9 @@ pub struct Policy {
     /// What may be asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
+    /// A file with a table of prices, relative to the policy's own folder. `weir prices update` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
     /// Hard limits of where a request may go; all that match apply together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boundaries: Vec<Boundary>,

@@ -48,6 +48,10 @@ pub struct Facts {
     pub id: String,
     /// The model that answered.
     pub model: String,
+    /// The service tier that answered.
+    pub tier: String,
+    /// The state of the provider that answered, as OpenAI tells it.
+    pub fingerprint: String,
     /// Why it ended, one per choice.
     pub finish: Vec<String>,
     /// Tokens as billed.

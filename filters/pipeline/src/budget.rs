@@ -62,14 +62,16 @@ impl Bound {
     pub fn over(input: u64, output: u64, targets: &[(usize, &Target)]) -> Self {
         let mut bound = Bound { input, output, ..Self::default() };
         for (_, target) in targets {
-            if let Some(price) = target.price {
+            // Which tier a request ends in is the provider's to say.
+            for price in target.price.iter().chain(target.tiers.iter().map(|tier| &tier.price)) {
                 // Cache writes cost more than plain input; whether a provider writes is its own choice.
                 let dearest = price
                     .input_pico
                     .max(price.cache_write_pico.unwrap_or(0))
                     .max(price.cache_read_pico.unwrap_or(0));
                 bound.input_pico = bound.input_pico.max(dearest);
-                bound.output_pico = bound.output_pico.max(price.output_pico);
+                let output = price.output_pico.max(price.reasoning_pico.unwrap_or(0));
+                bound.output_pico = bound.output_pico.max(output);
             }
         }
         bound
@@ -93,18 +95,26 @@ impl Bound {
     }
 }
 
+/// What a target costs in a service tier; the tier is the provider's word, or empty.
+pub fn price<'t>(target: &'t Target, tier: &str) -> Option<&'t Price> {
+    let of = target.tiers.iter().find(|of| of.name == tier);
+    of.map(|of| &of.price).or(target.price.as_ref())
+}
+
 /// Cost in nano-USD of reported usage; `None` when the target has no price.
 pub fn cost_nano(usage: &Usage, price: Option<&Price>) -> Option<u64> {
     let price = price?;
     let read = usage.cache_read.min(usage.input);
     let write = usage.cache_write.min(usage.input - read);
     let plain = usage.input - read - write;
+    let thought = usage.reasoning.min(usage.output);
     let pico = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
     Some(ceil_nano(
         pico(plain, price.input_pico)
             + pico(read, price.cache_read_pico.unwrap_or(price.input_pico))
             + pico(write, price.cache_write_pico.unwrap_or(price.input_pico))
-            + pico(usage.output, price.output_pico),
+            + pico(usage.output - thought, price.output_pico)
+            + pico(thought, price.reasoning_pico.unwrap_or(price.output_pico)),
     ))
 }
 
@@ -283,12 +293,42 @@ mod tests {
             output_pico: 15_000_000,
             cache_read_pico: Some(300_000),
             cache_write_pico: Some(3_750_000),
+            ..Price::default()
         };
         let usage = Usage { input: 100, output: 10, cache_read: 60, cache_write: 30, ..Usage::default() };
         assert_eq!(
             cost_nano(&usage, Some(&price)),
             Some((10 * 3_000_000 + 60 * 300_000 + 30 * 3_750_000 + 150_000_000) / 1000)
         );
+    }
+
+    #[test]
+    fn reasoning_and_tiers_have_their_own_prices_and_a_bound_takes_the_dearest() {
+        let base = Price {
+            input_pico: 10_000,
+            output_pico: 20_000,
+            reasoning_pico: Some(50_000),
+            ..Price::default()
+        };
+        let flex = Price { input_pico: 5_000, output_pico: 10_000, ..Price::default() };
+        let dear = Price { input_pico: 90_000, output_pico: 30_000, ..Price::default() };
+        let tier = |name: &str, price| filter::Tier { name: name.into(), price };
+        let target = Target {
+            price: Some(base),
+            tiers: vec![tier("flex", flex), tier("priority", dear)],
+            ..Target::default()
+        };
+        let usage = Usage { input: 1_000, output: 100, reasoning: 40, ..Usage::default() };
+        let cost = |tier| cost_nano(&usage, price(&target, tier));
+        assert_eq!(cost(""), Some(10_000 + 60 * 20 + 40 * 50));
+        assert_eq!(cost("default"), cost(""));
+        assert_eq!(cost("flex"), Some(5_000 + 100 * 10));
+        assert_eq!(cost("priority"), Some(90_000 + 100 * 30));
+        let bound = Bound::over(1, 1, &[(0, &target)]);
+        assert_eq!((bound.input_pico, bound.output_pico), (90_000, 50_000));
+        // More reasoning than output is nobody's word.
+        let odd = Usage { output: 1, reasoning: 5, ..Usage::default() };
+        assert_eq!(cost_nano(&odd, Some(&base)), Some(50));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fmt;
 use weir_config::filter::{
     Action, Analyzer, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair, KeySource,
     Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction, Retry, Route,
-    ShowHeaders, Target, Telemetry, Tenant, UnknownPaths, When,
+    ShowHeaders, Target, Telemetry, Tenant, Tier, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
@@ -265,8 +265,9 @@ structs! {
     Provider { name, kind, region, cluster, stops }
     List { cluster, providers }
     Model { name, aliases, targets }
-    Target { provider, model, priority, weight, tokenizer, learned, invoke, context, supports, price }
-    Price { input_pico, output_pico, cache_read_pico, cache_write_pico }
+    Target { provider, model, priority, weight, tokenizer, learned, invoke, context, supports, price, tiers }
+    Tier { name, price }
+    Price { input_pico, output_pico, cache_read_pico, cache_write_pico, reasoning_pico }
     When { tenant, key, model, labels, found }
     Boundary { name, when, providers, regions }
     Route { name, when, model, fallback, mirror }

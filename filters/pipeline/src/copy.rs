@@ -23,7 +23,7 @@ pub const MIRROR: &str = "x-weir-mirror";
 pub const COPY: &str = "x-weir-copy";
 /// The label under which the cost of copies is told apart.
 const LABEL: &str = "mirror";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What Exchange decided for a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,7 +61,7 @@ impl Copy {
         w.int(self.input);
         let price = self.price.unwrap_or_default();
         w.int(u64::from(self.price.is_some())).int(price.input_pico).int(price.output_pico);
-        for part in [price.cache_read_pico, price.cache_write_pico] {
+        for part in [price.cache_read_pico, price.cache_write_pico, price.reasoning_pico] {
             w.int(part.map_or(0, |pico| pico.saturating_add(1)));
         }
         for (name, value) in &self.labels {
@@ -90,8 +90,9 @@ impl Copy {
         copy.input = r.int()?;
         let priced = r.int()? == 1;
         let (input_pico, output_pico) = (r.int()?, r.int()?);
-        let (read, write) = (r.int()?.checked_sub(1), r.int()?.checked_sub(1));
-        let price = Price { input_pico, output_pico, cache_read_pico: read, cache_write_pico: write };
+        let [cache_read_pico, cache_write_pico, reasoning_pico] =
+            [r.int()?, r.int()?, r.int()?].map(|pico| pico.checked_sub(1));
+        let price = Price { input_pico, output_pico, cache_read_pico, cache_write_pico, reasoning_pico };
         copy.price = priced.then_some(price);
         while copy.labels.len() < 64
             && let (Some(name), Some(value)) = (r.str(), r.str())
@@ -241,7 +242,12 @@ mod tests {
             tenant: "acme".into(),
             labels: vec![("team".into(), "research".into())],
             input: 77,
-            price: Some(Price { input_pico: 3, cache_read_pico: Some(0), ..Price::default() }),
+            price: Some(Price {
+                input_pico: 3,
+                cache_read_pico: Some(0),
+                reasoning_pico: Some(9),
+                ..Price::default()
+            }),
             tokenizer: "o200k_base".into(),
             ..Copy::default()
         };

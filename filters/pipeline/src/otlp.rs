@@ -55,46 +55,93 @@ impl Message {
         self.bytes(field, &inner.0);
     }
 
-    pub fn attribute(&mut self, field: u64, key: &str, value: Message) {
-        let mut pair = Message::default();
-        pair.bytes(1, key.as_bytes());
-        pair.message(2, value);
-        self.message(field, pair);
+    /// A `KeyValue`: lengths first, so that nothing is written twice.
+    pub fn attribute(&mut self, field: u64, key: &str, value: Any<'_>) {
+        let (own, inner) = (value.len(), value.inner());
+        let pair = framed(key.len()) + framed(own);
+        self.varint(field << 3 | 2);
+        self.varint(pair as u64);
+        self.bytes(1, key.as_bytes());
+        self.varint(2 << 3 | 2);
+        self.varint(own as u64);
+        match value {
+            Any::Text(text) => self.bytes(1, text.as_bytes()),
+            Any::Bool(value) => self.int(2, u64::from(value)),
+            Any::Int(value) => self.int(3, value as u64),
+            Any::Double(value) => self.fixed64(4, value.to_bits()),
+            Any::Texts(texts) => {
+                self.varint(5 << 3 | 2);
+                self.varint(inner as u64);
+                for text in texts {
+                    self.varint(1 << 3 | 2);
+                    self.varint(framed(text.len()) as u64);
+                    self.bytes(1, text.as_bytes());
+                }
+            }
+        }
     }
 }
 
-pub(crate) fn string(value: &str) -> Message {
-    let mut m = Message::default();
-    m.bytes(1, value.as_bytes());
-    m
+/// An `AnyValue`.
+#[derive(Clone, Copy)]
+pub(crate) enum Any<'v> {
+    Text(&'v str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Texts(&'v [String]),
 }
 
-pub(crate) fn boolean(value: bool) -> Message {
-    let mut m = Message::default();
-    m.int(2, u64::from(value));
-    m
-}
-
-fn integer(value: i64) -> Message {
-    let mut m = Message::default();
-    m.int(3, value as u64);
-    m
-}
-
-fn double(value: f64) -> Message {
-    let mut m = Message::default();
-    m.fixed64(4, value.to_bits());
-    m
-}
-
-fn strings(values: &[String]) -> Message {
-    let mut array = Message::default();
-    for v in values {
-        array.message(1, string(v));
+impl Any<'_> {
+    /// Bytes of the message.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => framed(text.len()),
+            Self::Bool(_) => 2,
+            Self::Int(value) => 1 + width(*value as u64),
+            Self::Double(_) => 9,
+            Self::Texts(_) => framed(self.inner()),
+        }
     }
-    let mut m = Message::default();
-    m.message(5, array);
-    m
+
+    /// Bytes of the list within it.
+    fn inner(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(|text| framed(framed(text.len()))).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// Bytes of a field of this many, whose number is below 16.
+fn framed(len: usize) -> usize {
+    1 + width(len as u64) + len
+}
+
+/// Bytes of a number.
+fn width(value: u64) -> usize {
+    let bits = (u64::BITS - (value | 1).leading_zeros()) as usize;
+    bits.div_ceil(7)
+}
+
+pub(crate) fn string(value: &str) -> Any<'_> {
+    Any::Text(value)
+}
+
+pub(crate) fn boolean(value: bool) -> Any<'static> {
+    Any::Bool(value)
+}
+
+fn integer(value: i64) -> Any<'static> {
+    Any::Int(value)
+}
+
+fn double(value: f64) -> Any<'static> {
+    Any::Double(value)
+}
+
+fn strings(values: &[String]) -> Any<'_> {
+    Any::Texts(values)
 }
 
 /// Who exports.
@@ -176,7 +223,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
 
 /// The fields that every span begins with.
 fn begin(context: &TraceContext, tracestate: &str, name: &str, start: u64, end: u64) -> Message {
-    let mut m = Message(Vec::with_capacity(1024));
+    let mut m = Message(Vec::with_capacity(2048));
     m.bytes(1, &context.trace);
     m.bytes(2, &context.span);
     if !tracestate.is_empty() {
@@ -360,6 +407,49 @@ pub fn encode(span: &Span) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attribute_is_the_same_as_one_of_messages_within_messages() {
+        let nested = |key: &str, value: Message| {
+            let mut pair = Message::default();
+            pair.bytes(1, key.as_bytes());
+            pair.message(2, value);
+            let mut out = Message::default();
+            out.message(9, pair);
+            out.0
+        };
+        let value = |write: &dyn Fn(&mut Message)| {
+            let mut m = Message::default();
+            write(&mut m);
+            m
+        };
+        let texts: Vec<String> = [0, 1, 126, 127, 128, 300].map(|n| "x".repeat(n)).into();
+        let list = value(&|m| {
+            let mut array = Message::default();
+            texts.iter().for_each(|text| array.message(1, value(&|m| m.bytes(1, text.as_bytes()))));
+            m.message(5, array);
+        });
+        let mut cases = vec![
+            (boolean(true), value(&|m| m.int(2, 1))),
+            (boolean(false), value(&|m| m.int(2, 0))),
+            (double(-0.5), value(&|m| m.fixed64(4, (-0.5f64).to_bits()))),
+            (strings(&texts), list),
+            (strings(&[]), value(&|m| m.message(5, Message::default()))),
+        ];
+        for text in &texts {
+            cases.push((string(text), value(&|m| m.bytes(1, text.as_bytes()))));
+        }
+        for n in [0, 1, 127, 128, 16_383, 16_384, i64::MAX, i64::MIN, -1] {
+            cases.push((integer(n), value(&|m| m.int(3, n as u64))));
+        }
+        for (any, expected) in cases {
+            for key in ["", "k", &"k".repeat(130)] {
+                let mut m = Message::default();
+                m.attribute(9, key, any);
+                assert_eq!(m.0, nested(key, Message(expected.0.clone())));
+            }
+        }
+    }
 
     #[test]
     fn what_a_collector_rejected_is_read_and_nonsense_is_nothing() {

@@ -266,6 +266,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// The service tier that was asked for; empty where none was.
+    pub fn tier(&self) -> &str {
+        self.words.iter().find(|(key, _)| *key == "openai.request.service_tier").map_or("", |(_, tier)| tier)
+    }
+
     /// A new one. It is large, and handed on boxed.
     #[inline(never)]
     pub fn boxed() -> Box<Self> {

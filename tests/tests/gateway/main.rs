@@ -16,6 +16,7 @@ mod observe;
 mod openai;
 mod policy;
 mod pressure;
+mod prices;
 mod reconcile;
 mod redaction;
 mod sdk;

@@ -165,6 +165,13 @@ async fn plausible(prometheus: &Prometheus) {
     let labels = prometheus.query("count by (tenant, route, model, provider) (weir_requests_total)").await;
     let wanted = json!({"tenant": "acme", "route": "usual", "model": VLLM_FIRST, "provider": "gpu-pool"});
     assert!(labels.iter().any(|(labels, _)| *labels == wanted), "{labels:#?}");
+    // Envoy shows its histograms anew every few seconds, its counters at once.
+    let told = "sum (weir_request_duration_milliseconds_count) == sum (weir_requests_total)";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while prometheus.query(told).await.is_empty() {
+        assert!(Instant::now() < deadline, "the histograms stay behind");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     // All the time of a request is in one of its stages.
     let stages = prometheus.query("sum (weir_stage_microseconds_total{stage!='own'})").await[0].1;
     let whole = prometheus.query("sum (weir_request_duration_milliseconds_sum) * 1000").await[0].1;
@@ -188,6 +195,7 @@ async fn planted(gateway: &mut Gateway, collector: &Collector, prometheus: &Prom
         "WeirProviderFails",
         "WeirUnpricedTraffic",
         "WeirBudgetExhausted",
+        "WeirBudgetNearlyUsed",
         "WeirSpansDropped",
         "WeirExportFails",
         "WeirPolicyFileRefused",
@@ -269,6 +277,24 @@ const PLANTED: &[(&str, &[(&str, &str)], &[(&str, &str)])] = &[
         &[("weir_errors_total{tenant=\"t\",model=\"m\",reason=\"budget_exhausted\"}", "_x58 1x2")],
         &[("weir_errors_total{tenant=\"t\",model=\"m\",reason=\"budget_exhausted\"}", "3x60")],
     ),
+    (
+        "WeirBudgetNearlyUsed",
+        &[
+            ("weir_budget_settled{budget=\"b\",unit=\"tokens\"}", "0x50 1700x10"),
+            ("weir_budget_stranded{budget=\"b\",unit=\"tokens\"}", "0x50 150x10"),
+            ("weir_budget_limit{budget=\"b\",unit=\"tokens\"}", "1000x60"),
+            ("weir_budget_counters{budget=\"b\",unit=\"tokens\"}", "2x60"),
+        ],
+        &[
+            ("weir_budget_settled{budget=\"b\",unit=\"tokens\"}", "0x60"),
+            ("weir_budget_stranded{budget=\"b\",unit=\"tokens\"}", "0x60"),
+            ("weir_budget_limit{budget=\"b\",unit=\"tokens\"}", "1000x60"),
+            // Nobody has used it yet.
+            ("weir_budget_counters{budget=\"b\",unit=\"tokens\"}", "0x60"),
+        ],
+    ),
+    ("WeirUnitsStranded", &[("weir_budget_stranded", "0x40 5x20")], &[("weir_budget_stranded", "0x55 5x5")]),
+    ("WeirLedgerStoreAway", &[("weir_ledger_up", "1x50 0x10")], &[("weir_ledger_up", "1x60")]),
     (
         "WeirLedgerUnreachable",
         &[("weir_errors_total{reason=\"budget_unavailable\"}", "1x57 1+1x3")],

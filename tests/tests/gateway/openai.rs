@@ -8,6 +8,7 @@ use weir_tests::harness::{Client, Collector, paths};
 use weir_tests::sim::{At, Behaviour, Fault, ReplyKind, Server, openai};
 
 use crate::anthropic::{self, ANTHROPIC, BEDROCK, VLLM};
+use crate::chat::chat;
 use crate::policy::KEY;
 use crate::setup::{Gateway, Plan};
 
@@ -188,6 +189,8 @@ async fn responses_and_embeddings_have_their_spans_by_the_conventions() {
         ("/v1/responses", ask(OPENAI, json!({"stream": true, "reasoning": {"effort": "low"}}))),
         ("/v1/responses", ask(VLLM, json!({"stream": true}))),
         ("/v1/responses", ask(ANTHROPIC, json!({}))),
+        ("/v1/chat/completions", chat(OPENAI, "Say something.", false)),
+        ("/v1/chat/completions", chat(OPENAI, "Say something.", true)),
         ("/v1/embeddings", ask(EMBEDS, json!({"dimensions": 4, "encoding_format": "float"}))),
     ];
     for (number, (path, body)) in asks.iter().enumerate() {
@@ -202,6 +205,11 @@ async fn responses_and_embeddings_have_their_spans_by_the_conventions() {
         assert_eq!(conventions.judge(exchange, &told), [], "{body}: {exchange:#?}");
         let operation = if *path == "/v1/embeddings" { "embeddings" } else { "chat" };
         assert_eq!(exchange.get("gen_ai.operation.name"), operation);
+        if body["model"] == OPENAI {
+            assert_eq!(exchange.get("openai.response.service_tier"), "default", "{body}");
+            let print = if *path == "/v1/responses" { Value::Null } else { json!("fp_sim") };
+            assert_eq!(exchange.get("openai.response.system_fingerprint"), &print, "{body}");
+        }
     }
     let bill = open.book().last().expect("it was asked").billed_prompt_tokens;
     let spans = collector.wait(1, |span| span.get("gen_ai.embeddings.dimension.count") == 4).await;

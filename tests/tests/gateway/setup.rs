@@ -63,7 +63,17 @@ impl Gateway {
 
     /// The same with changes; they are told the ports.
     pub async fn with(name: &str, change: impl FnOnce(&mut Plan, Ports)) -> Self {
+        Self::prepared(name, change, |_| Ok(())).await
+    }
+
+    /// The same, with files beside the policy.
+    pub async fn prepared(
+        name: &str,
+        change: impl FnOnce(&mut Plan, Ports),
+        beside: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Self {
         let folder = Folder::new(name);
+        beside(&folder).expect("target/ is writable");
         std::fs::copy(paths::module("weir"), folder.join("weir.wasm")).expect("the module is there");
         let (dead_socket, dead) = dead_port();
         let ports = Ports { gateway: free_port(), vllm: free_port(), bedrock: free_port(), dead };
@@ -106,6 +116,11 @@ impl Gateway {
         };
         gateway.in_force().await;
         gateway
+    }
+
+    /// Where its policy and data are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the control plane's API listens.

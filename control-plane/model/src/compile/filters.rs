@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use weir_config::filter;
 use weir_config::policy::{
     self, Action, Budget, BudgetMode, Direction, Headers, Identity, IdentitySource, Many, Model, OnAbort,
-    Policy, Price, ProviderKind, Reserve, Retry, RetryOn, Target, Tenant, Unbounded, UnknownPaths, When,
+    Policy, Price, ProviderKind, Reserve, Retry, RetryOn, Target, Tenant, TierPrice, Unbounded, UnknownPaths,
+    When,
 };
 
 use super::{
@@ -177,7 +178,8 @@ fn target(target: &Target) -> filter::Target {
         invoke: target.api == Some(policy::TargetApi::Invoke),
         context: target.context.unwrap_or_default().0,
         supports: supports.into_iter().map(|feature| feature.name().to_owned()).collect(),
-        price: target.price.as_ref().map(price),
+        price: target.price.first().map(price),
+        tiers: target.price.first().map(tiers).unwrap_or_default(),
     }
 }
 
@@ -187,7 +189,17 @@ fn price(price: &Price) -> filter::Price {
         output_pico: price.output.pico,
         cache_read_pico: price.cache_read.map(|price| price.pico),
         cache_write_pico: price.cache_write.map(|price| price.pico),
+        reasoning_pico: price.reasoning.map(|price| price.pico),
     }
+}
+
+fn tiers(of: &Price) -> Vec<filter::Tier> {
+    let tier = |(name, of): (&String, &TierPrice)| {
+        let TierPrice { input, output, cache_read, cache_write, reasoning } = *of;
+        let of = Price { input, output, cache_read, cache_write, reasoning, ..Price::default() };
+        filter::Tier { name: name.clone(), price: price(&of) }
+    };
+    of.tiers.iter().map(tier).collect()
 }
 
 fn boundary(boundary: &policy::Boundary) -> filter::Boundary {

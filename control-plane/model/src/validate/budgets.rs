@@ -186,7 +186,7 @@ fn prices(check: &mut Check<'_>, budget: &Budget) {
     let Some(budget) = policy.budgets.iter().find(|known| known.name == budget.name) else { return };
     let models: Vec<_> = models(check, budget).collect();
     for (index, model) in models {
-        for (target, _) in model.targets.iter().enumerate().filter(|(_, target)| target.price.is_none()) {
+        for (target, _) in model.targets.iter().enumerate().filter(|(_, target)| target.price.is_empty()) {
             let path = format!("models[{index}].targets[{target}]");
             if check.problems.iter().any(|known| known.path == path && known.message.contains("has no price"))
             {
@@ -228,7 +228,7 @@ fn ceilings(check: &mut Check<'_>, path: &str, budget: &Budget) {
         .max();
     let Some(ceiling) = ceiling else { return };
     let prices =
-        models(check, budget).flat_map(|(_, model)| &model.targets).filter_map(|target| target.price);
+        models(check, budget).flat_map(|(_, model)| &model.targets).flat_map(|target| target.price.iter());
     let dearest = prices.map(|price| price.output).max().unwrap_or(UsdPerMillion { pico: 0 });
     let held = u128::from(CONCURRENCY) * u128::from(ceiling);
     let limits = [

@@ -5,6 +5,7 @@ use weir_config::policy::{Auth, Model, Provider, ProviderKind, Target};
 use super::{AUTO, Check};
 use crate::compile::endpoints;
 use crate::endpoint::Endpoint;
+use crate::prices;
 use crate::problem::Problem;
 
 /// Clusters `weir-NAME` that are not providers'.
@@ -19,8 +20,6 @@ const BUILDABLE: [(&str, &str); 5] = [
     ("p50k_base", "p50k"),
     ("r50k_base", "r50k"),
 ];
-/// Largest price: 1 USD a token, in pico-USD; nothing is dearer, and sums stay in 128 bits.
-const MAX_PRICE: u64 = 1_000_000_000_000;
 
 pub fn check(check: &mut Check<'_>) {
     let policy = check.policy;
@@ -220,17 +219,15 @@ fn target(check: &mut Check<'_>, path: &str, target: &Target) {
         }
         Some(_) => {}
     }
-    let price = target.price.unwrap_or_default();
-    let parts = [
-        ("input", Some(price.input)),
-        ("output", Some(price.output)),
-        ("cache_read", price.cache_read),
-        ("cache_write", price.cache_write),
-    ];
-    for (name, part) in parts {
-        if part.is_some_and(|price| price.pico > MAX_PRICE) {
-            check.error(format!("{path}.price.{name}"), "more than 1 USD a token").hint =
-                Some("prices are USD per 1M tokens".to_owned());
+    let several = target.price.len() > 1;
+    for (at, price) in target.price.iter().enumerate() {
+        let path = if several { format!("{path}.price[{at}]") } else { format!("{path}.price") };
+        for (name, problem, hint) in prices::problems(price) {
+            check.error(format!("{path}.{name}"), problem).hint = Some(hint.to_owned());
         }
+    }
+    if prices::same_date(&target.price) {
+        check.error(format!("{path}.price"), "two prices hold from the same date").hint =
+            Some("give each a `from` of its own".to_owned());
     }
 }

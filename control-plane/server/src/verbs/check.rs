@@ -27,7 +27,7 @@ impl Check {
         let text = std::fs::read_to_string(&self.file)
             .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
         // A secret that is absent here may be there where the policy runs: said, and no reason to fail.
-        match load(&text, "check", self.listen, &tokenizers::expected(&self.data)) {
+        match load(&self.file, &text, "check", self.listen, &tokenizers::expected(&self.data)) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     println!("warning: {warning}");

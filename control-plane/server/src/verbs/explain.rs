@@ -44,7 +44,7 @@ impl Explain {
         };
         tokenizers::know(&self.data)?;
         let known = tokenizers::expected(&self.data);
-        let loaded = load(&read(&self.file)?, "explain", None, &known)
+        let loaded = load(&self.file, &read(&self.file)?, "explain", None, &known)
             .map_err(|refused| refused.failure(&self.file))?;
         let policy = Policy::new(loaded.compiled.exchange)
             .map_err(|why| Failure::new(format!("{}: {why}", self.file.display())))?;
@@ -134,7 +134,7 @@ mod tests {
     const POLICY: &str = include_str!("../../../../envoy/first.yaml");
 
     fn tell(key: &str, body: &str) -> String {
-        let loaded = load(POLICY, "test", None, &tokenizers::of_module(None))
+        let loaded = load("policy.yaml".as_ref(), POLICY, "test", None, &tokenizers::of_module(None))
             .unwrap_or_else(|_| panic!("first.yaml must load"));
         let headers = [
             (":method", "POST"),

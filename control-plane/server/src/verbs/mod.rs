@@ -6,6 +6,7 @@ mod drain;
 mod drill;
 mod explain;
 mod key;
+mod prices;
 mod render;
 mod scan;
 mod schema;
@@ -53,6 +54,8 @@ enum Verb {
     Drain(drain::Drain),
     /// Count a model's own tokenizer exactly: compile its tokenizer.json and deliver it to the filters.
     Tokenizer(tokenizer::Tokenizer),
+    /// What models cost: change the policy's table of prices, live at once.
+    Prices(prices::Prices),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -73,6 +76,7 @@ impl Cli {
             Verb::Key(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
             Verb::Tokenizer(verb) => verb.run(),
+            Verb::Prices(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

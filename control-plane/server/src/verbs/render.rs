@@ -58,7 +58,8 @@ impl Render {
         let text = std::fs::read_to_string(&self.config)
             .map_err(|why| Failure::new(format!("{}: {why}", self.config.display())))?;
         let known = tokenizers::expected(&self.data);
-        let loaded = load(&text, "render", None, &known).map_err(|refused| refused.failure(&self.config))?;
+        let loaded = load(&self.config, &text, "render", None, &known)
+            .map_err(|refused| refused.failure(&self.config))?;
         let around = Surroundings {
             ledger: self.control.clone(),
             access_log: AccessLog::Off,

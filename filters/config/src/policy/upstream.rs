@@ -1,10 +1,13 @@
 //! Providers and models: where a request can go, and what a target costs.
 
+use std::collections::BTreeMap;
+
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Window;
+use super::date::Date;
 use super::quantity::{Count, UsdPerMillion};
 use super::scalar::Many;
 
@@ -160,9 +163,9 @@ pub struct Target {
     /// What it can do beyond text.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub supports: Many<Feature>,
-    /// USD per 1M tokens; left out: unpriced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<Price>,
+    /// USD per 1M tokens, or several with the dates from which they hold; left out: unpriced.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub price: Many<Price>,
     /// Service tier asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<ServiceTier>,
@@ -232,13 +235,16 @@ impl Feature {
 }
 
 /// Exact USD per 1M tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Price {
+    /// From when it holds, until one with a later date does. Left out: ever since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Date>,
     /// Uncached input.
     pub input: UsdPerMillion,
-    /// Output, reasoning included.
+    /// Output.
     pub output: UsdPerMillion,
     /// Input read from the provider's cache. Left out: as `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +252,54 @@ pub struct Price {
     /// Input written to the provider's cache. Left out: as `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<UsdPerMillion>,
+    /// Output that is reasoning. Left out: as `output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<UsdPerMillion>,
+    /// Service tiers with prices of their own, by the provider's name of the tier: `flex`, `priority`, `batch`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, TierPrice>,
+}
+
+/// Exact USD per 1M tokens in a service tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TierPrice {
+    /// Uncached input.
+    pub input: UsdPerMillion,
+    /// Output.
+    pub output: UsdPerMillion,
+    /// Input read from the provider's cache. Left out: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<UsdPerMillion>,
+    /// Input written to the provider's cache. Left out: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<UsdPerMillion>,
+    /// Output that is reasoning. Left out: as `output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<UsdPerMillion>,
+}
+
+/// A table of prices, a file of its own that a policy names in `prices`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PriceTable {
+    /// What each model costs. They go before what the policy's targets say.
+    pub prices: Vec<PricedModel>,
+}
+
+/// What one model of one provider costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PricedModel {
+    /// The policy's name of the provider.
+    pub provider: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// USD per 1M tokens, or several with the dates from which they hold.
+    pub price: Many<Price>,
 }
 
 /// Service tier.

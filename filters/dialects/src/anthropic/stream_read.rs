@@ -37,6 +37,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
             chunk.id = string(of("id"));
             chunk.model = string(of("model"));
             chunk.begun = of("usage").and_then(usage_of);
+            chunk.tier = string(of("usage").and_then(|usage| usage.get("service_tier")));
         }
         Some("content_block_start") => {
             let text = root.get("content_block").and_then(|block| block.get("text"));

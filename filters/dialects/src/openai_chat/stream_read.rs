@@ -63,6 +63,10 @@ pub struct Chunk {
     pub id: Option<Range<usize>>,
     /// The model that answers, a string value with its quotes.
     pub model: Option<Range<usize>>,
+    /// The service tier that answers, a string value with its quotes.
+    pub tier: Option<Range<usize>>,
+    /// OpenAI's fingerprint of itself, a string value with its quotes.
+    pub fingerprint: Option<Range<usize>>,
     /// The tokens billed.
     pub usage: Option<Usage>,
     /// What an answer's first event says of the tokens, before any is generated; chat has no such thing.
@@ -142,6 +146,10 @@ pub(crate) fn read_with(
                 chunk.id = Some(value.range());
             } else if key.is("model") {
                 chunk.model = Some(value.range());
+            } else if key.is("service_tier") {
+                chunk.tier = Some(value.range());
+            } else if key.is("system_fingerprint") {
+                chunk.fingerprint = Some(value.range());
             } else if key.is("object") {
                 // vLLM's older, flat form of an error.
                 chunk.error |= value.is_str("error");

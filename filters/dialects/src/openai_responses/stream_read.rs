@@ -27,6 +27,10 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
     if let Some(response) = root.get("response") {
         chunk.id = response.get("id").and_then(string).map(Value::range);
         chunk.model = response.get("model").and_then(string).map(Value::range);
+        // What was asked for stands in the first events, what was served in the last, which alone is complete.
+        if response.get("usage").is_some_and(|usage| !usage.is_null()) {
+            chunk.tier = response.get("service_tier").and_then(string).map(Value::range);
+        }
         chunk.usage = response.get("usage").and_then(usage_of);
         of_response(response, &mut |choice, slot, value| {
             chunk.wholes.push(ChunkText { choice, slot, value: value.range() });

@@ -49,6 +49,8 @@ struct Events {
     texts: Vec<((u32, Slot), Text)>,
     id: String,
     model: String,
+    tier: String,
+    fingerprint: String,
     /// By choice.
     finish: Vec<(u32, String)>,
     usage: Option<Usage>,
@@ -84,6 +86,8 @@ impl Stream {
             texts: Vec::new(),
             id: String::new(),
             model: String::new(),
+            tier: String::new(),
+            fingerprint: String::new(),
             finish: Vec::new(),
             usage: None,
             bytes: 0,
@@ -120,6 +124,8 @@ impl Stream {
         let mut facts = Facts {
             id: e.id.clone(),
             model: e.model.clone(),
+            tier: e.tier.clone(),
+            fingerprint: e.fingerprint.clone(),
             finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
             usage: e.usage,
             output: self.output(),
@@ -336,15 +342,15 @@ impl Events {
     fn learn(&mut self, payload: &[u8], chunk: &Chunk) {
         self.done |= chunk.is_done;
         self.failed |= chunk.error;
-        if self.id.is_empty()
-            && let Some(range) = &chunk.id
-        {
-            self.id = unquote(payload, range.clone()).unwrap_or_default();
-        }
-        if self.model.is_empty()
-            && let Some(range) = &chunk.model
-        {
-            self.model = unquote(payload, range.clone()).unwrap_or_default();
+        for (known, said) in [
+            (&mut self.id, &chunk.id),
+            (&mut self.model, &chunk.model),
+            (&mut self.tier, &chunk.tier),
+            (&mut self.fingerprint, &chunk.fingerprint),
+        ] {
+            if let Some(range) = said.as_ref().filter(|_| known.is_empty()) {
+                *known = unquote(payload, range.clone()).unwrap_or_default();
+            }
         }
         if let Some(begun) = chunk.begun {
             self.begun = begun;

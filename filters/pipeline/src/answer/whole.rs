@@ -115,6 +115,14 @@ impl Whole {
         };
         self.facts.id = answer.id.as_deref().unwrap_or_default().to_owned();
         self.facts.model = answer.model.as_deref().unwrap_or_default().to_owned();
+        let root = doc.root();
+        let said = |value: Option<json::Value<'_, '_>>| {
+            value.and_then(|value| value.as_str()).unwrap_or_default().into_owned()
+        };
+        // Anthropic says it beside the tokens.
+        let beside = || root.get("usage").and_then(|usage| usage.get("service_tier"));
+        self.facts.tier = said(root.get("service_tier").or_else(beside));
+        self.facts.fingerprint = said(root.get("system_fingerprint"));
         self.facts.usage = answer.usage;
         self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
         self.facts.counted = true;

@@ -49,7 +49,7 @@ impl Exchange {
             route: self.span.route.clone(),
             labels: self.span.labels.clone(),
             input,
-            price: target.price,
+            price: budget::price(target, self.span.tier()).copied(),
             tokenizer: target.tokenizer.clone().unwrap_or_default(),
         };
         Some((provider.cluster.clone(), Box::new(copy)))

@@ -224,7 +224,11 @@ pub(super) fn unboundable(
     }
     // OpenAI bills these by prices of their own: per search, per second of sound, per tier.
     let root = doc.root();
-    let tier = root.get("service_tier").is_some_and(|tier| tier.is_str("priority") || tier.is_str("scale"));
+    let tier = root.get("service_tier").filter(|tier| tier.is_str("priority") || tier.is_str("scale"));
+    let tier = tier.is_some_and(|tier| {
+        let priced = |target: &Target| target.tiers.iter().any(|of| tier.is_str(&of.name));
+        targets.iter().any(|(_, target)| kind(target) == Some(ProviderKind::Openai) && !priced(target))
+    });
     let field = |name: &'static str| root.get(name).filter(|value| !value.is_null()).map(|_| name);
     field("web_search_options").or_else(|| field("audio")).or(tier.then_some("service_tier"))
 }

@@ -39,7 +39,17 @@ impl Exchange {
         let policy = self.policy.clone();
         let policy = policy.as_deref();
         let target = flight.targets.get(report.target(report.attempt));
-        let price = target.and_then(|t| t.price);
+        // Asked for it may be, and served by another: the answer's word is the bill's.
+        let tier = if facts.tier.is_empty() { self.span.tier() } else { &facts.tier };
+        let price = target.and_then(|target| budget::price(target, tier)).copied();
+        for (key, value) in [
+            ("openai.response.service_tier", &facts.tier),
+            ("openai.response.system_fingerprint", &facts.fingerprint),
+        ] {
+            if !value.is_empty() {
+                self.span.words.push((key, value.clone()));
+            }
+        }
 
         let complete = flight.provider && flight.answer.complete();
         let refused = matches!(report.progress, Progress::Refused | Progress::Unreached);
