@@ -75,7 +75,8 @@ impl Load<'_> {
     }
 }
 
-async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
+/// A kept connection to this machine.
+pub async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
     let socket = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
     socket.set_nodelay(true).map_err(|e| e.to_string())?;
     let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| e.to_string())?;

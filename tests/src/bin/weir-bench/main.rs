@@ -7,6 +7,7 @@ mod load;
 mod overhead;
 mod redaction;
 mod report;
+mod single;
 mod stats;
 mod telemetry;
 mod texts;

@@ -6,24 +6,27 @@
 //! times that the client saw, text by text: counting, and nothing that both do. "Cold" texts were never sent before,
 //! "warm" ones are the counted again. The bound by bytes walks the texts too, a microsecond or two for 4 KB. The first
 //! requests, of other texts, are thrown away: the engine compiles meanwhile.
+//!
+//! A growing chat is a conversation: each turn goes through Envoy, is answered, whole or as a stream in turns, and what
+//! the client read is its assistant message in the next. The tenth is measured; before it, it is sent bounded for
+//! nothing, since what comes first after an answer is slower whatever is done with it. Where the ninth turn is said to
+//! have gone through another worker, it was not sent here at all.
+
+mod made;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use weir_tests::harness::{Envoy, EnvoyConfig, free_port, inject, paths, repo_root};
+use weir_tests::harness::{Envoy, inject};
 use weir_tests::sim::rng::Rng;
 use weir_tokens::Vocabulary;
 
+use crate::single::Single;
 use crate::stats::percentile;
 use crate::texts::Texts;
-use crate::upstream;
+use crate::upstream::{self, Says};
+use made::{LARGE, SMALL};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,8 +38,6 @@ pub struct Options {
     tokenizer: String,
 }
 
-const SMALL: usize = 4 << 10;
-const LARGE: usize = 200 << 10;
 const COUNTED: &str = "counted";
 const BOUNDED: &str = "bounded";
 const TURNS: usize = 10;
@@ -54,8 +55,8 @@ struct Case {
     aims: (Option<f64>, Option<f64>),
     /// The messages of each chat.
     chats: Vec<Vec<String>>,
-    /// What is sent before the last chat of the same conversation.
-    growing: bool,
+    /// Of a conversation, the turns before the last that go through this gateway.
+    turns: usize,
 }
 
 impl Case {
@@ -64,7 +65,7 @@ impl Case {
             name: name.to_owned(),
             aims,
             chats: texts.into_iter().map(|text| vec![text]).collect(),
-            growing: false,
+            turns: 0,
         }
     }
 }
@@ -72,14 +73,16 @@ impl Case {
 async fn measure(options: &Options) -> Result<(), String> {
     let mut rng = Rng::new(7);
     let cases = cases(options.texts.max(40), &mut rng);
-    let upstream = upstream::start(Instant::now()).await.map_err(|e| e.to_string())?;
-    let (envoy, port) = start(&options.tokenizer, upstream).await?;
-    let mut gateway = Gateway { sender: connect(port).await? };
+    let mut gateway = Gateway::start(&options.tokenizer).await?;
     for round in 0..3 {
-        for chat in warm_up(&mut rng, if round == 0 { 900 } else { 300 }) {
-            gateway.send(COUNTED, &chat).await?;
-            gateway.send(BOUNDED, &chat).await?;
+        for chat in made::warm_up(&mut rng, if round == 0 { 900 } else { 300 }) {
+            gateway.send(COUNTED, &chat, false).await?;
+            gateway.send(BOUNDED, &chat, false).await?;
         }
+        let conversations = conversations(&Texts::load(), 40, &mut rng);
+        gateway
+            .case(&Case { turns: TURNS - 1, chats: conversations, ..Case::new("", (None, None), Vec::new()) })
+            .await?;
     }
     println!(
         "Each text goes through Envoy bounded by its bytes, then counted, then counted again, on one connection; told is \
@@ -115,7 +118,7 @@ async fn measure(options: &Options) -> Result<(), String> {
             columns.iter_mut().map(|times| format!("{:.1}", percentile(times, 0.5))).collect();
         println!("| {name} | {} |", columns.join(" | "));
     }
-    memory(&envoy);
+    memory(&gateway.single.envoy);
     Ok(())
 }
 
@@ -136,171 +139,59 @@ fn memory(envoy: &Envoy) {
     println!("Envoy after all of the above, one worker: {:.1} MB resident", envoy.rss() as f64 / 1e6);
 }
 
-/// Makes a text.
-type Made = Box<dyn Fn(&mut Rng) -> String>;
-
 fn cases(texts: usize, rng: &mut Rng) -> Vec<Case> {
     let prose = Texts::load();
     let few = (texts / 10).max(20);
     let many = |rng: &mut Rng, count: usize, make: &dyn Fn(&mut Rng) -> String| -> Vec<String> {
         (0..count).map(|_| make(rng)).collect()
     };
-    let sources = sources();
+    let sources = made::sources();
+    let code = |bytes: usize| {
+        let sources = &sources;
+        move |rng: &mut Rng| made::code(sources, bytes, rng)
+    };
     let mut cases = vec![
         Case::new("prose 4 KB", (Some(100.0), Some(20.0)), many(rng, texts, &|rng| prose.text(SMALL, rng))),
-        Case::new("code 4 KB", (None, None), many(rng, texts, &|rng| code(&sources, SMALL, rng))),
-        Case::new("code 200 KB", (Some(5000.0), None), many(rng, few, &|rng| code(&sources, LARGE, rng))),
-        Case::new("Chinese and Japanese 4 KB", (Some(250.0), None), many(rng, texts, &|rng| han(SMALL, rng))),
-    ];
-    let chats = (0..texts)
-        .map(|_| {
-            (0..2 * TURNS - 1)
-                .map(|at| prose.text(if at.is_multiple_of(2) { 200 } else { 600 }, rng))
-                .collect()
-        })
-        .collect();
-    let name = format!("turn {TURNS} of a chat (800 bytes new, 7 KB in all: the last answer is new too)");
-    cases.push(Case { name, aims: (Some(20.0), None), chats, growing: true });
-    let random = |letters: &'static str| {
-        move |rng: &mut Rng| {
-            let letters: Vec<char> = letters.chars().collect();
-            let mut text = String::new();
-            while text.len() < LARGE {
-                text.push(letters[rng.below(letters.len())]);
-            }
-            text
-        }
-    };
-    let run = |fragment: &'static str| {
-        move |rng: &mut Rng| {
-            // Not the same text twice.
-            format!("{} {}", rng.below(1 << 30), fragment.repeat(LARGE / fragment.len()))
-        }
-    };
-    let hostile: [(&str, Made); 8] = [
-        ("random letters", Box::new(random("abcdefghijklmnopqrstuvwxyz"))),
-        ("a and b", Box::new(random("ab"))),
-        ("symbols", Box::new(random("!#$%&()*+,-.:;<=>?@[]^_{|}~"))),
-        ("====", Box::new(run("="))),
-        ("spaces", Box::new(run(" "))),
-        ("aaaa", Box::new(run("a"))),
-        ("one character of Han", Box::new(run("中"))),
-        (
-            "random Han",
-            Box::new(|rng| {
-                let mut text = String::new();
-                while text.len() < LARGE {
-                    text.extend(char::from_u32(0x4E00 + rng.below(0x51FF) as u32));
-                }
-                text
-            }),
+        Case::new("code 4 KB", (None, None), many(rng, texts, &code(SMALL))),
+        Case::new("code 200 KB", (Some(5000.0), None), many(rng, few, &code(LARGE))),
+        Case::new(
+            "Chinese and Japanese 4 KB",
+            (Some(250.0), None),
+            many(rng, texts, &|rng| made::han(SMALL, rng)),
         ),
     ];
-    for (name, make) in &hostile {
+    for (turns, aim, name) in [
+        (
+            TURNS - 1,
+            Some(20.0),
+            "tenth turn of a conversation of 7 KB, nine answered here: 200 bytes are new",
+        ),
+        (
+            TURNS - 2,
+            None,
+            "the same, the ninth turn and its answer through another worker: 1,000 bytes are new",
+        ),
+    ] {
+        let chats = conversations(&prose, texts, rng);
+        cases.push(Case { turns, chats, ..Case::new(name, (aim, None), Vec::new()) });
+    }
+    for (name, make) in &made::hostile() {
         let name = format!("hostile 200 KB, {name}");
         cases.push(Case::new(&name, (Some(20_000.0), None), many(rng, few / 2, make.as_ref())));
     }
     cases
 }
 
-/// Pieces of this repository's own code.
-fn sources() -> Vec<String> {
-    let mut folders =
-        vec![repo_root().join("filters"), repo_root().join("control-plane"), repo_root().join("xtask")];
-    let mut pieces = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let lines: Vec<&str> = text.split_inclusive('\n').collect();
-                pieces.extend(lines.chunks(12).map(|lines| lines.concat()));
-            }
-        }
-    }
-    pieces.sort();
-    pieces
+/// What is said in turns by a client and a model; the client has the last word.
+fn conversations(prose: &Texts, count: usize, rng: &mut Rng) -> Vec<Vec<String>> {
+    let size = |at: usize| if at.is_multiple_of(2) { 200 } else { 600 };
+    (0..count).map(|_| (0..2 * TURNS - 1).map(|at| prose.text(size(at), rng)).collect()).collect()
 }
 
-fn code(pieces: &[String], bytes: usize, rng: &mut Rng) -> String {
-    let mut text = String::new();
-    while text.len() < bytes {
-        text.push_str(&pieces[rng.below(pieces.len())]);
-    }
-    text
-}
-
-/// Sentences of characters, frequent ones more often; every second one with kana.
-fn han(bytes: usize, rng: &mut Rng) -> String {
-    const COMMON: &str = "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心多天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面公同三已老从动两长知民样现分将外但身些与高意进把法此实回二理美点月明其种声全工己话儿者向情部正名定女问力机给等几很业最间新什打便位因重被走电四第门相次东政海口使教西再平真听世气信北少关并内加化由却代军产入先山五太水万市眼体别处总才场师书比住员九笑性通目华报立马命张活难神数件安表原车白应路期叫死常提感金何更反合放做系计或司利受光王果亲界及今京务制解各任至清物台象记边共风战干接它许八特觉望直服毛林题建南度统色字请交爱让认算论百吃义科怎元社术结六功指思非流每青管夫连远资队跟带花快条院变联";
-    let common: Vec<char> = COMMON.chars().collect();
-    let mut text = String::new();
-    while text.len() < bytes {
-        let japanese = rng.below(2) == 0;
-        for _ in 0..rng.between(6, 24) {
-            let place = rng.below(common.len()) * rng.below(common.len()) / common.len();
-            let char = match rng.below(20) {
-                0 => char::from_u32(0x4E00 + rng.below(0x51FF) as u32),
-                1..9 if japanese => char::from_u32(0x3041 + rng.below(83) as u32),
-                9..11 if japanese => char::from_u32(0x30A1 + rng.below(83) as u32),
-                _ => Some(common[place]),
-            };
-            text.extend(char);
-        }
-        text.push(if rng.below(3) == 0 { '，' } else { '。' });
-    }
-    text
-}
-
-fn warm_up(rng: &mut Rng, count: usize) -> Vec<Vec<String>> {
-    let (prose, sources) = (Texts::load(), sources());
-    (0..count)
-        .map(|at| match at % 8 {
-            0 => vec![han(SMALL, rng)],
-            1 => vec![code(&sources, 8 * SMALL, rng)],
-            2 => (0..10).map(|_| prose.text(300, rng)).collect(),
-            _ => vec![prose.text(SMALL, rng)],
-        })
-        .collect()
-}
-
-/// Envoy with the example's configuration but for these two models; every prompt is counted.
-async fn start(tokenizer: &str, upstream: u16) -> Result<(Envoy, u16), String> {
-    let mut config = EnvoyConfig::read("envoy/inject/envoy.yaml");
-    let mut exchange = config.configuration("exchange");
-    let model = |name: &str, tokenizer: Value| {
-        json!({"name": name, "targets": [{
-            "provider": "gpu-pool", "model": "m", "weight": 1, "tokenizer": tokenizer, "context": 100_000_000,
-        }]})
-    };
-    exchange["models"] = json!([model(COUNTED, tokenizer.into()), model(BOUNDED, Value::Null)]);
-    exchange["tenants"][0]["models"] = json!([COUNTED, BOUNDED]);
-    exchange["telemetry"] = json!({"count": true});
-    let port = free_port();
-    config
-        .module(&paths::module("weir"))
-        .configure("exchange", &exchange.to_string())
-        .port(8080, port)
-        .port(9101, upstream)
-        .port(4317, free_port());
-    let envoy = Envoy::builder(config).name("bench-tokens").concurrency(1).try_start().await?;
-    Ok((envoy, port))
-}
-
-async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
-    let socket = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
-    socket.set_nodelay(true).map_err(|e| e.to_string())?;
-    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| e.to_string())?;
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
+/// Envoy with two models, of which one is counted, and the provider that says what it is told to.
 struct Gateway {
-    sender: SendRequest<Full<Bytes>>,
+    single: Single,
+    says: Says,
 }
 
 /// Differences in microseconds.
@@ -311,22 +202,42 @@ struct Seen {
 }
 
 impl Gateway {
+    async fn start(tokenizer: &str) -> Result<Self, String> {
+        let says = Says::default();
+        let upstream =
+            upstream::start_saying(Instant::now(), says.clone()).await.map_err(|e| e.to_string())?;
+        let model = |name: &str, tokenizer: Value| {
+            json!({"name": name, "targets": [{
+                "provider": "gpu-pool", "model": "m", "weight": 1, "tokenizer": tokenizer, "context": 100_000_000,
+            }]})
+        };
+        let change = |exchange: &mut Value| {
+            exchange["models"] = json!([model(COUNTED, tokenizer.into()), model(BOUNDED, Value::Null)]);
+            exchange["tenants"][0]["models"] = json!([COUNTED, BOUNDED]);
+            exchange["telemetry"] = json!({"count": true});
+        };
+        Ok(Self { single: Single::start("bench-tokens", upstream, change).await?, says })
+    }
+
     async fn case(&mut self, case: &Case) -> Result<Seen, String> {
         let mut seen = Seen { cold: Vec::new(), warm: Vec::new(), texts: case.chats.len() };
         for (number, chat) in case.chats.iter().enumerate() {
-            if case.growing {
-                for turn in 1..TURNS {
-                    self.send(COUNTED, &chat[..2 * turn - 1]).await?;
-                }
+            for turn in 1..=case.turns {
+                self.turn(&chat[..2 * turn - 1], &chat[2 * turn - 1], (number + turn) % 2 == 0).await?;
+            }
+            if case.turns > 0 {
+                // The gateway still books the last turn while its client reads: a person would not have answered yet.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.send(BOUNDED, chat, false).await?;
             }
             let (bounded, cold) = if number % 2 == 0 {
-                let bounded = self.send(BOUNDED, chat).await?;
-                (bounded, self.send(COUNTED, chat).await?)
+                let bounded = self.send(BOUNDED, chat, false).await?;
+                (bounded, self.send(COUNTED, chat, false).await?)
             } else {
-                let cold = self.send(COUNTED, chat).await?;
-                (self.send(BOUNDED, chat).await?, cold)
+                let cold = self.send(COUNTED, chat, false).await?;
+                (self.send(BOUNDED, chat, false).await?, cold)
             };
-            let warm = self.send(COUNTED, chat).await?;
+            let warm = self.send(COUNTED, chat, false).await?;
             let micros = |one: Duration| (one.as_secs_f64() - bounded.as_secs_f64()) * 1e6;
             seen.cold.push(micros(cold));
             seen.warm.push(micros(warm));
@@ -334,30 +245,44 @@ impl Gateway {
         Ok(seen)
     }
 
-    /// How long an answer took.
-    async fn send(&mut self, model: &str, messages: &[String]) -> Result<Duration, String> {
-        let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
-        let messages: Vec<Value> = messages
-            .iter()
-            .enumerate()
-            .map(|(at, text)| json!({"role": role(at), "content": text}))
-            .collect();
-        let body = json!({"model": model, "messages": messages, "max_tokens": 64}).to_string();
-        let request = Request::post("/v1/chat/completions")
-            .header("host", "bench")
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {}", inject::KEY))
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| e.to_string())?;
-        let begun = Instant::now();
-        let answer = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
-        let took = begun.elapsed();
-        match status.is_success() {
-            true => Ok(took),
-            false => Err(format!("status {status}: {}", String::from_utf8_lossy(&body))),
+    /// One turn, which the provider answers with `answer`.
+    async fn turn(&mut self, messages: &[String], answer: &str, stream: bool) -> Result<(), String> {
+        if let Ok(mut says) = self.says.lock() {
+            *says = Some(answer.to_owned());
         }
+        let body = self.single.post(inject::KEY, body(COUNTED, messages, stream)).await?.0;
+        match read(&body, stream) == answer {
+            true => Ok(()),
+            false => Err("the client did not read what the provider said".into()),
+        }
+    }
+
+    /// How long an answer took.
+    async fn send(&mut self, model: &str, messages: &[String], stream: bool) -> Result<Duration, String> {
+        Ok(self.single.post(inject::KEY, body(model, messages, stream)).await?.1)
+    }
+}
+
+/// The provider looks for `stream` at the end.
+fn body(model: &str, messages: &[String], stream: bool) -> String {
+    let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
+    let messages: Vec<Value> =
+        messages.iter().enumerate().map(|(at, text)| json!({"role": role(at), "content": text})).collect();
+    let messages = Value::Array(messages);
+    format!(r#"{{"model":"{model}","messages":{messages},"max_tokens":64,"stream":{stream}}}"#)
+}
+
+/// The text of an answer.
+fn read(body: &[u8], stream: bool) -> String {
+    let text = |json: &str, part: &str| {
+        let value: Value = serde_json::from_str(json).unwrap_or_default();
+        value["choices"][0][part]["content"].as_str().unwrap_or_default().to_owned()
+    };
+    let body = String::from_utf8_lossy(body);
+    if stream {
+        body.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| text(data, "delta")).collect()
+    } else {
+        text(&body, "message")
     }
 }
 
