@@ -20,7 +20,7 @@ pub fn context() -> AnswerContext {
 }
 
 /// What all targets make of a chat: documents, none of them many times the size of what came in.
-fn carried(chat: &hub::Chat, len: usize) {
+pub fn carried(chat: &hub::Chat, len: usize) {
     let bounded = |body: &[u8]| {
         is_json(body);
         // A control character of one byte is written as six; a field's frame is paid by at least two bytes.
@@ -52,10 +52,32 @@ fn carried(chat: &hub::Chat, len: usize) {
     }
 }
 
-fn document(input: &[u8], read: impl FnOnce(&Doc<'_>)) {
+pub fn document(input: &[u8], read: impl FnOnce(&Doc<'_>)) {
     if let Ok(doc) = parse(input, &Limits::default()) {
         read(&doc);
     }
+}
+
+/// Sets what a gateway sets, and reads it again.
+pub fn edited(
+    input: &[u8],
+    doc: &Doc<'_>,
+    read: &dyn for<'d, 'a> Fn(&'d Doc<'a>) -> Result<openai_chat::Request<'d, 'a>, hub::Invalid>,
+    named: bool,
+) {
+    let Ok(request) = read(doc) else { return };
+    let mut edits = Splices::new();
+    if named {
+        request.set_model("other", &mut edits);
+    }
+    request.set_ceiling(5, &mut edits);
+    request.set_include_usage(&mut edits);
+    let edited = edits.apply(input).expect("edits of one request do not overlap");
+    is_json(&edited);
+    let doc = parse(&edited, &Limits::default()).expect("just read");
+    let again = read(&doc).expect("an edited request is one");
+    assert!(again.include_usage && (again.fixed || again.ceiling().is_some_and(|most| most <= 5)));
+    assert!(!named || again.model_name == "other");
 }
 
 pub const CHAT_REQUEST: Target = Target {
@@ -68,18 +90,7 @@ pub const CHAT_REQUEST: Target = Target {
             assert!(counted.tokens < 1 << 40);
             openai_chat::overhead(doc);
             openai_chat::byte_bound(doc);
-            if let Ok(request) = openai_chat::read(doc) {
-                let mut edits = Splices::new();
-                request.set_model("other", &mut edits);
-                request.set_ceiling(5, &mut edits);
-                request.set_include_usage(&mut edits);
-                let edited = edits.apply(input).expect("edits of one request do not overlap");
-                is_json(&edited);
-                let doc = parse(&edited, &Limits::default()).expect("just read");
-                let again = openai_chat::read(&doc).expect("an edited request is one");
-                assert!(again.include_usage && again.ceiling().is_some_and(|most| most <= 5));
-                assert_eq!(again.model_name, "other");
-            }
+            edited(input, doc, &|doc| openai_chat::read(doc), true);
             if let Ok((chat, _)) = openai_chat::decode(doc) {
                 carried(&chat, input.len());
             }
@@ -103,17 +114,7 @@ pub const MESSAGES_REQUEST: Target = Target {
                 anthropic::prompt_tokens(doc, &openai_chat::Rules::COOKBOOK, &mut |text| text.len() as u64);
             assert!(counted.tokens < 1 << 40);
             _ = anthropic::read(doc, true);
-            if let Ok(request) = anthropic::read(doc, false) {
-                let mut edits = Splices::new();
-                request.set_model("other", &mut edits);
-                request.set_ceiling(5, &mut edits);
-                let edited = edits.apply(input).expect("edits of one request do not overlap");
-                is_json(&edited);
-                let doc = parse(&edited, &Limits::default()).expect("just read");
-                let again = anthropic::read(&doc, false).expect("an edited request is one");
-                assert!(again.ceiling().is_some_and(|most| most <= 5));
-                assert_eq!(again.model_name, "other");
-            }
+            edited(input, doc, &|doc| anthropic::read(doc, false), true);
             if let Ok((chat, _)) = anthropic::decode(doc) {
                 carried(&chat, input.len());
             }

@@ -1,5 +1,6 @@
 //! The list of targets, and what several of them use: cuts, folders of goldens as seeds.
 
+mod clients;
 #[cfg(feature = "control")]
 mod control;
 mod dialects;
@@ -43,6 +44,14 @@ pub const TARGETS: &[Target] = &[
     dialects::COMPLETIONS_REQUEST,
     dialects::ANSWERS,
     dialects::ERRORS,
+    clients::RESPONSES_REQUEST,
+    clients::RESPONSES_STREAM,
+    clients::RESPONSES_WRITTEN,
+    clients::EMBEDDINGS,
+    clients::CONVERSE_CLIENT,
+    clients::INVOKE,
+    clients::RETRY_AFTER,
+    clients::NUMBERS,
     streams::CHAT_STREAM,
     streams::MESSAGES_STREAM,
     streams::CONVERSE_STREAM,

@@ -37,6 +37,34 @@ pub const SSE: &[&str] = &[
     "data: [DONE]\n\n",
 ];
 
+pub const RESPONSES: &[&str] = &[
+    "\"input\":[",
+    "\"instructions\":\"s\"",
+    "{\"role\":\"user\",\"content\":\"x\"}",
+    "{\"type\":\"message\",\"role\":\"assistant\",\"content\":[]}",
+    "{\"type\":\"input_text\",\"text\":\"x\"}",
+    "{\"type\":\"input_image\",\"image_url\":\"data:image/png;base64,AAAA\",\"detail\":\"low\"}",
+    "{\"type\":\"input_file\",\"file_data\":\"AAAA\",\"filename\":\"a.pdf\"}",
+    "{\"type\":\"output_text\",\"text\":\"x\",\"annotations\":[]}",
+    "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"x\"}],\"encrypted_content\":\"weir.signed.s\"}",
+    "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\"}",
+    "{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"x\"}",
+    "{\"type\":\"item_reference\",\"id\":\"i\"}",
+    "\"encrypted_content\":\"weir.sealed.AAAA\"",
+    "\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{}}}",
+    "\"reasoning\":{\"effort\":\"low\"}",
+    "\"max_output_tokens\":9",
+    "\"type\":\"response.output_text.delta\"",
+    "\"type\":\"response.completed\",\"response\":{",
+    "\"type\":\"error\",\"code\":\"x\"",
+    "\"delta\":\"x\"",
+    "\"output_index\":1",
+    "\"content_index\":0",
+    "\"sequence_number\":4",
+    "\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":\"max_output_tokens\"}",
+    "\0",
+];
+
 pub const CHAT: &[&str] = &[
     "\"role\":\"user\"",
     "\"system\"",
