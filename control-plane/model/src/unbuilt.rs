@@ -61,7 +61,12 @@ pub const UNBUILT: &[Missing] = &[
     line("identity.from[].mtls", Where::Any, "identity by mesh peer"),
     line("identity.from[].jwt", Where::Any, "identity by token"),
     line("tenants[].workloads", Where::Any, "identity by mesh peer"),
-    line("guardrails", Where::Any, "guardrails"),
+    line("guardrails[].bedrock", Where::Any, "Bedrock's guardrails"),
+    line(
+        "guardrails[].in[]",
+        Where::Is("response"),
+        "answers shown to detectors outside: streams cannot wait for an external detector",
+    ),
     line("prompts", Where::Any, "prompts"),
     line("context", Where::Any, "context"),
     line("validate", Where::Any, "validation of answers"),

@@ -31,7 +31,7 @@ const HELD: &[&str] = &[
     "identity.from[3].mtls",
     "identity.from[4].jwt",
     "tenants[0].workloads",
-    "guardrails",
+    "guardrails[0].bedrock",
     "prompts",
     "context",
     "validate",

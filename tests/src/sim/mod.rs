@@ -6,6 +6,7 @@
 //! folder holds only its dialect. Tokens are counted by tiktoken-rs from its own asset ([`count`]), never
 //! by the crates under test. They are test doubles: nothing here is linked into the gateway.
 
+pub mod analyzer;
 pub mod anthropic;
 pub mod bedrock;
 pub mod book;

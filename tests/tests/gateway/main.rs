@@ -1,5 +1,6 @@
 //! The whole path, end to end: policy file, control plane, real Envoy, vLLM and Bedrock. Each test starts its own.
 
+mod analyzer;
 mod anthropic;
 mod boto3;
 mod budget;

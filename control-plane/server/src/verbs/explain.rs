@@ -93,6 +93,10 @@ pub fn told(mut policy: Policy, headers: &[(String, String)], body: &[u8]) -> St
     if !effects.iter().any(|e| matches!(e, Effect::Reply(_))) {
         exchange.handle(now, Input::RequestBody { body, size: body.len(), end: true }, &mut effects);
     }
+    // Detectors outside are not asked: the story goes on as if they found nothing.
+    while let Some(Effect::Ask(ask)) = effects.pop_if(|e| matches!(e, Effect::Ask(_))) {
+        exchange.handle(now, Input::Asked { id: ask.id, answer: Some((200, b"[]")) }, &mut effects);
+    }
     if effects.iter().any(|e| matches!(e, Effect::Reserve(_) | Effect::Try(_))) {
         exchange.handle(now, Input::Reserved(Ok(Default::default())), &mut effects);
     }
@@ -134,7 +138,11 @@ mod tests {
     const POLICY: &str = include_str!("../../../../envoy/first.yaml");
 
     fn tell(key: &str, body: &str) -> String {
-        let loaded = load("policy.yaml".as_ref(), POLICY, "test", None, &tokenizers::of_module(None))
+        tell_under(POLICY, key, body)
+    }
+
+    fn tell_under(policy: &str, key: &str, body: &str) -> String {
+        let loaded = load("policy.yaml".as_ref(), policy, "test", None, &tokenizers::of_module(None))
             .unwrap_or_else(|_| panic!("first.yaml must load"));
         let headers = [
             (":method", "POST"),
@@ -170,5 +178,15 @@ mod tests {
     fn a_refusal_is_told_with_its_reason() {
         let story = tell("nobody", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"x"}]}"#);
         assert!(story.contains("refused     401"), "{story}");
+    }
+
+    #[test]
+    fn detectors_outside_are_named_and_not_asked() {
+        let rule = "analyzer: {url: http://127.0.0.1:5002, find: person, do: mask}";
+        let policy = format!("{POLICY}\nguardrails: [{{name: names, when: {{tenant: acme}}, {rule}}}]\n");
+        let body = r#"{"model":"gpt-4o-mini","messages":[{"role":"system","content":"Hi"},{"role":"user","content":"Ann"}]}"#;
+        let story = tell_under(&policy, "key", body);
+        assert!(story.contains("redaction   2 texts are shown to names, which is not asked here"), "{story}");
+        assert!(story.contains("try 1 "), "the story goes on as if nothing was found:\n{story}");
     }
 }
