@@ -56,6 +56,8 @@ pub struct Compiled {
     pub otlp: Option<(String, u16)>,
     /// Envoy clusters of detectors outside.
     pub analyzers: Vec<AnalyzerCluster>,
+    /// The decision log's file.
+    pub decisions: Option<String>,
     /// What the ledger keeps: one for each unit of each budget.
     pub budgets: Vec<BudgetDef>,
     /// Where the ledger keeps them.
@@ -199,6 +201,7 @@ pub(crate) fn compile_for(
         listen: options.listen.or_else(|| listen(policy.gateway.as_ref()?)),
         otlp: otlp(policy).map(|endpoint| (endpoint.host, endpoint.port)),
         analyzers: policy.guardrails.iter().filter_map(analyzer::cluster).collect(),
+        decisions: policy.telemetry.as_ref().and_then(|t| Some(t.decisions.as_ref()?.file.clone())),
         budgets: policy.budgets.iter().flat_map(|budget| budget_defs(budget, policy)).collect(),
         ledger: policy.ledger.as_ref().map_or_else(LedgerStore::default, |ledger| LedgerStore {
             redis: ledger.redis.to_vec(),

@@ -16,6 +16,7 @@ use weir_xds::{Form, Input, List, Module, Provider, consistent, snapshot};
 use crate::Failure;
 use crate::audit::Audit;
 use crate::convert::{self, Surroundings};
+use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Published, unix_ms};
 use crate::ledger::Ledger;
 use crate::module::ModuleFile;
@@ -54,6 +55,8 @@ pub struct Control {
     pub ledger: Ledger,
     /// Whose spend it is.
     pub spend: Arc<Spend>,
+    /// Why each request went where it went.
+    pub decisions: Arc<Decisions>,
     /// What operators did.
     pub audit: Audit,
     /// Key pairs for AWS's SDKs.
@@ -124,6 +127,7 @@ impl Control {
             fleet: Fleet::new(Arc::default()),
             ledger,
             spend: Arc::new(Spend::open(data).map_err(|why| Failure::new(format!("spend records: {why}")))?),
+            decisions: Arc::default(),
             audit: Audit::new(data),
             pairs: Pairs::open(data).map_err(|why| Failure::new(format!("key pairs: {why}")))?,
             tenants: Mutex::default(),
@@ -307,6 +311,8 @@ impl Watcher {
         if next.compiled.ledger != *self.control.ledger.store() {
             return Err("`ledger` names another store: that takes a restart of the control plane".into());
         }
+        let decisions = self.control.decisions.set(next.compiled.decisions.as_deref());
+        decisions.map_err(|why| format!("`telemetry.decisions.file`: {why}"))?;
         self.control.ledger.set_budgets(&next.compiled.budgets, next.compiled.request_timeout_ms).await?;
         let known = self.control.ledger.budgets();
         let known: Vec<_> = known.iter().map(|of| (of.name.clone(), of.definition.clone())).collect();

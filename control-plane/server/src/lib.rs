@@ -9,6 +9,7 @@ pub mod audit;
 pub mod client;
 pub mod control;
 pub mod convert;
+pub mod decisions;
 pub mod drill;
 pub mod envoy;
 pub mod fleet;

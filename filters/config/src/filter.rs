@@ -498,6 +498,21 @@ pub struct Telemetry {
     pub labels: Vec<String>,
     /// Every prompt is counted, even where nothing depends on it.
     pub count: bool,
+    /// The log of decisions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
+}
+
+/// The log of decisions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    /// Envoy cluster of the control plane's gRPC, which keeps it.
+    pub cluster: String,
+    /// Which requests.
+    pub when: When,
+    /// A request is refused while its record has no place; else records are dropped, and counted.
+    pub deny: bool,
 }
 
 /// What the `attempt` machine of one provider's cluster needs. Everything else comes with the request's plan.

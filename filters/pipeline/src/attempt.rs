@@ -117,6 +117,10 @@ impl Attempt {
                 // A try that reached the provider and brought no refusal may be billed in full.
                 p.lost + u64::from(matches!(p.progress, Progress::Begun | Progress::Answering))
             }),
+            earlier: previous.map_or_else(Vec::new, |mut p| {
+                p.earlier.push((p.target(p.attempt) as u64 + 1, p.status));
+                p.earlier
+            }),
             ..Report::default()
         };
         Self {

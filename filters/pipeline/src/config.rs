@@ -8,9 +8,9 @@
 use std::fmt;
 
 use weir_config::filter::{
-    Action, Analyzer, Attempt, Attempts, Boundary, Budget, Exchange, Identity, Key, KeyPair, KeySource,
-    Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction, Retry, Route,
-    ShowHeaders, Target, Telemetry, Tenant, Tier, UnknownPaths, When,
+    Action, Analyzer, Attempt, Attempts, Boundary, Budget, Decisions, Exchange, Identity, Key, KeyPair,
+    KeySource, Ledger, LedgerLost, Limits, List, Mirror, Model, Price, Provider, ProviderKind, Redaction,
+    Retry, Route, ShowHeaders, Target, Telemetry, Tenant, Tier, UnknownPaths, When,
 };
 use weir_sorted::Map;
 use weir_wire::json::{self, Value};
@@ -280,7 +280,8 @@ structs! {
     Ledger { cluster }
     Redaction { name, when, find, words, patterns, action, request, response, pass }
     Analyzer { name, when, cluster, authority, path, region, rest, types, action, timeout_ms, max_text, parallel, pass }
-    Telemetry { otlp_cluster, sample, labels, count }
+    Telemetry { otlp_cluster, sample, labels, count, decisions }
+    Decisions { cluster, when, deny }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }
 }

@@ -23,7 +23,6 @@ use crate::paths::{Api, Named};
 use crate::plan::{Plan, Report};
 use crate::policy::{Caller, Policy};
 use crate::ratelimit::Left;
-use crate::record;
 use crate::refusal::Refusal;
 use crate::sigv4::Signed;
 use crate::span::Span;
@@ -34,6 +33,7 @@ mod ahead;
 mod answering;
 mod copies;
 mod judge;
+mod logged;
 mod measured;
 mod outside;
 mod parameters;
@@ -43,6 +43,7 @@ mod sending;
 mod settle;
 mod stall;
 
+use logged::Logged;
 use outside::Asking;
 use reserve::Pending;
 
@@ -72,6 +73,9 @@ pub struct Exchange {
     known: Known,
     /// When it was last heard of, in nanoseconds.
     marked: u64,
+    logged: Logged,
+    /// See [`Exchange::decision_room`].
+    room: bool,
 }
 
 enum State {
@@ -159,6 +163,8 @@ impl Exchange {
             teaches: false,
             known: Known::default(),
             marked: 0,
+            logged: Logged::No,
+            room: true,
         }
     }
 
@@ -319,6 +325,7 @@ impl Exchange {
             State::Sent(mut flight) => {
                 let report = report.or_else(|| flight.report.take()).unwrap_or_default();
                 self.settle(&flight, &report, details, effects);
+                self.tell(&flight, &report, effects);
             }
             State::Passing => {}
             State::Fresh | State::Body(_) | State::Asking(_) | State::Reserving(..) => {
@@ -328,7 +335,7 @@ impl Exchange {
             State::Refused => {}
         }
         if !self.span.operation.is_empty() {
-            effects.push(Effect::State(record::RECORD, record::encode(&self.span)));
+            self.record(effects);
             effects.push(Effect::Emit(std::mem::replace(&mut self.span, Span::boxed())));
         }
         Step::Continue

@@ -152,6 +152,8 @@ pub enum Effect {
     Settle(Settlement),
     /// Emit the exchange's record.
     Emit(Box<Span>),
+    /// Send this record to the decision log; whether it was promised a place.
+    Decided(Vec<u8>, bool),
     /// Cut the upstream short: the client has been told why.
     Cut,
     /// Tell the process to leave a target alone.

@@ -217,6 +217,8 @@ pub struct Report {
     pub leg: u64,
     /// Its answer had begun and fell silent before anything of it was told.
     pub stalled: bool,
+    /// The tries before this one: number of the leg, from 1, and the provider's status, 0 where it gave none.
+    pub earlier: Vec<(u64, u64)>,
 }
 
 impl Report {
@@ -225,7 +227,10 @@ impl Report {
         let mut w = Writer::new(VERSION);
         w.int(self.attempt).int(self.progress as u64).int(self.lost).int(self.status);
         w.bytes(self.request_id.as_bytes()).bytes(self.losses.as_bytes()).int(self.leg);
-        w.int(u64::from(self.stalled));
+        w.int(u64::from(self.stalled)).int(self.earlier.len() as u64);
+        for (leg, status) in &self.earlier {
+            w.int(*leg).int(*status);
+        }
         w.finish()
     }
 
@@ -238,7 +243,7 @@ impl Report {
     /// The report in `bytes`; `None` when they are of another version or damaged.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = Reader::new(bytes, VERSION)?;
-        Some(Report {
+        let mut report = Report {
             attempt: r.int()?,
             progress: match r.int()? {
                 0 => Progress::Begun,
@@ -254,7 +259,12 @@ impl Report {
             losses: r.str()?.into(),
             leg: r.int().unwrap_or(0),
             stalled: r.int() == Some(1),
-        })
+            earlier: Vec::new(),
+        };
+        for _ in 0..r.int().unwrap_or(0).min(16) {
+            report.earlier.push((r.int()?, r.int()?));
+        }
+        Some(report)
     }
 }
 
@@ -320,8 +330,13 @@ mod tests {
             status: 503,
             leg: 1,
             stalled: true,
+            earlier: vec![(1, 503), (3, 0)],
             ..Report::default()
         };
-        assert_eq!(Report::decode(&report.encode()), Some(report));
+        let bytes = report.encode();
+        assert_eq!(Report::decode(&bytes).as_ref(), Some(&report));
+        // As a build before the earlier tries wrote it.
+        let report = Report { earlier: Vec::new(), ..report };
+        assert_eq!(Report::decode(&bytes[..bytes.len() - 6]), Some(report));
     }
 }

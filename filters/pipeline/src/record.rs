@@ -8,8 +8,20 @@ use crate::span::{Counted, Span, hex};
 /// Filter state key; in a log format `%FILTER_STATE(wasm.rec:PLAIN)%`.
 pub const RECORD: &str = "rec";
 
+/// Longest text: what a client may name, such as a model, is no place for a prompt.
+const MAX_TEXT: usize = 256;
+
+fn short(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 /// The record. Fields without a value are left out; money is nano-USD, times are nanoseconds since the Unix epoch.
-pub fn encode(span: &Span) -> Vec<u8> {
+/// `whole` adds what only the decision log has.
+pub fn encode(span: &Span, whole: bool) -> Vec<u8> {
     let mut w = Writer::new(Vec::with_capacity(512));
     w.begin_object();
     let mut trace = String::with_capacity(32);
@@ -29,9 +41,10 @@ pub fn encode(span: &Span) -> Vec<u8> {
         ("target", &span.target_model),
         ("response_id", &span.response_id),
         ("error", span.error.as_deref().unwrap_or_default()),
+        ("chosen", if whole { &span.model } else { "" }),
     ] {
         if !value.is_empty() {
-            w.key(key).str(value);
+            w.key(key).str(short(value));
         }
     }
     w.key("start").u64(span.start);
@@ -66,8 +79,52 @@ pub fn encode(span: &Span) -> Vec<u8> {
         }
         w.end_object();
     }
+    if whole {
+        decided(span, &mut w);
+    }
     w.end_object();
     w.into_inner()
+}
+
+/// The reasons and what became of each part.
+fn decided(span: &Span, w: &mut Writer) {
+    let finish = span.finish_reasons.first().map(String::as_str).unwrap_or_default();
+    let noted = |key: &str| {
+        let event = span.events.iter().rev().find(|event| event.about.0 == key);
+        event.map(|event| event.about.1.as_str()).unwrap_or_default()
+    };
+    for (key, value) in [
+        ("finish", finish),
+        ("unsearched", noted("weir.unsearched")),
+        ("short", noted("weir.budget.refused")),
+    ] {
+        if !value.is_empty() {
+            w.key(key).str(short(value));
+        }
+    }
+    if !span.losses.is_empty() {
+        // Their paths are the client's words.
+        w.key("losses").u64(span.losses.lines().count() as u64);
+    }
+    if let Some((budget, model)) = &span.downgrade {
+        w.key("downgrade").begin_object();
+        w.key("budget").str(budget).key("model").str(model).end_object();
+    }
+    w.key("tries").begin_array();
+    for one in &span.tries {
+        w.begin_object().key("provider").str(&one.provider).key("target").str(&one.model);
+        w.key("status").u64(one.status).end_object();
+    }
+    w.end_array();
+    w.key("budgets").begin_array();
+    for one in &span.charged {
+        w.begin_object().key("name").str(&one.budget).key("unit").str(one.unit).key("held").u64(one.held);
+        if let Some(used) = one.used {
+            w.key("used").u64(used);
+        }
+        w.end_object();
+    }
+    w.end_array();
 }
 
 #[cfg(test)]
@@ -77,11 +134,19 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_json_without_empty_fields() {
         let span = Span { id: "req_1".into(), tenant: "a\"b\n".into(), status: 200, ..Span::default() };
-        let line = encode(&span);
+        let line = encode(&span, false);
         let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(read["tenant"], "a\"b\n");
         assert_eq!(read["status"], 200);
         assert!(read.get("model").is_none() && read.get("input").is_none());
         assert!(!line.contains(&b'\n'));
+    }
+
+    #[test]
+    fn what_a_client_names_is_cut_at_a_character() {
+        let span = Span { request_model: "é".repeat(400), ..Span::default() };
+        let read: serde_json::Value = serde_json::from_slice(&encode(&span, true)).unwrap();
+        assert_eq!(read["model"].as_str().map(str::len), Some(256));
+        assert_eq!((&read["tries"], &read["budgets"]), (&serde_json::json!([]), &serde_json::json!([])));
     }
 }

@@ -151,6 +151,30 @@ pub struct Pace {
     pub buckets: [u32; crate::metrics::BUCKETS],
 }
 
+/// What a try came to, for the decision log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Provider name in the policy.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// HTTP status of the provider; 0 where it gave none.
+    pub status: u64,
+}
+
+/// What one budget was asked for, for the decision log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charged {
+    /// Name of the budget.
+    pub budget: String,
+    /// `tokens`, `requests` or `usd`.
+    pub unit: &'static str,
+    /// Held at most; USD in nano-USD.
+    pub held: u64,
+    /// Settled.
+    pub used: Option<u64>,
+}
+
 /// One try at a provider: a span of its own under the exchange's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Try {
@@ -263,6 +287,10 @@ pub struct Span {
     pub losses: String,
     /// The budget that had too little left, and the model that serves instead.
     pub downgrade: Option<(String, String)>,
+    /// What each try came to, where the decision log keeps the exchange.
+    pub tries: Vec<Tried>,
+    /// What budgets were asked for, there too.
+    pub charged: Vec<Charged>,
 }
 
 impl Span {

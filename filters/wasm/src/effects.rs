@@ -81,6 +81,10 @@ pub fn run(
                 shared.telemetry.exchange(&span);
                 Ok(())
             }
+            Effect::Decided(record, placed) => {
+                shared.decisions.push(now, &record, placed);
+                Ok(())
+            }
             Effect::Cut => host::close(Direction::Response),
             Effect::Cool(cool) => {
                 cooling::tell(&mut HostData, cool, now);

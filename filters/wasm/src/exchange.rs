@@ -45,6 +45,8 @@ pub struct ExchangeStream {
     kept: Vec<u8>,
     /// Bytes that the last callback left in the host's buffer in the piece's place.
     left: Option<usize>,
+    /// Its decision record has a place.
+    placed: bool,
 }
 
 impl ExchangeStream {
@@ -61,11 +63,16 @@ impl ExchangeStream {
             watch: Watch::Off,
             kept: Vec::new(),
             left: None,
+            placed: false,
         }
     }
 
     fn feed(&mut self, now: Now, input: Input<'_>, shared: &mut Shared) -> Step {
         let mut step = self.machine.handle(now, input, &mut self.effects);
+        if !self.placed && self.machine.has_place() {
+            self.placed = true;
+            shared.decisions.admit();
+        }
         // A reservation that is granted at once is an input of its own; there is at most one a request.
         for _ in 0..4 {
             if !self.kept.is_empty() {
@@ -128,6 +135,7 @@ impl ExchangeStream {
         let now = Now(host::now());
         if end {
             self.machine.cooling(Cooling::read(&mut HostData));
+            self.machine.decision_room(shared.decisions.room());
         }
         // Only the whole is looked at; until then its size is enough.
         let body =

@@ -6,6 +6,8 @@
 #[cfg(target_family = "wasm")]
 mod attempt;
 #[cfg(target_family = "wasm")]
+mod decisions;
+#[cfg(target_family = "wasm")]
 mod effects;
 #[cfg(target_family = "wasm")]
 mod exchange;

@@ -11,6 +11,7 @@ use weir_pipeline::repeats::InFlight;
 use weir_sorted::Map;
 
 use crate::attempt::{AttemptStream, Provider};
+use crate::decisions::Decisions;
 use crate::exchange::ExchangeStream;
 use crate::host;
 use crate::lease::{HostData, Lease, TOP_UP};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub lease: Lease,
     /// Spans, metrics and statistics on their way.
     pub telemetry: Telemetry,
+    /// Decision records on theirs.
+    pub decisions: Decisions,
     /// What the providers of unknown vocabularies taught.
     learned: Rc<RefCell<Learned>>,
     random: [u64; 4],
@@ -144,6 +147,7 @@ impl Vm {
         let shared = Shared {
             lease: Lease::new(),
             telemetry: Telemetry::default(),
+            decisions: Decisions::default(),
             learned: Rc::default(),
             random: [0; 4],
             in_flight: InFlight::default(),
@@ -214,6 +218,7 @@ impl Vm {
                 let mut policy = Policy::new(config).map_err(|e| e.to_string())?;
                 policy.learned = self.shared.learned.clone();
                 self.shared.telemetry.configure(policy.config.telemetry.otlp_cluster.as_deref(), root);
+                self.shared.decisions.configure(policy.config.telemetry.decisions.as_ref(), root);
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
                 self.shared.limited = policy.config.retry.budget.is_some();
                 let tick = if policy.config.ledger.is_some() { 20 } else { 100 };
@@ -244,6 +249,7 @@ impl Vm {
         self.shared.telemetry.statistics.lease(self.shared.lease.counted());
         self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
+        self.shared.decisions.tick(now, root);
         self.wake(now);
         if now.0.saturating_sub(self.shared.swept) >= SWEEP {
             self.shared.swept = now.0;
@@ -296,7 +302,9 @@ impl Vm {
     pub fn grpc_answer(&mut self, token: u32, answer: Result<usize, u32>) {
         let now = Now(host::now());
         let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
-        if self.shared.telemetry.answer(now, token, &message) {
+        if self.shared.telemetry.answer(now, token, &message)
+            || self.shared.decisions.answer(now, token, message.is_ok())
+        {
             return;
         }
         self.shared.lease.answer(now, token, message);

@@ -55,7 +55,16 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
                 .and_then(|share| u32::try_from(share.hundredths).ok()),
             labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
             count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
+            decisions: policy.telemetry.as_ref().and_then(|t| t.decisions.as_ref()).map(decisions),
         },
+    }
+}
+
+fn decisions(log: &policy::Decisions) -> filter::Decisions {
+    filter::Decisions {
+        cluster: LEDGER_CLUSTER.to_owned(),
+        when: when(&log.when),
+        deny: log.on_failure != Some(policy::OnFailure::Pass),
     }
 }
 

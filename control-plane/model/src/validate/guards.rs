@@ -167,5 +167,9 @@ fn telemetry(check: &mut Check<'_>) {
     }
     if let Some(decisions) = &telemetry.decisions {
         check.when("telemetry.decisions", &decisions.when, ModelNames::Asked);
+        if decisions.file.is_empty() {
+            check.error("telemetry.decisions.file", "the decision log has no file").hint =
+                Some("such as `file: ./weir-decisions.log`".to_owned());
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod auth;
 mod budget_metrics;
 mod budgets;
+mod decisions;
 mod drain;
 mod metrics;
 mod pairs;
@@ -37,6 +38,9 @@ pub fn router(control: Arc<Control>, guard: Guard) -> Router {
         .route("/api/budgets/{name}/override", post(budgets::override_limit))
         .route("/api/budgets/{name}/release-stranded", post(budgets::release))
         .route("/api/alerts", get(budgets::alerts))
+        .route("/api/decisions", get(decisions::status))
+        .route("/api/decisions/verify", get(decisions::verify))
+        .route("/api/decisions/{id}", get(decisions::why))
         .route("/api/audit", get(budgets::audit))
         .route("/api/pairs", get(pairs::list).post(pairs::issue))
         .route("/api/pairs/{name}/revoke", post(pairs::revoke))

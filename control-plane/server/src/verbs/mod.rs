@@ -15,6 +15,7 @@ mod show;
 mod spend;
 mod tokenizer;
 mod up;
+mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +57,8 @@ enum Verb {
     Tokenizer(tokenizer::Tokenizer),
     /// What models cost: change the policy's table of prices, live at once.
     Prices(prices::Prices),
+    /// Explain one request from the decision log, or say whether the log is as it was written.
+    Why(why::Why),
     /// Print the JSON Schema of the policy file.
     Schema(schema::Schema),
 }
@@ -77,6 +80,7 @@ impl Cli {
             Verb::Drain(verb) => verb.run(),
             Verb::Tokenizer(verb) => verb.run(),
             Verb::Prices(verb) => verb.run(),
+            Verb::Why(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
         }
     }

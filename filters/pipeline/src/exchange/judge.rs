@@ -49,6 +49,8 @@ impl Exchange {
         let request = Request::read(*api, &doc, named)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
+        self.keeps(policy, caller, request.model());
+        self.place(policy)?;
         let mut redacted = Redacted::default();
         if let Some(set) = policy.redaction(caller, true) {
             // Whoever sends token ids has them from the model that it asks for.

@@ -44,6 +44,7 @@ impl Exchange {
         };
         self.span.policy = policy.config.version.clone();
         self.span.context.sample(policy.config.telemetry.sample);
+        self.keeps(&policy, &Caller::default(), "");
 
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
@@ -106,6 +107,7 @@ impl Exchange {
         }
         self.span.tenant.clone_from(&caller.name);
         self.span.key.clone_from(&caller.key);
+        self.keeps(&policy, &caller, "");
         for name in &policy.config.telemetry.labels {
             if let Some(value) = caller.labels.get(name) {
                 self.span.labels.push((name.clone(), value.clone()));

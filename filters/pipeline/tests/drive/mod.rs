@@ -50,6 +50,8 @@ pub struct Outcome {
     pub cut: bool,
     /// Targets that are to be left alone.
     pub cooled: Vec<Cool>,
+    /// What the decision log was told, and whether it had been promised.
+    pub decided: Vec<(Vec<u8>, bool)>,
     /// The request headers that Exchange left.
     pub routed: Vec<(String, String)>,
     /// The body that left it.
@@ -124,6 +126,7 @@ struct Side {
     topped: Vec<Vec<Need>>,
     cut: bool,
     cooled: Vec<Cool>,
+    decided: Vec<(Vec<u8>, bool)>,
 }
 
 impl Side {
@@ -160,6 +163,7 @@ impl Side {
                 Effect::Cut => self.cut = true,
                 Effect::Cool(cool) => self.cooled.push(cool),
                 Effect::Ask(ask) => panic!("nobody outside is asked here: {ask:?}"),
+                Effect::Decided(record, placed) => self.decided.push((record, placed)),
             }
         }
         asked
@@ -238,6 +242,7 @@ impl Gateway {
         out.topped = side.topped;
         out.cut = side.cut;
         out.cooled = side.cooled;
+        out.decided = side.decided;
         out.tried = side.tried;
         out.learned = side.learned;
         out.settled = side.settled;

@@ -137,7 +137,7 @@ pub const GATEWAY: Target = Target {
             whole.body.len()
         );
         let span = whole.span.expect("every request has its span");
-        let line = record::encode(&span);
+        let line = record::encode(&span, true);
         is_json(&line);
         assert!(!line.contains(&b'\n'));
         let source = Source { version: "1", instance: "i" };
