@@ -105,10 +105,15 @@ impl Planted {
     pub fn leaks_into(&self, text: &[u8], harmless: &[u8]) -> bool {
         let has = |text: &[u8], piece: &[u8]| text.windows(piece.len()).any(|window| window == piece);
         let value = self.value.as_bytes();
+        // What stands in its place is its type's name.
+        let name = self.kind.to_uppercase();
         // A value of two digits is looked for whole.
         value
             .windows(value.len().min(4))
-            .any(|piece| has(text, piece) && !has(harmless, piece) && !has(self.before.as_bytes(), piece))
+            .filter(|piece| {
+                [harmless, self.before.as_bytes(), name.as_bytes()].iter().all(|text| !has(text, piece))
+            })
+            .any(|piece| has(text, piece))
     }
 }
 
@@ -146,6 +151,9 @@ mod tests {
         assert!(mail.leaks_into(mail.text().as_bytes(), b""));
         assert!(mail.leaks_into(b"..vxkw..", b""));
         assert!(!mail.leaks_into(b"..vxkw..", b"..vxkw.."));
+        let key = planted().into_iter().find(|planted| planted.kind == "private_key").unwrap();
+        assert!(key.leaks_into(key.text().as_bytes(), b"") && key.leaks_into(b"..qhki..", b""));
+        assert!(!key.leaks_into(b"[PRIVATE_KEY_1]", b""));
         assert!(!mail.leaks_into(mail.text().replace(&mail.value, "[EMAIL]").as_bytes(), b""));
     }
 }
