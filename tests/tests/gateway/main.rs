@@ -7,6 +7,7 @@ mod budget;
 mod budget_rules;
 mod chat;
 mod converse;
+mod drill;
 mod failover;
 mod kill;
 mod learned;
