@@ -451,7 +451,7 @@ fn what_nothing_bounds_is_refused_under_a_hard_budget() {
 
 #[test]
 fn models_are_listed_in_the_shape_of_whoever_asks() {
-    let gateway = gateway(|_| ());
+    let gateway = gateway(|config| config["models"][2]["aliases"] = json!(["aws-also"]));
     let mut asking = headers("/v1/models?limit=20");
     asking[0] = (":method", "GET");
     let run = |headers: &[(&str, &str)]| -> Value {
@@ -461,7 +461,7 @@ fn models_are_listed_in_the_shape_of_whoever_asks() {
     let list = run(&asking);
     assert_eq!(
         (&list["has_more"], &list["first_id"], &list["last_id"]),
-        (&json!(false), &json!("claude"), &json!("aws"))
+        (&json!(false), &json!("claude"), &json!("aws-also"))
     );
     let first = &list["data"][0];
     assert_eq!(

@@ -187,26 +187,28 @@ impl Exchange {
 
     /// `GET /v1/models`: what this tenant may use.
     fn models(&self, policy: &Policy, caller: &Caller, now: Now) -> Reply {
+        let allowed = policy.tenant(caller).map(|t| t.models.as_slice()).unwrap_or_default();
+        let mut ids: Vec<&str> = Vec::new();
+        for name in allowed {
+            ids.push(name);
+            ids.extend(policy.model(name).iter().flat_map(|m| &m.aliases).map(String::as_str));
+        }
         let mut w = Writer::new(Vec::new());
         w.begin_object().key("object").str("list").key("data").begin_array();
-        let allowed = policy.tenant(caller).map(|t| t.models.as_slice()).unwrap_or_default();
-        for name in allowed {
-            let aliases = policy.model(name).map(|m| m.aliases.as_slice()).unwrap_or_default();
-            for name in std::iter::once(name).chain(aliases) {
-                w.begin_object().key("id").str(name).key("object").str("model");
-                w.key("created").u64(now.seconds()).key("owned_by").str("weir");
-                if self.api.anthropic() {
-                    // The API allows the epoch where nobody knows better.
-                    w.key("type").str("model").key("display_name").str(name);
-                    w.key("created_at").str("1970-01-01T00:00:00Z");
-                }
-                w.end_object();
+        for id in &ids {
+            w.begin_object().key("id").str(id).key("object").str("model");
+            w.key("created").u64(now.seconds()).key("owned_by").str("weir");
+            if self.api.anthropic() {
+                // The API allows the epoch where nobody knows better.
+                w.key("type").str("model").key("display_name").str(id);
+                w.key("created_at").str("1970-01-01T00:00:00Z");
             }
+            w.end_object();
         }
         w.end_array();
         if self.api.anthropic() {
             w.key("has_more").bool(false);
-            for (key, id) in [("first_id", allowed.first()), ("last_id", allowed.last())] {
+            for (key, id) in [("first_id", ids.first()), ("last_id", ids.last())] {
                 w.key(key);
                 match id {
                     Some(id) => w.str(id),
