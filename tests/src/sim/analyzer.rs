@@ -15,8 +15,10 @@ use super::control::{Behaviour, Fault};
 use super::flow::{Abort, Wire, before_headers};
 use super::server::{Call, Provider, Server};
 
+type IsOfType = fn(&Value) -> bool;
+
 /// Fields of a request that the documentation names, and their JSON types.
-const FIELDS: [(&str, fn(&Value) -> bool); 7] = [
+const FIELDS: [(&str, IsOfType); 7] = [
     ("text", Value::is_string),
     ("language", Value::is_string),
     ("correlation_id", Value::is_string),

@@ -109,7 +109,7 @@ async fn ordinary(gateway: &Gateway, round: usize) {
         answers.push(acme.chat(chat(model, &text, n < 2).to_string()).await);
     }
     // Not every second: its budget is to last.
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         let globex = Client::new(gateway.ports.gateway, OTHER_KEY);
         answers.push(globex.chat(chat(VLLM_FIRST, &format!("globex {round}"), false).to_string()).await);
     }
@@ -228,8 +228,11 @@ async fn planted(gateway: &mut Gateway, collector: &Collector, prometheus: &Prom
     }
 }
 
-/// A rule, series on which it fires, and series on which it must not: `promtool`'s notation, one value a minute.
-const PLANTED: &[(&str, &[(&str, &str)], &[(&str, &str)])] = &[
+/// Series and their values, one a minute, in `promtool`'s notation.
+type Series = &'static [(&'static str, &'static str)];
+
+/// A rule, series on which it fires, and series on which it must not.
+const PLANTED: &[(&str, Series, Series)] = &[
     (
         "WeirProviderFails",
         &[
