@@ -272,11 +272,11 @@ impl Policy {
         self.config.providers.iter().find(|p| p.name == name)
     }
 
-    /// What is looked for in the requests (or answers) of a caller; `None` when nothing is.
-    pub fn redaction(&self, caller: &Caller, request: bool) -> Option<Rc<pii::Set>> {
-        let mask = self.rules(caller, request);
+    /// What is looked for in a caller's requests for this model (or their answers); `None` when nothing is.
+    pub fn redaction(&self, caller: &Caller, asked: &str, request: bool) -> Option<Rc<pii::Set>> {
+        let mask = self.rules(caller, asked, request);
         let looks_for_boundaries = request && !self.found.is_empty();
-        let outside = if request { self.analyzers(caller, None) } else { 0 };
+        let outside = if request { self.analyzers(caller, asked) } else { 0 };
         if mask == 0 && !looks_for_boundaries && outside == 0 {
             return None;
         }
@@ -300,18 +300,18 @@ impl Policy {
     }
 
     /// Whether what cannot be searched passes: all rules that match say so.
-    pub fn may_pass(&self, caller: &Caller, request: bool) -> bool {
-        let mask = self.rules(caller, request);
-        let outside = if request { self.analyzers(caller, None) } else { 0 };
+    pub fn may_pass(&self, caller: &Caller, asked: &str, request: bool) -> bool {
+        let mask = self.rules(caller, asked, request);
+        let outside = if request { self.analyzers(caller, asked) } else { 0 };
         self.config.redaction.iter().enumerate().all(|(i, rule)| mask & (1 << i) == 0 || rule.pass)
             && self.config.analyzers.iter().enumerate().all(|(i, rule)| outside & (1 << i) == 0 || rule.pass)
     }
 
-    /// The detectors outside that look at the requests of a caller, for this model if one is given; a bit for each.
-    pub fn analyzers(&self, caller: &Caller, model: Option<&str>) -> u32 {
+    /// The detectors outside that look at a caller's requests for this model, a bit for each.
+    pub fn analyzers(&self, caller: &Caller, asked: &str) -> u32 {
         let mut mask = 0;
         for (i, rule) in self.config.analyzers.iter().enumerate() {
-            if who(&rule.when, caller) && model.is_none_or(|model| any(&rule.when.model, model)) {
+            if who(&rule.when, caller) && any(&rule.when.model, asked) {
                 mask |= 1 << i;
             }
         }
@@ -319,11 +319,11 @@ impl Policy {
     }
 
     /// The redaction rules that match, a bit for each.
-    fn rules(&self, caller: &Caller, request: bool) -> u64 {
+    fn rules(&self, caller: &Caller, asked: &str, request: bool) -> u64 {
         let mut mask = 0u64;
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };
-            if side && who(&rule.when, caller) {
+            if side && who(&rule.when, caller) && any(&rule.when.model, asked) {
                 mask |= 1 << i;
             }
         }

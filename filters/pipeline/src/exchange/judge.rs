@@ -52,11 +52,12 @@ impl Exchange {
         self.keeps(policy, caller, request.model());
         self.place(policy)?;
         let mut redacted = Redacted::default();
-        if let Some(set) = policy.redaction(caller, true) {
+        let asked = policy.name_of(request.model());
+        if let Some(set) = policy.redaction(caller, asked, true) {
             // Whoever sends token ids has them from the model that it asks for.
             let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
             let tokenizer = targets.iter().find_map(|target| target.tokenizer.as_deref());
-            let unsearched = policy.may_pass(caller, true);
+            let unsearched = policy.may_pass(caller, asked, true);
             let decoded = match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name)) {
                 Err(_) if unsearched => {
                     self.span.note(now.0, "weir.redaction", "weir.unsearched", "request");
@@ -68,7 +69,7 @@ impl Exchange {
             let mut finder = Finder {
                 set: &set,
                 policy,
-                asked: policy.analyzers(caller, Some(policy.name_of(request.model()))),
+                asked: policy.analyzers(caller, asked),
                 known: &mut self.known,
                 wanted: Vec::new(),
                 now,
@@ -93,7 +94,7 @@ impl Exchange {
         if *api == Api::BedrockModel
             && request.stream()
             && (redacted.vault.is_some()
-                || policy.redaction(caller, false).is_some() && !policy.may_pass(caller, false))
+                || policy.redaction(caller, asked, false).is_some() && !policy.may_pass(caller, asked, false))
         {
             return Err(Refusal::request(
                 400,
