@@ -57,6 +57,23 @@ fn endpoints_become_clusters_and_attempts() {
 }
 
 #[test]
+fn a_condition_on_an_alias_is_one_on_its_model() {
+    let text = BASE.replace("name: fast,", "name: fast, aliases: [quick, swift],");
+    let rules = "
+boundaries:
+- {name: inside, when: {model: [quick]}, providers: [pool]}
+routes:
+- {name: way, when: {model: [swift, fast, auto]}, use: {model: fast}}
+redaction:
+- {name: mail, when: {model: [quick, swift]}, find: [email], do: mask, in: [request]}
+";
+    let exchange = compile(&format!("{text}{rules}")).exchange;
+    assert_eq!(exchange.boundaries[0].when.model, ["fast"]);
+    assert_eq!(exchange.routes[0].when.model, ["auto", "fast"]);
+    assert_eq!(exchange.redaction[0].when.model, ["fast"]);
+}
+
+#[test]
 fn bedrock_has_three_ways_and_signatures_are_a_credential() {
     let text = BASE
         .replace("provider: pool, model: m,", "provider: cloud, model: m, api: invoke,")

@@ -18,7 +18,7 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
     let gateway = policy.gateway.clone().unwrap_or_default();
     let identity = policy.identity.clone().unwrap_or_default();
     let timeout = gateway.request_timeout.map_or(DEFAULT_REQUEST_TIMEOUT_MS, |timeout| timeout.ms);
-    filter::Exchange {
+    let mut exchange = filter::Exchange {
         version: version.to_owned(),
         max_body: gateway.max_body.map_or(DEFAULT_MAX_BODY, |size| size.0),
         request_timeout_ms: timeout,
@@ -57,7 +57,29 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
             count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
             decisions: policy.telemetry.as_ref().and_then(|t| t.decisions.as_ref()).map(decisions),
         },
+    };
+    conditions(&mut exchange).for_each(|when| name_models(when, &policy.models));
+    exchange
+}
+
+/// Conditions that may name a model by what clients call it. Budgets' name only models that were chosen.
+fn conditions(exchange: &mut filter::Exchange) -> impl Iterator<Item = &mut filter::When> {
+    let boundaries = exchange.boundaries.iter_mut().map(|rule| &mut rule.when);
+    let routes = exchange.routes.iter_mut().map(|rule| &mut rule.when);
+    let redaction = exchange.redaction.iter_mut().map(|rule| &mut rule.when);
+    let analyzers = exchange.analyzers.iter_mut().map(|rule| &mut rule.when);
+    let decisions = exchange.telemetry.decisions.iter_mut().map(|log| &mut log.when);
+    boundaries.chain(routes).chain(redaction).chain(analyzers).chain(decisions)
+}
+
+/// Puts a model's name in an alias's place: the filters compare names, whatever the client called the model.
+fn name_models(when: &mut filter::When, models: &[Model]) {
+    for name in &mut when.model {
+        if let Some(model) = models.iter().find(|model| model.aliases.contains(name)) {
+            name.clone_from(&model.name);
+        }
     }
+    when.model = sorted(&when.model);
 }
 
 fn decisions(log: &policy::Decisions) -> filter::Decisions {
