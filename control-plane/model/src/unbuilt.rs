@@ -32,10 +32,6 @@ pub enum Where {
     Not(&'static str),
     /// All that begin so.
     Begins(&'static str),
-    /// All but these.
-    Outside(&'static [&'static str]),
-    /// This, unless the field beside it has one of these values.
-    Unless(&'static str, &'static str, &'static [&'static str]),
 }
 
 const fn line(path: &'static str, at: Where, organ: &'static str) -> Missing {
@@ -109,33 +105,33 @@ pub fn unbuilt(policy: &Policy) -> Vec<Unbuilt> {
     let (whole, parts): (Vec<&Missing>, Vec<&Missing>) =
         UNBUILT.iter().partition(|missing| !missing.path.contains(['.', '[']));
     for missing in whole.into_iter().chain(parts) {
-        walk(&root, &root, "", missing.path, missing, &mut fields);
+        walk(&root, "", missing.path, missing, &mut fields);
     }
     fields
 }
 
-fn walk(value: &Value, beside: &Value, path: &str, rest: &str, missing: &Missing, out: &mut Vec<Unbuilt>) {
+fn walk(value: &Value, path: &str, rest: &str, missing: &Missing, out: &mut Vec<Unbuilt>) {
     if out.iter().any(|known| known.value.is_none() && inside(path, &known.path)) {
         return;
     }
     if let Some(rest) = rest.strip_prefix("[]") {
         for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-            walk(item, beside, &item_path(path, index), rest, missing, out);
+            walk(item, &item_path(path, index), rest, missing, out);
         }
         return;
     }
     let rest = rest.strip_prefix('.').unwrap_or(rest);
     let (name, rest) = rest.find(['.', '[']).map_or((rest, ""), |end| rest.split_at(end));
     match (name, value) {
-        ("", _) => out.extend(missing.holds(value, beside, path)),
+        ("", _) => out.extend(missing.holds(value, path)),
         ("*", Value::Object(map)) => {
             for (name, section) in map {
-                walk(section, value, name, rest, missing, out);
+                walk(section, name, rest, missing, out);
             }
         }
         (name, Value::Object(map)) => {
             if let Some(field) = map.get(name) {
-                walk(field, value, &entry_path(path, name), rest, missing, out);
+                walk(field, &entry_path(path, name), rest, missing, out);
             }
         }
         _ => {}
@@ -147,17 +143,13 @@ fn inside(path: &str, outer: &str) -> bool {
 }
 
 impl Missing {
-    fn holds(&self, value: &Value, beside: &Value, path: &str) -> Option<Unbuilt> {
+    fn holds(&self, value: &Value, path: &str) -> Option<Unbuilt> {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let holds = match self.at {
             Where::Any => true,
             Where::Is(one) => text == one,
             Where::Not(one) => text != one,
             Where::Begins(start) => text.starts_with(start),
-            Where::Outside(built) => !built.contains(&text.as_str()),
-            Where::Unless(one, field, values) => {
-                text == one && !beside[field].as_str().is_some_and(|value| values.contains(&value))
-            }
         };
         let shown = if self.path.ends_with("[]") { &path[..path.rfind('[')?] } else { path };
         let value = (!matches!(self.at, Where::Any)).then_some(text);
