@@ -69,7 +69,10 @@ pub const UNBUILT: &[Missing] = &[
     line("notify", Where::Any, "alerts"),
     line("telemetry.otlp", Where::Begins("https:"), "collectors over TLS"),
     line("telemetry.content", Where::Not("none"), "content in spans"),
-    line("telemetry.decisions", Where::Any, "decision log"),
+    line("telemetry.decisions.when.found", Where::Any, "conditions on the content"),
+    line("telemetry.decisions.when.input_tokens", Where::Any, "conditions on the content"),
+    line("telemetry.decisions.when.tools", Where::Any, "conditions on the content"),
+    line("telemetry.decisions.when.response_format", Where::Any, "conditions on the content"),
 ];
 
 /// A part of a policy that this version cannot do. Prints as its path, with the value where that decides:

@@ -36,7 +36,6 @@ const HELD: &[&str] = &[
     "context",
     "validate",
     "notify",
-    "telemetry.decisions",
 ];
 
 #[test]

@@ -35,6 +35,7 @@ mod copies;
 mod judge;
 mod logged;
 mod measured;
+mod opinion;
 mod outside;
 mod parameters;
 mod request;
@@ -91,6 +92,8 @@ enum State {
     Sent(Box<Flight>),
     /// Handed on untouched, by policy.
     Passing,
+    /// A score of an earlier answer, whose body is awaited.
+    Opinion(Box<opinion::Opinion>),
     /// Answered here.
     Refused,
     /// Over.
@@ -222,6 +225,11 @@ impl Exchange {
         self.marked = now.0;
     }
 
+    /// It was let in, and is not over.
+    pub fn sent(&self) -> bool {
+        matches!(self.state, State::Sent(_))
+    }
+
     /// Takes what happened, appends what must be done.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) -> Step {
         self.mark(now);
@@ -292,6 +300,7 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         let admitted = match std::mem::replace(&mut self.state, State::Over) {
             State::Body(admitted) => admitted,
+            State::Opinion(opinion) => return self.scored(opinion, body, size, end, effects),
             // A body that ends twice, as hosts report it, or after the answer.
             other => {
                 let step = if matches!(other, State::Passing | State::Sent(_)) {
@@ -327,7 +336,7 @@ impl Exchange {
                 self.settle(&flight, &report, details, effects);
                 self.tell(&flight, &report, effects);
             }
-            State::Passing => {}
+            State::Passing | State::Opinion(_) => {}
             State::Fresh | State::Body(_) | State::Asking(_) | State::Reserving(..) => {
                 // The client went before it was answered; nothing was sent and nothing is billed.
                 self.span.error.get_or_insert_with(|| "client_gone".into());

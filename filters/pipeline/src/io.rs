@@ -152,6 +152,8 @@ pub enum Effect {
     Settle(Settlement),
     /// Emit the exchange's record.
     Emit(Box<Span>),
+    /// Find the answer that this scores, and answer the client.
+    Feedback(Box<crate::feedback::Feedback>),
     /// Send this record to the decision log; whether it was promised a place.
     Decided(Vec<u8>, bool),
     /// Cut the upstream short: the client has been told why.

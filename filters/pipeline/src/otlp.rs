@@ -40,7 +40,7 @@ impl Message {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn fixed32(&mut self, field: u64, value: u32) {
+    pub fn fixed32(&mut self, field: u64, value: u32) {
         self.varint(field << 3 | 5);
         self.0.extend_from_slice(&value.to_le_bytes());
     }

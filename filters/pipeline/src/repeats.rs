@@ -66,6 +66,11 @@ impl InFlight {
         self.own.vm != 0
     }
 
+    /// That number.
+    pub fn vm(&self) -> u64 {
+        self.own.vm
+    }
+
     /// Gives it one.
     pub fn name(&mut self, vm: u64) {
         self.own.vm = vm.max(1);

@@ -1,6 +1,7 @@
 //! Carries out what a machine asks for, on the effective context.
 
 use weir_pipeline::cooling;
+use weir_pipeline::feedback;
 use weir_pipeline::io::{Ask, Effect, Now};
 
 use crate::host::{self, Buffer, Direction, Map};
@@ -78,8 +79,16 @@ pub fn run(
             Effect::Emit(mut span) => {
                 shared.telemetry.limit(&mut span.labels);
                 shared.lease.spent(now, holds, &span);
+                if shared.telemetry.exports() {
+                    feedback::remember(&mut HostData, &span);
+                }
                 shared.telemetry.exchange(&span);
                 Ok(())
+            }
+            Effect::Feedback(feedback) => {
+                outcome.replied = true;
+                let reply = shared.opinions.take(now, &feedback);
+                host::reply(reply.status, &reply.headers, &reply.body)
             }
             Effect::Decided(record, placed) => {
                 shared.decisions.push(now, &record, placed);

@@ -47,6 +47,9 @@ pub struct ExchangeStream {
     left: Option<usize>,
     /// Its decision record has a place.
     placed: bool,
+    /// It was let in, and where that is noted until its end.
+    sent: bool,
+    slot: Option<u16>,
 }
 
 impl ExchangeStream {
@@ -64,6 +67,8 @@ impl ExchangeStream {
             kept: Vec::new(),
             left: None,
             placed: false,
+            sent: false,
+            slot: None,
         }
     }
 
@@ -109,6 +114,10 @@ impl ExchangeStream {
                     _ => break,
                 },
             }
+        }
+        if !self.sent && self.machine.sent() {
+            self.sent = true;
+            self.slot = shared.admitted(now, self.machine.span(), self.machine.is_logged());
         }
         self.machine.spent(host::now().saturating_sub(now.0));
         if self.replied { Step::Pause } else { step }
@@ -275,6 +284,9 @@ impl ExchangeStream {
             (host::property(REPORT), text(host::property("response\0code_details")))
         };
         self.feed(now, Input::Done { report: report.as_deref(), details: &details }, shared);
+        if let Some(slot) = self.slot.take() {
+            shared.open.close(&mut HostData, slot);
+        }
         // Whatever the machine did not settle is not known to have been spent by nobody.
         shared.lease.settle_rest(now, self.context, &mut self.holds);
     }

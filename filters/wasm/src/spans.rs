@@ -196,6 +196,14 @@ impl Telemetry {
         self.metrics.again();
     }
 
+    /// Sends what others have to tell to the same collector; the call's number.
+    pub fn call(&mut self, service: &str, items: &[Vec<u8>]) -> Option<u32> {
+        let cluster = self.cluster.clone()?;
+        let message = otlp::batch(items, &self.source());
+        host::act_on(self.root).ok()?;
+        host::grpc(&cluster, service, otlp::METHOD, &message, TIMEOUT_MS).ok()
+    }
+
     /// Whether `token` was a call of ours; if so it is settled.
     pub fn answer(&mut self, now: Now, token: u32, answer: &Result<Vec<u8>, u32>) -> bool {
         if self.reporting.take_if(|reporting| *reporting == token).is_some() {

@@ -7,7 +7,10 @@ use weir_pipeline::Policy;
 use weir_pipeline::config;
 use weir_pipeline::io::{Now, Step};
 use weir_pipeline::learned::{self, Learned, Sample};
+use weir_pipeline::lost::Open;
+use weir_pipeline::record;
 use weir_pipeline::repeats::InFlight;
+use weir_pipeline::span::Span;
 use weir_sorted::Map;
 
 use crate::attempt::{AttemptStream, Provider};
@@ -15,6 +18,7 @@ use crate::decisions::Decisions;
 use crate::exchange::ExchangeStream;
 use crate::host;
 use crate::lease::{HostData, Lease, TOP_UP};
+use crate::opinions::Opinions;
 use crate::spans::Telemetry;
 
 /// A plugin instance.
@@ -41,6 +45,10 @@ pub struct Shared {
     pub telemetry: Telemetry,
     /// Decision records on theirs.
     pub decisions: Decisions,
+    /// Scores of answers on theirs.
+    pub opinions: Opinions,
+    /// What would be lost with this VM.
+    pub open: Open,
     /// What the providers of unknown vocabularies taught.
     learned: Rc<RefCell<Learned>>,
     random: [u64; 4],
@@ -98,6 +106,29 @@ impl Shared {
         self.in_flight.repeat(&mut HostData, now, share)
     }
 
+    /// Tells what VMs that are gone left open, and that this one lives.
+    fn bury(&mut self, now: Now) {
+        self.named();
+        for lost in self.open.tick(&mut HostData, now, self.in_flight.vm()) {
+            if lost.logged {
+                self.decisions.push(now, &record::encode(&lost.span, true), false);
+            }
+            self.telemetry.exchange(&lost.span);
+        }
+    }
+
+    /// Notes that an exchange is let in; where.
+    pub fn admitted(&mut self, now: Now, span: &Span, logged: bool) -> Option<u16> {
+        if !self.telemetry.exports() {
+            return None;
+        }
+        if !self.open.known() {
+            // Before the first tick.
+            self.bury(now);
+        }
+        self.open.open(&mut HostData, span, logged)
+    }
+
     fn named(&mut self) {
         if !self.in_flight.known() {
             let [name, ..] = self.entropy();
@@ -148,6 +179,8 @@ impl Vm {
             lease: Lease::new(),
             telemetry: Telemetry::default(),
             decisions: Decisions::default(),
+            opinions: Opinions::default(),
+            open: Open::default(),
             learned: Rc::default(),
             random: [0; 4],
             in_flight: InFlight::default(),
@@ -250,6 +283,8 @@ impl Vm {
         self.shared.telemetry.tick(now, root);
         self.shared.lease.tick(now, root, &mut self.shared.random);
         self.shared.decisions.tick(now, root);
+        self.shared.opinions.tick(now, &mut self.shared.telemetry);
+        self.shared.bury(now);
         self.wake(now);
         if now.0.saturating_sub(self.shared.swept) >= SWEEP {
             self.shared.swept = now.0;
@@ -304,6 +339,7 @@ impl Vm {
         let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
         if self.shared.telemetry.answer(now, token, &message)
             || self.shared.decisions.answer(now, token, message.is_ok())
+            || self.shared.opinions.answer(now, token, message.is_ok())
         {
             return;
         }

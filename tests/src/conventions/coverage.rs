@@ -8,17 +8,19 @@ pub enum Coverage {
     Span,
     /// On metrics only.
     Metric,
+    /// On the event of a score.
+    Event,
     /// Nowhere, for this reason.
     No(&'static str),
 }
 
-use Coverage::{Metric, No, Span};
+use Coverage::{Event, Metric, No, Span};
 
 const AGENT: &str = "what an agent does inside an application does not pass the gateway";
 const TOOL: &str = "tools run in the application: the gateway sees only that they are asked for";
 const MEMORY: &str = "memory stores are not served";
 const RETRIEVAL: &str = "retrieval is not served";
-const EVALUATION: &str = "evaluations come after the answer: feedback is not built yet";
+const EVALUATION: &str = "a score is a number: words about an answer are content";
 const CONTENT: &str = "content is off by default, and capture of redacted content is not built yet";
 const PROMPTS: &str = "named prompts are not built yet";
 const RESPONSES: &str = "of responses that are fetched later, which are not served";
@@ -81,8 +83,8 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.system_instructions", No(CONTENT)),
     ("gen_ai.input.messages", No(CONTENT)),
     ("gen_ai.output.messages", No(CONTENT)),
-    ("gen_ai.evaluation.name", No(EVALUATION)),
-    ("gen_ai.evaluation.score.value", No(EVALUATION)),
+    ("gen_ai.evaluation.name", Event),
+    ("gen_ai.evaluation.score.value", Event),
     ("gen_ai.evaluation.score.label", No(EVALUATION)),
     ("gen_ai.evaluation.explanation", No(EVALUATION)),
     ("gen_ai.prompt.name", No(PROMPTS)),

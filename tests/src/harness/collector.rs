@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -57,6 +59,19 @@ impl Span {
     pub fn get(&self, name: &str) -> &Value {
         self.attributes.get(name).unwrap_or(&Value::Null)
     }
+}
+
+/// An event: a log record with a name.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
+    /// Its attributes.
+    pub attributes: BTreeMap<String, Value>,
 }
 
 /// A histogram of one export.
@@ -116,6 +131,7 @@ type Series = (String, String, String);
 #[derive(Clone, Default)]
 struct Store {
     spans: Arc<Mutex<Vec<Span>>>,
+    events: Arc<Mutex<Vec<Event>>>,
     exports: Arc<Mutex<usize>>,
     metrics: Arc<Mutex<BTreeMap<Series, Metric>>>,
     mood: Arc<Mutex<Mood>>,
@@ -135,6 +151,7 @@ impl Collector {
         let spans = TraceServiceServer::new(store.clone());
         let metrics = MetricsServiceServer::new(store.clone());
         let server = tonic::transport::Server::builder().add_service(spans).add_service(metrics);
+        let server = server.add_service(LogsServiceServer::new(store.clone()));
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move {
             let _ = serving.await;
@@ -150,6 +167,11 @@ impl Collector {
     /// All spans so far.
     pub fn spans(&self) -> Vec<Span> {
         self.store.spans.lock().map(|spans| spans.clone()).unwrap_or_default()
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.store.events.lock().map(|events| events.clone()).unwrap_or_default()
     }
 
     /// Those that `wanted` accepts.
@@ -225,6 +247,26 @@ impl TraceService for Store {
         }
         let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message: "full".into() };
         Ok(Response::new(ExportTraceServiceResponse { partial_success: (rejected > 0).then_some(partial) }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Store {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let mut events = self.events.lock().map_err(|_| Status::internal("poisoned"))?;
+        let scopes = request.into_inner().resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+        for record in scopes.flat_map(|scope| scope.log_records) {
+            events.push(Event {
+                name: record.event_name,
+                trace_id: hex(&record.trace_id),
+                span_id: hex(&record.span_id),
+                attributes: attributes(record.attributes),
+            });
+        }
+        Ok(Response::new(ExportLogsServiceResponse { partial_success: None }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use weir_tests::harness::inject::{KEY, MODEL};
 use weir_tests::harness::{Answer, Client, Inject};
 use weir_tests::sim::Behaviour;
@@ -29,6 +30,48 @@ async fn after_a_trap_the_next_request_is_served_within_200_ms() {
     println!("served again {took:?} after the trap");
     assert!(took < Duration::from_millis(200), "{took:?}");
     assert_eq!(gate.envoy.stat("vm_reload_success").await, 2, "one for each of the two plugins");
+}
+
+#[tokio::test]
+async fn streams_that_a_trap_takes_along_have_a_span_each() {
+    let gate = Inject::with("trap-spans", |setup| setup.module = "weir-faults").await;
+    lives(&gate).await;
+    gate.vllm.always(Behaviour { reply_tokens: Some(400), token_us: Some(20_000), ..Behaviour::default() });
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut raw = gate.raw().await;
+        raw.post("/v1/chat/completions", KEY, chat_stream(MODEL, "tell me").to_string().as_bytes()).await;
+        assert_eq!(raw.head().await.status, 200);
+        streams.push(raw);
+    }
+    // The first load counts for the backoff.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(planted(&gate, "panic").await.status, 503);
+    gate.vllm.always(Behaviour::default());
+    // The next VM is there as soon as somebody needs it, and waits until the other is certainly gone.
+    lives(&gate).await;
+    let lost = gate.collector.wait(3, |span| span.get("error.type") == "weir.vm_lost").await;
+    assert_eq!(lost.len(), 3);
+    let mut traces: Vec<String> = lost.iter().map(|span| span.trace_id()).collect();
+    traces.sort();
+    traces.dedup();
+    assert_eq!(traces.len(), 3);
+    for span in &lost {
+        assert_eq!(span.raw.name, format!("chat {MODEL}"));
+        assert_eq!(
+            (span.get("weir.tenant"), span.get("gen_ai.request.model")),
+            (&json!("demo"), &json!(MODEL))
+        );
+        assert!(span.get("weir.request.id").as_str().is_some_and(|id| id.starts_with("req_")));
+        assert!(span.raw.start_time_unix_nano <= span.raw.end_time_unix_nano);
+    }
+    // Those that ended by themselves are told once.
+    let twice = gate.collector.matching(|span| span.get("error.type").is_null());
+    let mut ids: Vec<String> = twice.iter().map(|span| span.span_id()).collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
 }
 
 #[tokio::test]

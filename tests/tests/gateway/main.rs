@@ -7,6 +7,7 @@ mod budget;
 mod budget_rules;
 mod chat;
 mod converse;
+mod decisions;
 mod drill;
 mod failover;
 mod kill;

@@ -27,6 +27,11 @@ impl Exchange {
         self.room = room;
     }
 
+    /// The decision log keeps this exchange.
+    pub fn is_logged(&self) -> bool {
+        self.logged != Logged::No
+    }
+
     /// The record of this exchange was promised a place.
     pub fn has_place(&self) -> bool {
         self.logged == Logged::Surely

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use weir_wire::json::Writer;
 
 use super::{Admitted, Exchange, State};
+use crate::feedback;
 use crate::identity;
 use crate::io::{Effect, Headers, Now, Reply, Step};
 use crate::paths::{self, Api, Named, Path};
@@ -51,6 +52,9 @@ impl Exchange {
         self.api = Api::of_path(path);
         if headers.bytes("anthropic-version").is_some() && path.starts_with(Api::Models.path()) {
             self.api = Api::AnthropicMessages;
+        }
+        if path == feedback::PATH && policy.config.telemetry.otlp_cluster.is_some() {
+            return self.opinion(&policy, headers, now);
         }
         let api = match paths::classify(method, path) {
             Path::Served(api) => api,

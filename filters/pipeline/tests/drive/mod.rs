@@ -8,6 +8,7 @@ use std::rc::Rc;
 use weir_config::filter;
 use weir_lease::{Granted, Need, Refusal};
 use weir_pipeline::cooling::Cool;
+use weir_pipeline::feedback::Feedback;
 use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Reply, Step};
 use weir_pipeline::learned::Sample;
 use weir_pipeline::plan::{NO_RETRY, PLAN, REPORT, TOO_LONG};
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub cooled: Vec<Cool>,
     /// What the decision log was told, and whether it had been promised.
     pub decided: Vec<(Vec<u8>, bool)>,
+    /// A score of an earlier answer.
+    pub feedback: Option<Feedback>,
     /// The request headers that Exchange left.
     pub routed: Vec<(String, String)>,
     /// The body that left it.
@@ -127,6 +130,7 @@ struct Side {
     cut: bool,
     cooled: Vec<Cool>,
     decided: Vec<(Vec<u8>, bool)>,
+    feedback: Option<Feedback>,
 }
 
 impl Side {
@@ -163,6 +167,7 @@ impl Side {
                 Effect::Cut => self.cut = true,
                 Effect::Cool(cool) => self.cooled.push(cool),
                 Effect::Ask(ask) => panic!("nobody outside is asked here: {ask:?}"),
+                Effect::Feedback(feedback) => self.feedback = Some(*feedback),
                 Effect::Decided(record, placed) => self.decided.push((record, placed)),
             }
         }
@@ -243,6 +248,7 @@ impl Gateway {
         out.cut = side.cut;
         out.cooled = side.cooled;
         out.decided = side.decided;
+        out.feedback = side.feedback;
         out.tried = side.tried;
         out.learned = side.learned;
         out.settled = side.settled;

@@ -3,6 +3,8 @@
 mod clients;
 #[cfg(feature = "control")]
 mod control;
+#[cfg(feature = "control")]
+mod decisions;
 mod dialects;
 mod gateway;
 mod streams;
@@ -69,6 +71,8 @@ pub const TARGETS: &[Target] = &[
     control::LEDGER,
     #[cfg(feature = "control")]
     control::LEDGER_LOG,
+    #[cfg(feature = "control")]
+    decisions::DECISIONS,
     #[cfg(feature = "control")]
     control::XDS,
     #[cfg(feature = "control")]
