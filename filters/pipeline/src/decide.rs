@@ -191,8 +191,9 @@ pub fn decide<'p>(
     Ok(Choice { model, targets, route: route.map(|r| r.name.as_str()), fallback, mirror })
 }
 
-/// The boundaries that a request for the model `asked` is in.
+/// The boundaries that a request for the model `asked`, or an alias of it, is in.
 pub fn inside<'p>(policy: &'p Policy, caller: &Caller, asked: &str, found: &[String]) -> Vec<&'p Boundary> {
+    let asked = policy.name_of(asked);
     let applies = |b: &&Boundary| who(&b.when, caller) && any(&b.when.model, asked) && finds(b, found);
     policy.config.boundaries.iter().filter(applies).collect()
 }

@@ -25,7 +25,7 @@ fn gateway(log: Value) -> Gateway {
             {"name": "gpu", "kind": "vllm", "cluster": "weir-gpu"},
             {"name": "aws", "kind": "bedrock", "cluster": "weir-aws"}
         ],
-        "models": [{"name": "fast", "targets": [
+        "models": [{"name": "fast", "aliases": ["quick"], "targets": [
             {"provider": "gpu", "model": "g", "context": 8000, "tokenizer": "o200k_base"},
             {"provider": "aws", "model": "a", "priority": 1, "context": 8000, "tokenizer": "o200k_base"}
         ]}],
@@ -164,6 +164,13 @@ fn only_what_the_policy_names_is_told() {
         let out = run(&gateway, key, &chat("fast", "Hello"), &[answer(200, GOOD)]);
         assert_eq!(out.decided.len(), usize::from(told), "{when} {key}");
     }
+}
+
+#[test]
+fn a_model_is_told_of_by_whatever_name_it_was_asked_for() {
+    let gateway = gateway(json!({"cluster": "weir-ledger", "when": {"model": ["fast"]}}));
+    let out = run(&gateway, "Bearer key", &chat("quick", "Hello"), &[answer(200, GOOD)]);
+    assert_eq!(out.decided.len(), 1);
 }
 
 /// The effects of a request whose host has no place for its record.

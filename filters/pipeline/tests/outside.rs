@@ -413,6 +413,21 @@ fn boundaries_hold_for_detectors_too() {
 }
 
 #[test]
+fn a_boundary_of_a_model_holds_for_detectors_whatever_the_client_calls_the_model() {
+    let policy = policy(|config| {
+        config["models"][0]["aliases"] = json!(["m-latest"]);
+        config["boundaries"] = json!([{"name": "home", "when": {"model": ["m"]}, "regions": ["home"]}]);
+        config["analyzers"][0]["region"] = json!("abroad");
+    });
+    for name in ["m", "m-latest"] {
+        let mut body = chat("Ann");
+        body["model"] = json!(name);
+        let outcome = run(&policy, &body, 1, &knows(&["Ann"]));
+        assert_eq!((outcome.refused().0, outcome.asked.len()), (503, 0), "{name}");
+    }
+}
+
+#[test]
 fn a_text_too_long_is_not_shown() {
     let long = chat(&"Ann ".repeat(251));
     let outcome = run(&policy(|_| ()), &long, 1, &knows(&["Ann"]));

@@ -49,10 +49,10 @@ impl Exchange {
         let request = Request::read(*api, &doc, named)?;
         self.span.request_model = request.model().to_owned();
         self.span.stream = request.stream();
-        self.keeps(policy, caller, request.model());
+        let asked = policy.name_of(request.model());
+        self.keeps(policy, caller, asked);
         self.place(policy)?;
         let mut redacted = Redacted::default();
-        let asked = policy.name_of(request.model());
         if let Some(set) = policy.redaction(caller, asked, true) {
             // Whoever sends token ids has them from the model that it asks for.
             let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
