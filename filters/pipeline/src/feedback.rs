@@ -12,6 +12,7 @@ use crate::io::{Now, Reply};
 use crate::otlp::{Any, Message};
 use crate::prompt;
 use crate::refusal::Refusal;
+use crate::shared;
 use crate::span::Span;
 
 /// The path.
@@ -25,8 +26,6 @@ const SLOTS: u64 = 8192;
 const KEY: &str = "weir/1/said/";
 /// Longest id of an answer.
 const MAX_ID: usize = 256;
-/// Tries of one compare-and-swap.
-const TRIES: u32 = 4;
 const VERSION: u8 = 1;
 
 /// A score of one answer.
@@ -79,25 +78,26 @@ impl Feedback {
 
     /// Finds the answer and takes the score: the event, or why not.
     pub fn take(&self, store: &mut dyn SharedData, now: Now) -> Result<Vec<u8>, Refusal> {
-        let key = key(&self.response_id);
-        for _ in 0..TRIES {
-            let Some((bytes, cas)) = store.get(&key) else { break };
-            let Some(said) = Said::decode(&bytes) else { break };
+        let unknown = || {
+            let what = "no recent answer to this tenant has this `response_id`";
+            Err(Refusal::request(404, "response_not_found", what))
+        };
+        let mut told = unknown();
+        let taken = shared::change(store, &key(&self.response_id), &mut |bytes| {
+            told = unknown();
+            let said = Said::decode(bytes)?;
             if said.id != self.response_id || said.tenant != self.tenant {
-                break;
+                return None;
             }
             if said.scored {
-                return Err(Refusal::request(409, "feedback_repeated", "this answer has its score already"));
+                let what = "this answer has its score already";
+                told = Err(Refusal::request(409, "feedback_repeated", what));
+                return None;
             }
-            if store.set(&key, &Said { scored: true, ..said }.encode(), Some(cas)).is_ok() {
-                return Ok(self.event(&said, now));
-            }
-        }
-        Err(Refusal::request(
-            404,
-            "response_not_found",
-            "no recent answer to this tenant has this `response_id`",
-        ))
+            told = Ok(self.event(&said, now));
+            Some(Said { scored: true, ..said }.encode())
+        });
+        if told.is_ok() && !taken { unknown() } else { told }
     }
 
     /// A log record.
@@ -191,33 +191,13 @@ pub fn remember(store: &mut dyn SharedData, span: &Span) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Told;
     use opentelemetry_proto::tonic::logs::v1::LogRecord;
     use prost::Message as _;
-    use weir_lease::Mismatch;
 
     use super::*;
+    use crate::shared::memory::Memory;
     use crate::span::TraceContext;
-
-    #[derive(Default)]
-    struct Store(BTreeMap<String, (Vec<u8>, u32)>);
-
-    impl SharedData for Store {
-        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-            self.0.get(key).cloned()
-        }
-
-        fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
-            let version = self.0.get(key).map_or(1, |(_, version)| *version);
-            if cas.is_some_and(|cas| cas != version) {
-                return Err(Mismatch);
-            }
-            self.0.insert(key.to_owned(), (value.to_vec(), version + 1));
-            Ok(())
-        }
-    }
 
     fn span(id: &str) -> Span {
         let context = TraceContext::continued(None, &[1, 2, 3, 4]);
@@ -230,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_score_is_an_event_of_the_answers_span_and_taken_once() {
-        let mut store = Store::default();
+        let mut store = Memory::default();
         remember(&mut store, &span("chatcmpl-1"));
         let feedback = read(r#"{"response_id":"chatcmpl-1","score":0.5,"name":"helpful"}"#).unwrap();
         let other = Feedback { tenant: "globex".into(), ..feedback.clone() };
@@ -262,12 +242,16 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut store = Store::default();
+        let mut store = Memory::default();
         for n in 0..100_000 {
             remember(&mut store, &span(&format!("chatcmpl-{n}")));
         }
         remember(&mut store, &span(&"x".repeat(300)));
-        assert!(store.0.len() as u64 <= SLOTS && store.0.len() as u64 > SLOTS * 9 / 10, "{}", store.0.len());
+        assert!(
+            store.values.len() as u64 <= SLOTS && store.values.len() as u64 > SLOTS * 9 / 10,
+            "{}",
+            store.values.len()
+        );
         let last = read(r#"{"response_id":"chatcmpl-99999","score":-1}"#).unwrap();
         assert!(last.take(&mut store, Now(1)).is_ok());
         let first = read(r#"{"response_id":"chatcmpl-0","score":1}"#).unwrap();

@@ -252,36 +252,9 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use weir_lease::Mismatch;
 
     use super::*;
-
-    /// Shared data of one process, and how often in a row it lets a neighbour go first.
-    #[derive(Default)]
-    struct Memory {
-        values: BTreeMap<String, (Vec<u8>, u32)>,
-        version: u32,
-        busy: u32,
-    }
-
-    impl SharedData for Memory {
-        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-            self.values.get(key).cloned()
-        }
-
-        fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
-            let known = self.values.get(key).map(|(_, version)| *version);
-            if self.busy > 0 || known.is_some() && known != cas {
-                self.busy = self.busy.saturating_sub(1);
-                return Err(Mismatch);
-            }
-            self.version += 1;
-            self.values.insert(key.to_owned(), (value.to_owned(), self.version));
-            Ok(())
-        }
-    }
+    use crate::shared::memory::Memory;
 
     fn random(state: &mut u64) -> u64 {
         *state = mix(&[*state]);

@@ -4,10 +4,11 @@
 //!
 //! Bounded: so many slots a VM, so many VMs. An exchange that finds none free is only not told of.
 
-use weir_lease::{CREATE, SharedData};
+use weir_lease::SharedData;
 
 use crate::codec::{Reader, Writer};
 use crate::io::Now;
+use crate::shared;
 use crate::span::{Span, TraceContext};
 
 /// Where the VMs' lines lie in shared data.
@@ -18,8 +19,6 @@ const SLOT: &str = "weir/1/open/";
 const VMS: usize = 64;
 /// Exchanges of one VM.
 const SLOTS: u16 = 256;
-/// Tries of one compare-and-swap.
-const TRIES: u32 = 8;
 /// A VM that has been silent for so long is gone, in nanoseconds.
 const GONE: u64 = 8_000_000_000;
 /// How often it says that it is not.
@@ -69,34 +68,28 @@ impl Open {
             return Vec::new();
         }
         self.own.vm = vm.max(1);
-        for _ in 0..TRIES {
-            let (lines, cas) = match store.get(KEY) {
-                Some((bytes, cas)) => (decode(&bytes), cas),
-                None => (Vec::new(), CREATE),
-            };
-            let gone = |line: &Line| line.at.saturating_add(GONE) <= now.0;
-            let mut live: Vec<Line> =
-                lines.iter().filter(|line| line.vm != self.own.vm && !gone(line)).copied().collect();
-            let taken = |number: u64| lines.iter().any(|l| l.vm != self.own.vm && l.number == number);
+        let (mut own, mut silent) = (None, Vec::new());
+        let written = shared::change(store, KEY, &mut |bytes| {
+            let lines = decode(bytes);
+            let others = || lines.iter().filter(|line| line.vm != self.own.vm);
+            let gone = |line: &&Line| line.at.saturating_add(GONE) <= now.0;
             // Also not that of a VM that is being found out to be gone.
-            let number = if self.known && !taken(self.own.number) {
-                Some(self.own.number)
-            } else {
-                (0..VMS as u64).find(|number| !taken(*number))
-            };
-            let Some(number) = number else { return Vec::new() };
-            let own = Line { number, at: now.0, ..self.own };
-            live.push(own);
-            if store.set(KEY, &encode(&live), Some(cas)).is_ok() {
-                (self.own, self.known) = (own, true);
-                let mut lost = Vec::new();
-                for line in lines.iter().filter(|line| line.vm != own.vm && gone(line)) {
-                    sweep(store, line, &mut lost);
-                }
-                return lost;
-            }
+            let free = |number: &u64| !others().any(|line| line.number == *number);
+            let number = Some(self.own.number).filter(|number| self.known && free(number));
+            let number = number.or_else(|| (0..VMS as u64).find(free))?;
+            let line = Line { number, at: now.0, ..self.own };
+            own = Some(line);
+            silent = others().filter(gone).copied().collect();
+            let mut live: Vec<Line> = others().filter(|line| !gone(line)).copied().collect();
+            live.push(line);
+            Some(encode(&live))
+        });
+        let mut lost = Vec::new();
+        if let Some(own) = own.filter(|_| written) {
+            (self.own, self.known) = (own, true);
+            silent.iter().for_each(|line| sweep(store, line, &mut lost));
         }
-        Vec::new()
+        lost
     }
 
     /// The others know that this VM lives.
@@ -203,30 +196,9 @@ fn read(bytes: &[u8]) -> Option<(u64, Lost)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use weir_lease::Mismatch;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Store(BTreeMap<String, (Vec<u8>, u32)>);
-
-    impl SharedData for Store {
-        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-            self.0.get(key).cloned()
-        }
-
-        fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
-            let version = match (self.0.get(key), cas) {
-                (Some((_, version)), Some(cas)) if *version != cas => return Err(Mismatch),
-                (Some((_, version)), _) => version + 1,
-                (None, _) => 1,
-            };
-            self.0.insert(key.to_owned(), (value.to_vec(), version));
-            Ok(())
-        }
-    }
+    use crate::shared::memory::Memory;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -253,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_a_vm_leaves_open_is_told_once_by_another() {
-        let mut store = Store::default();
+        let mut store = Memory::default();
         let (mut a, mut b, mut c) = (Open::default(), Open::default(), Open::default());
         assert_eq!(a.open(&mut store, &span(0), false), None, "nobody knows it yet");
         assert!(a.tick(&mut store, at(0), 11).is_empty());
@@ -290,7 +262,7 @@ mod tests {
 
     #[test]
     fn slots_are_bounded_and_used_again() {
-        let mut store = Store::default();
+        let mut store = Memory::default();
         let mut a = Open::default();
         a.tick(&mut store, at(0), 11);
         for n in 0..SLOTS {
@@ -299,12 +271,12 @@ mod tests {
         assert_eq!(a.open(&mut store, &span(1), false), None);
         a.close(&mut store, 17);
         assert_eq!(a.open(&mut store, &span(1), false), Some(17));
-        assert_eq!(store.0.len(), usize::from(SLOTS) + 1, "each key is another");
+        assert_eq!(store.values.len(), usize::from(SLOTS) + 1, "each key is another");
     }
 
     #[test]
     fn a_damaged_slot_is_nobodys() {
-        let mut store = Store::default();
+        let mut store = Memory::default();
         let mut a = Open::default();
         a.tick(&mut store, at(0), 11);
         let slot = a.open(&mut store, &span(1), false).unwrap();

@@ -138,31 +138,9 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
-    use weir_lease::Mismatch;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Memory {
-        value: Option<(Vec<u8>, u32)>,
-        busy: u32,
-    }
-
-    impl SharedData for Memory {
-        fn get(&mut self, _: &str) -> Option<(Vec<u8>, u32)> {
-            self.value.clone()
-        }
-
-        fn set(&mut self, _: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
-            let version = self.value.as_ref().map(|(_, version)| *version);
-            if self.busy > 0 || version.is_some() && version != cas {
-                self.busy = self.busy.saturating_sub(1);
-                return Err(Mismatch);
-            }
-            self.value = Some((value.to_vec(), version.unwrap_or(0) + 1));
-            Ok(())
-        }
-    }
+    use crate::shared::memory::Memory;
 
     fn vm(number: u64, requests: u64) -> InFlight {
         let mut vm = InFlight::default();
@@ -201,7 +179,7 @@ mod tests {
         assert!(!(0..9).all(|_| next.repeat(&mut store, Now(1), 2000)));
         let later = Now(STALE + 2);
         next.tell(&mut store, later);
-        let lines = decode(&store.value.as_ref().unwrap().0);
+        let lines = decode(&store.values.values().next().unwrap().0);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(decode(b"damage"), []);
     }
@@ -211,9 +189,9 @@ mod tests {
         let mut store = Memory::default();
         let mut one = vm(1, 1);
         let mut told = |one: &mut InFlight, now: u64| {
-            let before = store.value.clone();
+            let before = store.values.clone();
             one.tell(&mut store, Now(now));
-            store.value != before
+            store.values != before
         };
         assert!(told(&mut one, 1));
         assert!(!told(&mut one, 2));

@@ -22,3 +22,34 @@ pub fn change(
     }
     false
 }
+
+/// Shared data of tests: as the host's, in a map.
+#[cfg(test)]
+pub mod memory {
+    use std::collections::BTreeMap;
+
+    use weir_lease::{Mismatch, SharedData};
+
+    #[derive(Default)]
+    pub struct Memory {
+        pub values: BTreeMap<String, (Vec<u8>, u32)>,
+        /// So many writes find that somebody was faster.
+        pub busy: u32,
+    }
+
+    impl SharedData for Memory {
+        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+            self.values.get(key).cloned()
+        }
+
+        fn set(&mut self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Mismatch> {
+            let version = self.values.get(key).map(|(_, version)| *version);
+            if self.busy > 0 || version.is_some() && cas.is_some() && version != cas {
+                self.busy = self.busy.saturating_sub(1);
+                return Err(Mismatch);
+            }
+            self.values.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
+            Ok(())
+        }
+    }
+}
