@@ -2,22 +2,17 @@
 //!
 //! One key's requests and answers are searched for everything, the other's for nothing. Each text is sent by both, but
 //! for a digit at its beginning, one right after the other on a kept connection, first this one, then that one; told is
-//! the difference of the times that the client saw, text by text. No text is sent twice. Streams are told by Envoy's CPU time: many of
-//! them, searched and not, in alternating rounds.
+//! the difference of the times that the client saw, text by text. No text is sent twice. Streams are told by Envoy's CPU
+//! time: many of them, searched and not, in alternating rounds.
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use serde_json::json;
-use tokio::net::TcpStream;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use weir_tests::harness::{Envoy, EnvoyConfig, free_port, inject, paths};
+use weir_tests::harness::inject;
 use weir_tests::sim::rng::Rng;
 
+use crate::single::{Client, Single};
 use crate::stats::percentile;
 use crate::texts::Texts;
 use crate::upstream::{self, CHUNKS};
@@ -102,14 +97,13 @@ async fn measure(options: &Options) -> Result<(), String> {
     let upstream = upstream::start(Instant::now()).await.map_err(|e| e.to_string())?;
     let all: Vec<&str> = weir_pii::DETECTORS.iter().map(|detector| detector.id).collect();
     let find = if options.find.is_empty() { all } else { options.find.iter().map(String::as_str).collect() };
-    let (envoy, port) = start(upstream, &find, options).await?;
-    let mut sender = connect(port).await?;
+    let mut single = start(upstream, &find, options).await?;
     let (texts, mut rng) = (Texts::load(), Rng::new(11));
     let personal = personal(&mut rng);
     for _ in 0..800 {
         let text = mixed(&texts, &personal, &mut rng);
-        send(&mut sender, SEARCHED, &text, false).await?;
-        send(&mut sender, PLAIN, &text, false).await?;
+        send(&mut single.client, SEARCHED, &text, false).await?;
+        send(&mut single.client, PLAIN, &text, false).await?;
     }
     println!(
         "In Envoy, {} of {} detectors on, texts all different, what searching {} adds:\n",
@@ -126,7 +120,7 @@ async fn measure(options: &Options) -> Result<(), String> {
         let mut times = Vec::new();
         for number in 0..options.texts {
             let text = make(&mut rng);
-            times.push(added(&mut sender, &text, number % 2 == 0).await?);
+            times.push(added(&mut single.client, &text, number % 2 == 0).await?);
         }
         let mut at = |part| percentile(&mut times, part);
         println!(
@@ -143,7 +137,7 @@ async fn measure(options: &Options) -> Result<(), String> {
         let mut times = Vec::new();
         for number in 0..(options.texts / 50).max(4) {
             let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
-            times.push(added(&mut sender, &text, number % 2 == 0).await?);
+            times.push(added(&mut single.client, &text, number % 2 == 0).await?);
         }
         let median = percentile(&mut times, 0.5);
         if median > worst.0 {
@@ -151,7 +145,7 @@ async fn measure(options: &Options) -> Result<(), String> {
         }
     }
     println!("| hostile 200 KB, the worst of {} ({:?}) | {:.0} | |", HOSTILE.len(), worst.1, worst.0);
-    let chunk = chunks(&envoy, port, options.streams).await?;
+    let chunk = chunks(&single, options.streams).await?;
     println!(
         "| a chunk of a stream, Envoy's CPU ({} chunks) | {chunk:.2} | |",
         ROUNDS * options.streams * CHUNKS
@@ -160,22 +154,22 @@ async fn measure(options: &Options) -> Result<(), String> {
 }
 
 /// What a chunk of a searched stream costs more, in microseconds.
-async fn chunks(envoy: &Envoy, port: u16, streams: usize) -> Result<f64, String> {
+async fn chunks(single: &Single, streams: usize) -> Result<f64, String> {
     let mut spent = [0.0, 0.0];
     for round in 0..2 * ROUNDS {
         let key = [PLAIN, SEARCHED][round % 2];
-        let before = envoy.cpu();
+        let before = single.envoy.cpu();
         let mut running = JoinSet::new();
         for number in 0..streams {
-            let mut sender = connect(port).await?;
+            let mut client = Client::connect(single.port).await?;
             running.spawn(async move {
-                send(&mut sender, key, &format!("Tell me of {round} {number}."), true).await
+                send(&mut client, key, &format!("Tell me of {round} {number}."), true).await
             });
         }
         while let Some(done) = running.join_next().await {
             done.map_err(|e| e.to_string())??;
         }
-        spent[round % 2] += (envoy.cpu() - before).as_secs_f64();
+        spent[round % 2] += (single.envoy.cpu() - before).as_secs_f64();
     }
     Ok((spent[1] - spent[0]) * 1e6 / (ROUNDS * streams * CHUNKS) as f64)
 }
@@ -226,73 +220,37 @@ fn mixed(texts: &Texts, personal: &[String], rng: &mut Rng) -> String {
 }
 
 /// Microseconds that a search adds.
-async fn added(sender: &mut SendRequest<Full<Bytes>>, text: &str, first: bool) -> Result<f64, String> {
+async fn added(client: &mut Client, text: &str, first: bool) -> Result<f64, String> {
     let keys = if first { [SEARCHED, PLAIN] } else { [PLAIN, SEARCHED] };
     let mut times = [Duration::ZERO; 2];
     for (number, (key, time)) in keys.into_iter().zip(&mut times).enumerate() {
         // The gateway remembers the tokens of texts, so that the second one would be counted for nothing.
-        *time = send(sender, key, &format!("{number} {text}"), false).await?;
+        *time = send(client, key, &format!("{number} {text}"), false).await?;
     }
     let [searched, plain] = if first { times } else { [times[1], times[0]] };
     Ok((searched.as_secs_f64() - plain.as_secs_f64()) * 1e6)
 }
 
-async fn send(
-    sender: &mut SendRequest<Full<Bytes>>,
-    key: &str,
-    text: &str,
-    stream: bool,
-) -> Result<Duration, String> {
+async fn send(client: &mut Client, key: &str, text: &str, stream: bool) -> Result<Duration, String> {
     // The provider looks for `stream` at the end.
     let messages = json!([{"role": "user", "content": text}]);
     let body = format!(r#"{{"model":"{MODEL}","messages":{messages},"max_tokens":64,"stream":{stream}}}"#);
-    let request = Request::post("/v1/chat/completions")
-        .header("host", "bench")
-        .header("content-type", "application/json")
-        .header("authorization", format!("Bearer {key}"))
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|e| e.to_string())?;
-    let begun = Instant::now();
-    let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
-    let took = begun.elapsed();
-    if status.is_success() {
-        Ok(took)
-    } else {
-        Err(format!("status {status}: {}", String::from_utf8_lossy(&body)))
-    }
-}
-
-async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
-    let socket = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
-    socket.set_nodelay(true).map_err(|e| e.to_string())?;
-    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| e.to_string())?;
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
+    Ok(client.post(key, body).await?.1)
 }
 
 /// Envoy with the example's configuration, and a second key whose texts are searched.
-async fn start(upstream: u16, find: &[&str], options: &Options) -> Result<(Envoy, u16), String> {
-    let mut config = EnvoyConfig::read("envoy/inject/envoy.yaml");
-    let mut exchange = config.configuration("exchange");
+async fn start(upstream: u16, find: &[&str], options: &Options) -> Result<Single, String> {
     // SHA-256 of "test".
-    let key = json!({"id": "searched", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"});
-    exchange["tenants"][0]["keys"].as_array_mut().ok_or("the example has keys")?.push(key);
+    let second = json!({"id": "searched", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"});
     let key = if options.control { "nobody" } else { "searched" };
-    exchange["redaction"] = json!([
-        {"name": "out", "when": {"key": [key]}, "find": find, "action": "tokenize", "request": true},
-        {"name": "back", "when": {"key": [key]}, "find": find, "action": "mask", "response": !options.requests_only},
-    ]);
-    let port = free_port();
-    config
-        .module(&paths::module("weir"))
-        .configure("exchange", &exchange.to_string())
-        .port(8080, port)
-        .port(9101, upstream)
-        .port(4317, free_port());
-    let envoy = Envoy::builder(config).name("bench-redaction").concurrency(1).try_start().await?;
-    Ok((envoy, port))
+    let change = |exchange: &mut Value| {
+        if let Some(keys) = exchange["tenants"][0]["keys"].as_array_mut() {
+            keys.push(second);
+        }
+        exchange["redaction"] = json!([
+            {"name": "out", "when": {"key": [key]}, "find": find, "action": "tokenize", "request": true},
+            {"name": "back", "when": {"key": [key]}, "find": find, "action": "mask", "response": !options.requests_only},
+        ]);
+    };
+    Single::start("bench-redaction", upstream, change).await
 }

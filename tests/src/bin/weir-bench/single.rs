@@ -13,7 +13,8 @@ use crate::load::connect;
 
 pub struct Single {
     pub envoy: Envoy,
-    sender: SendRequest<Full<Bytes>>,
+    pub port: u16,
+    pub client: Client,
 }
 
 impl Single {
@@ -30,7 +31,15 @@ impl Single {
             .port(9101, upstream)
             .port(4317, free_port());
         let envoy = Envoy::builder(config).name(name).concurrency(1).try_start().await?;
-        Ok(Self { envoy, sender: connect(port).await? })
+        Ok(Self { envoy, port, client: Client::connect(port).await? })
+    }
+}
+
+pub struct Client(SendRequest<Full<Bytes>>);
+
+impl Client {
+    pub async fn connect(port: u16) -> Result<Self, String> {
+        connect(port).await.map(Self)
     }
 
     /// What was answered to a chat, and when it was read to its end.
@@ -42,7 +51,7 @@ impl Single {
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| e.to_string())?;
         let begun = Instant::now();
-        let answer = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let answer = self.0.send_request(request).await.map_err(|e| e.to_string())?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
         let took = begun.elapsed();

@@ -247,7 +247,7 @@ impl Gateway {
         if let Ok(mut says) = self.says.lock() {
             *says = Some(answer.to_owned());
         }
-        let body = self.single.post(inject::KEY, body(COUNTED, messages, stream)).await?.0;
+        let body = self.single.client.post(inject::KEY, body(COUNTED, messages, stream)).await?.0;
         match read(&body, stream) == answer {
             true => Ok(()),
             false => Err("the client did not read what the provider said".into()),
@@ -256,7 +256,7 @@ impl Gateway {
 
     /// How long an answer took.
     async fn send(&mut self, model: &str, messages: &[String], stream: bool) -> Result<Duration, String> {
-        Ok(self.single.post(inject::KEY, body(model, messages, stream)).await?.1)
+        Ok(self.single.client.post(inject::KEY, body(model, messages, stream)).await?.1)
     }
 }
 
