@@ -5,6 +5,9 @@
 //!
 //! Bytes in, bytes out: no I/O, no clock, no policy. Frames and JSON belong to `weir-wire`.
 
+#[macro_use]
+mod names;
+
 pub mod anthropic;
 pub mod bedrock;
 pub mod hub;

@@ -70,13 +70,13 @@ pub(crate) fn clean_base64(text: &str) -> Option<Cow<'_, str>> {
 
 /// Converse's word for an image's media type.
 pub(crate) fn image_format(media_type: &str) -> Option<&'static str> {
-    Some(match media_type {
+    Some(by_name!(media_type => {
         "image/png" => "png",
         "image/jpeg" | "image/jpg" => "jpeg",
         "image/gif" => "gif",
         "image/webp" => "webp",
         _ => return None,
-    })
+    }))
 }
 
 /// Document formats of Converse, by media type and by file extension.

@@ -12,7 +12,7 @@ use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Place, Slot, al
 pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = AnswerFacts::default();
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "id" => facts.id = value.as_str(),
             "model" => facts.model = value.as_str(),
             "usage" => facts.usage = usage_of(value),
@@ -21,24 +21,24 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                 if let Some(word) = value.as_str() {
                     facts.finishes.push((finish_of(&word), word));
                 }
-            }
+            },
             "content" => {
                 for (choice, block) in (0..).zip(value.items()) {
                     let mut add = |slot, value| facts.texts.push(AnswerText { choice, slot, value });
                     for (key, value) in block.members() {
-                        match key.as_str().as_ref() {
+                        by_name!(key => {
                             "text" if value.kind() == Kind::String => add(Slot::Content, value),
                             "thinking" if value.kind() == Kind::String => add(Slot::Reasoning, value),
                             "input" => all_texts(value, Place::Arguments, None, &mut |text| {
                                 add(Slot::Content, text.value);
                             }),
-                            _ => {}
-                        }
+                            _ => {},
+                        })
                     }
                 }
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
     facts
 }
@@ -73,13 +73,13 @@ pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
 
 /// The reason understood; a pause is a stop, since nobody here runs the tool that it waits for.
 pub(super) fn finish_of(reason: &str) -> Finish {
-    match reason {
+    by_name!(reason => {
         "stop_sequence" => Finish::StopSequence,
         "tool_use" => Finish::ToolCalls,
         "max_tokens" | "model_context_window_exceeded" => Finish::Length,
         "refusal" => Finish::ContentFilter,
         _ => Finish::Stop,
-    }
+    })
 }
 
 /// Anthropic's word for an end.
@@ -202,7 +202,7 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
     };
     for block in content.items() {
         let text = |key: &str| fields::member(block, key).unwrap_or_default();
-        answer.parts.push(match text("type").as_str() {
+        answer.parts.push(by_name!(text("type").as_str() => {
             "text" => Part::Text(text("text")),
             "thinking" => Part::Reasoning {
                 text: text("thinking"),
@@ -216,7 +216,7 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
             }),
             // Tools that the provider runs itself: their results are in the text.
             _ => continue,
-        });
+        }));
     }
     Ok(answer)
 }

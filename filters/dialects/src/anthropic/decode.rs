@@ -39,43 +39,43 @@ pub(super) fn decode_as(doc: &Doc<'_>, counting: bool) -> Result<(Chat, Vec<Loss
             continue;
         }
         let key = key.as_str();
-        match key.as_ref() {
-            "model" | "stream" | "system" | "max_tokens" | "cache_control" => {}
+        by_name!(key.as_ref() => {
+            "model" | "stream" | "system" | "max_tokens" | "cache_control" => {},
             "messages" => {
                 for (at, message) in value.items().enumerate() {
                     chat.messages.push(decoder.message(message, &fields::item("messages", at))?);
                 }
-            }
+            },
             "temperature" => chat.temperature = fields::number(value, "temperature")?,
             "top_p" => chat.top_p = fields::number(value, "top_p")?,
             "top_k" => chat.top_k = fields::count(value, "top_k")?,
             "stop_sequences" => {
                 chat.stop = value.items().filter_map(|it| Some(it.as_str()?.into_owned())).collect()
-            }
+            },
             "tools" => {
                 for (at, tool) in value.items().enumerate() {
                     chat.tools.push(decoder.tool(tool, &fields::item("tools", at))?);
                 }
-            }
+            },
             "tool_choice" => tool_choice(value, &mut chat)?,
             "thinking" if value.kind() == Kind::Object => {
                 // Not thinking is what happens without the setting.
                 let off = value.get("type").is_some_and(|kind| kind.is_str("disabled"));
                 chat.thinking = (!off).then(|| fields::raw(value));
-            }
+            },
             "output_config" => decoder.output(value, &mut chat)?,
             "service_tier" => {
                 let standard = value.is_str("standard_only");
                 chat.service_tier = Some(if standard { "default" } else { "auto" }.to_owned());
-            }
+            },
             "metadata" => chat.user = fields::member(value, "user_id"),
             "mcp_servers" | "container" if !(value.kind() == Kind::Array && value.is_empty()) => {
                 let message =
                     format!("'{key}' is Anthropic's own and is not translated for this model's provider");
                 return Err(Invalid::unsupported(key, message));
-            }
+            },
             _ => decoder.lose(&key, "a setting of Anthropic's own"),
-        }
+        })
     }
     if chat.tools.is_empty() {
         // Nothing to choose among; OpenAI refuses a choice without tools.
@@ -108,12 +108,12 @@ impl Decoder {
     }
 
     fn message(&mut self, message: Value<'_, '_>, path: &str) -> Result<Message, Invalid> {
-        let role = match message.get("role").and_then(|role| role.as_str()).as_deref() {
-            Some("user") => Role::User,
-            Some("assistant") => Role::Assistant,
-            Some("system") => Role::System,
+        let role = by_name!(message.get("role").and_then(|role| role.as_str()).as_deref() => {
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            "system" => Role::System,
             _ => return Err(Invalid::value(fields::sub(path, "role"), "the role must be user or assistant")),
-        };
+        });
         let mut parts = Vec::new();
         let path = fields::sub(path, "content");
         let content = message.get("content").ok_or_else(|| Invalid::missing(path.as_str()))?;

@@ -228,21 +228,21 @@ impl Encoder {
             }
             Part::ImageUrl { url } => self.source("image", "url", "", "url", url),
             Part::Document { media_type, name, data } => {
-                match media::document_format(media_type, name.as_deref()) {
-                    Some("pdf") => self.source("document", "base64", "application/pdf", "data", data),
-                    Some("txt" | "md" | "csv" | "html") => {
+                by_name!(media::document_format(media_type, name.as_deref()) => {
+                    "pdf" => self.source("document", "base64", "application/pdf", "data", data),
+                    "txt" | "md" | "csv" | "html" => {
                         let text =
                             base64::decode(data.as_bytes()).and_then(|text| String::from_utf8(text).ok());
                         let Some(text) = text else {
                             return Err(unsupported(message, "a text file must be UTF-8"));
                         };
                         self.source("document", "text", "text/plain", "data", &text);
-                    }
+                    },
                     _ => {
                         let words = format!("files of type '{media_type}' are not accepted: use pdf or text");
                         return Err(unsupported(message, &words));
-                    }
-                }
+                    },
+                });
                 if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
                     self.out.member("title", name);
                 }

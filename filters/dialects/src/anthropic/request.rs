@@ -23,7 +23,7 @@ pub fn read_named<'d, 'a>(
     found.include_usage = true;
     let (mut model, mut messages) = (None, None);
     for (key, value) in root.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "model" => model = Some(value),
             "messages" => messages = Some(value),
             "system" => look_at(value, &mut found.has),
@@ -31,21 +31,21 @@ pub fn read_named<'d, 'a>(
             "max_tokens" => {
                 fields::count(value, "max_tokens")?;
                 found.max_tokens = Some(value);
-            }
+            },
             "tools" => {
                 found.has.tools = !value.is_empty();
                 look_at(value, &mut found.has);
-            }
+            },
             "output_config" => {
                 found.has.json_schema = value.get("format").is_some_and(|format| !format.is_null());
-            }
+            },
             "cache_control" => found.has.cache_points |= !value.is_null(),
             "temperature" => found.temperature = value.as_f64(),
             "top_p" => found.top_p = value.as_f64(),
             "top_k" => found.top_k = value.as_f64(),
             "stop_sequences" if !value.is_null() => found.stop = Some(value),
-            _ => {}
-        }
+            _ => {},
+        })
     }
     if !counting && found.max_tokens.is_none_or(Value::is_null) {
         return Err(Invalid::missing("max_tokens"));
@@ -63,15 +63,15 @@ pub(super) fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
         let Some(kind) = block.get("type").and_then(|kind| kind.as_str()) else { continue };
         let source = block.get("source").and_then(|source| source.get("type"));
         let remote = source.is_some_and(|kind| kind.is_str("url") || kind.is_str("file"));
-        match kind.as_ref() {
+        by_name!(kind.as_ref() => {
             "image" => {
                 has.images = true;
                 has.remote |= remote;
-            }
+            },
             "document" => {
                 has.documents = true;
                 has.remote |= remote;
-            }
+            },
             "container_upload" => has.remote = true,
             "tool_use" => has.tool_history = true,
             "tool_result" => {
@@ -79,9 +79,9 @@ pub(super) fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
                 if let Some(content) = block.get("content") {
                     look_at(content, has);
                 }
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
 }
 

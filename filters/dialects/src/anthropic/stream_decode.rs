@@ -105,30 +105,30 @@ impl State {
         let root = doc.root();
         let at =
             root.get("index").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok()).unwrap_or(0);
-        match fields::member(root, "type").unwrap_or_default().as_str() {
+        by_name!(fields::member(root, "type").unwrap_or_default().as_str() => {
             "message_start" => {
                 let message = root.get("message");
                 let text = |key: &str| message.and_then(|message| fields::member(message, key));
                 let usage = message.and_then(|message| message.get("usage"));
                 self.begun = usage.and_then(usage_of).unwrap_or_default();
                 events.push(Event::Start { id: text("id"), model: text("model") });
-            }
+            },
             "content_block_start" => {
                 if let Some(block) = root.get("content_block") {
                     self.start(block, at, events);
                 }
-            }
+            },
             "content_block_delta" => {
                 if let Some(delta) = root.get("delta") {
                     self.delta(delta, at, events);
                 }
-            }
+            },
             "content_block_stop" => {
                 if let Some(Block::Call(index, said @ false)) = self.blocks.get_mut(at) {
                     *said = true;
                     events.push(Event::ToolArguments { choice: 0, index: *index, text: "{}".into() });
                 }
-            }
+            },
             "message_delta" => {
                 let text = |key: &str| root.get("delta").and_then(|delta| fields::member(delta, key));
                 let reason = text("stop_reason");
@@ -139,16 +139,16 @@ impl State {
                 if let Some(usage) = root.get("usage").and_then(usage_of) {
                     events.push(Event::Usage(usage.or_more(&self.begun)));
                 }
-            }
+            },
             "message_stop" if self.finished => self.done = true,
             "message_stop" => {
                 let what = "the provider's stream ended without a reason";
                 self.failure = Some(Failure::unreadable(what));
-            }
+            },
             "error" => self.failure = Some(errors::of(Some(root), None)),
             // `ping`, and what may yet be invented.
-            _ => {}
-        }
+            _ => {},
+        })
     }
 
     fn start(&mut self, block: Value<'_, '_>, at: usize, events: &mut Vec<Event>) {
@@ -159,14 +159,14 @@ impl State {
         let text = |key: &str| fields::member(block, key).filter(|text| !text.is_empty());
         let kind = text("type").unwrap_or_default();
         self.blocks.push(Block::Shown);
-        match kind.as_str() {
+        by_name!(kind.as_str() => {
             "text" => events.extend(text("text").map(|text| Event::TextDelta { choice: 0, text })),
             "thinking" => {
                 events.extend(text("thinking").map(|text| Event::ReasoningDelta { choice: 0, text }))
-            }
+            },
             "redacted_thinking" => {
                 events.extend(text("data").map(|data| Event::ReasoningRedacted { choice: 0, data }));
-            }
+            },
             "tool_use" => {
                 let index = self.tools;
                 self.tools += 1;
@@ -183,13 +183,13 @@ impl State {
                 if let Some(last) = self.blocks.last_mut() {
                     *last = Block::Call(index, input.is_some());
                 }
-            }
+            },
             _ => {
                 if let Some(last) = self.blocks.last_mut() {
                     *last = Block::Hidden;
                 }
-            }
-        }
+            },
+        })
     }
 
     fn delta(&mut self, delta: Value<'_, '_>, at: usize, events: &mut Vec<Event>) {

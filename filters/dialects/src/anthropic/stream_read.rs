@@ -30,22 +30,22 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
     };
     let string =
         |value: Option<Value<'_, '_>>| value.filter(|value| value.kind() == Kind::String).map(Value::range);
-    match root.get("type").and_then(Value::str_raw) {
-        Some("message_start") => {
+    by_name!(root.get("type").and_then(Value::str_raw) => {
+        "message_start" => {
             let message = root.get("message");
             let of = |key: &str| message.and_then(|message| message.get(key));
             chunk.id = string(of("id"));
             chunk.model = string(of("model"));
             chunk.begun = of("usage").and_then(usage_of);
             chunk.tier = string(of("usage").and_then(|usage| usage.get("service_tier")));
-        }
-        Some("content_block_start") => {
+        },
+        "content_block_start" => {
             let text = root.get("content_block").and_then(|block| block.get("text"));
             if let Some(value) = string(text).filter(|value| value.len() > 2) {
                 chunk.texts.push(ChunkText { choice: index, slot: Slot::Content, value });
             }
-        }
-        Some("content_block_delta") => {
+        },
+        "content_block_delta" => {
             choice(index, None, None);
             let delta = root.get("delta");
             let slots =
@@ -55,20 +55,20 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
                     chunk.texts.push(ChunkText { choice: index, slot, value });
                 }
             }
-        }
-        Some("content_block_stop") => choice(index, Some(Finish::Stop), None),
-        Some("message_delta") => {
+        },
+        "content_block_stop" => choice(index, Some(Finish::Stop), None),
+        "message_delta" => {
             chunk.usage = root.get("usage").and_then(usage_of);
             let word = root.get("delta").and_then(|delta| delta.get("stop_reason"));
             if let Some(word) = word.filter(|word| word.kind() == Kind::String) {
                 choice(MESSAGE, word.as_str().map(|word| finish_of(&word)), Some(word));
             }
-        }
-        Some("message_stop") => chunk.is_done = true,
-        Some("error") => chunk.error = true,
+        },
+        "message_stop" => chunk.is_done = true,
+        "error" => chunk.error = true,
         // `ping`, and what may yet be invented.
-        _ => {}
-    }
+        _ => {},
+    });
     Ok(())
 }
 

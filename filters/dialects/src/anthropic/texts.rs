@@ -10,7 +10,7 @@ type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
 /// Shows each text to `sink`, in document order. Linear in the document.
 pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "system" => walk(value, Place::System, None, sink),
             "messages" => {
                 for (at, message) in (0..).zip(value.items()) {
@@ -21,24 +21,24 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                         }
                     }
                 }
-            }
+            },
             "tools" => {
                 for (key, value) in value.items().flat_map(Value::members) {
-                    match key.as_str().as_ref() {
-                        "type" | "name" | "cache_control" => {}
+                    by_name!(key => {
+                        "type" | "name" | "cache_control" => {},
                         "description" => all_texts(value, Place::Description, None, sink),
                         "input_schema" => all_texts(value, Place::Schema, None, sink),
                         _ => all_texts(value, Place::Other, None, sink),
-                    }
+                    })
                 }
-            }
+            },
             "output_config" => all_texts(value, Place::Schema, None, sink),
             "stop_sequences" => all_texts(value, Place::Stop, None, sink),
             "metadata" => all_texts(value, Place::Label, None, sink),
             // Words of the API, and what Weir reads itself.
-            "model" | "service_tier" | "tool_choice" | "thinking" | "cache_control" => {}
+            "model" | "service_tier" | "tool_choice" | "thinking" | "cache_control" => {},
             _ => all_texts(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
@@ -59,16 +59,16 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
             let place = if is("tool_result") { Place::Tool } else { place };
             let call = is("tool_use") || is("server_tool_use");
             for (key, member) in value.members() {
-                match key.as_str().as_ref() {
+                by_name!(key => {
                     "type" | "id" | "tool_use_id" | "file_id" | "media_type" | "cache_control"
-                    | "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" => {}
-                    "name" if call => {}
+                    | "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" => {},
+                    "name" if call => {},
                     "input" => all_texts(member, Place::Arguments, at, sink),
                     "thinking" => all_texts(member, Place::Reasoning, at, sink),
                     "url" => all_texts(member, Place::Url, at, sink),
                     "title" => all_texts(member, Place::FileName, at, sink),
                     _ => walk(member, place, at, sink),
-                }
+                })
             }
         }
         _ => {}

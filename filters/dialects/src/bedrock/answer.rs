@@ -25,24 +25,24 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
             }
         };
         for (key, value) in block.members() {
-            match key.as_str().as_ref() {
+            by_name!(key => {
                 "text" => add(Slot::Content, value),
                 "toolUse" => {
                     if let Some(input) = value.get("input") {
                         all_texts(input, Place::Arguments, None, &mut |text| add(Slot::Content, text.value));
                     }
-                }
+                },
                 "citationsContent" => {
                     for text in value.get("content").into_iter().flat_map(Value::items) {
                         text.get("text").into_iter().for_each(|text| add(Slot::Content, text));
                     }
-                }
+                },
                 "reasoningContent" => {
                     let text = value.get("reasoningText").and_then(|text| text.get("text"));
                     text.into_iter().for_each(|text| add(Slot::Reasoning, text));
-                }
-                _ => {}
-            }
+                },
+                _ => {},
+            })
         }
     }
     facts
@@ -231,14 +231,14 @@ fn part_of(block: Value<'_, '_>, renames: &Renames) -> Option<Part> {
 
 /// Converse's reason in the hub's words.
 pub(super) fn finish_of(reason: &str) -> Finish {
-    match reason {
+    by_name!(reason => {
         "stop_sequence" => Finish::StopSequence,
         "tool_use" => Finish::ToolCalls,
         "max_tokens" | "model_context_window_exceeded" => Finish::Length,
         "guardrail_intervened" | "content_filtered" => Finish::ContentFilter,
         "malformed_model_output" | "malformed_tool_use" => Finish::Malformed,
         _ => Finish::Stop,
-    }
+    })
 }
 
 /// Converse's usage. Its input tokens leave the cached ones out; its `…TokenCount` fields repeat others and are not

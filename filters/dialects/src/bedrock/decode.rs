@@ -60,17 +60,17 @@ impl Decoder {
     }
 
     fn message(&mut self, message: Value<'_, '_>, path: &str) -> Result<Message, Invalid> {
-        let role = match message.get("role").and_then(|role| role.as_str()).as_deref() {
-            Some("user") => Role::User,
-            Some("assistant") => Role::Assistant,
-            Some("system") => Role::System,
+        let role = by_name!(message.get("role").and_then(|role| role.as_str()).as_deref() => {
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            "system" => Role::System,
             _ => {
                 return Err(Invalid::value(
                     format!("{path}.role"),
                     "the role must be user, assistant or system",
                 ));
-            }
-        };
+            },
+        });
         let content = message.get("content").ok_or_else(|| Invalid::missing(format!("{path}.content")))?;
         Ok(Message { role, name: None, parts: self.parts(content, &format!("{path}.content"))? })
     }
@@ -228,16 +228,16 @@ fn bytes(value: Value<'_, '_>, path: &str) -> Result<String, Invalid> {
 
 fn inference(value: Value<'_, '_>, chat: &mut Chat) -> Result<(), Invalid> {
     for (key, value) in value.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "maxTokens" => chat.max_output = fields::count(value, "inferenceConfig.maxTokens")?,
             "temperature" => chat.temperature = fields::number(value, "inferenceConfig.temperature")?,
             "topP" => chat.top_p = fields::number(value, "inferenceConfig.topP")?,
             "stopSequences" => {
                 let stops = value.items().filter_map(|stop| stop.as_str());
                 chat.stop = stops.map(|stop| stop.into_owned()).collect();
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
     Ok(())
 }

@@ -113,13 +113,13 @@ pub fn class_of(status: u16, kind: &str, code: Option<&str>) -> (u16, &'static s
 
 /// The exception that a stream can end with, in camel case: it has fewer of them.
 pub(super) fn class_in_stream(failure: &Failure) -> &'static str {
-    match class_of(failure.status, &failure.kind, failure.code.as_deref()).1 {
+    by_name!(class_of(failure.status, &failure.kind, failure.code.as_deref()).1 => {
         "ThrottlingException" | "ServiceQuotaExceededException" => "throttlingException",
         "ServiceUnavailableException" => "serviceUnavailableException",
         "ModelErrorException" => "modelStreamErrorException",
         "ValidationException" => "validationException",
         _ => "internalServerException",
-    }
+    })
 }
 
 /// The body of an error; its class is in a header. Our own code stands beside the message, where no SDK minds it.

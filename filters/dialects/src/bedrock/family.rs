@@ -108,11 +108,11 @@ pub(crate) fn effort(family: Family, asked: &str, thinks: bool, losses: &mut Vec
     if asked == "none" {
         return None;
     }
-    let word = match asked {
+    let word = by_name!(asked => {
         "minimal" => {
             lose("'minimal' is written as 'low'");
             "low"
-        }
+        },
         "low" => "low",
         "medium" => "medium",
         "high" => "high",
@@ -128,8 +128,8 @@ pub(crate) fn effort(family: Family, asked: &str, thinks: bool, losses: &mut Vec
         _ => {
             lose("an effort that Bedrock does not know");
             return None;
-        }
-    };
+        },
+    });
     match family {
         Family::GptOss => Some(Effort::GptOss(word)),
         Family::Qwen => Some(Effort::Qwen(word)),

@@ -186,15 +186,15 @@ impl State {
             return self.fail(Failure::unreadable("an event of the provider's stream cannot be read"));
         };
         let kind = fields::member(doc.root(), "type").unwrap_or_default();
-        match kind.as_str() {
+        by_name!(kind.as_str() => {
             "error" => {
                 let failure = anthropic::stream_failure(payload);
                 return self
                     .fail(failure.unwrap_or_else(|| Failure::unreadable("the provider's stream broke")));
-            }
+            },
             "message_start" | "ping" => marks.push(Event::Start { id: None, model: None }),
             _ => marks.push(Event::TextDelta { choice: 0, text: String::new() }),
-        }
+        });
         self.stopped |= kind == "message_stop";
         if self.framed {
             return chunk(payload, &mut self.out);

@@ -19,7 +19,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
     found.settings = Some(("inferenceConfig", None));
     let mut messages = None;
     for (key, value) in root.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "messages" => messages = Some(value),
             "system" => look_at(value, &mut found.has),
             "toolConfig" => {
@@ -30,7 +30,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
                     // What the provider runs itself brings texts of any length.
                     found.has.remote |= tool.get("systemTool").is_some();
                 }
-            }
+            },
             "inferenceConfig" => {
                 if !matches!(value.kind(), Kind::Object | Kind::Null) {
                     return Err(Invalid::value("inferenceConfig", "'inferenceConfig' must be an object"));
@@ -43,14 +43,14 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
                 found.temperature = value.get("temperature").and_then(Value::as_f64);
                 found.top_p = value.get("topP").and_then(Value::as_f64);
                 found.stop = value.get("stopSequences").filter(|stop| !stop.is_null());
-            }
+            },
             "outputConfig" => {
                 found.has.json_schema = value.get("textFormat").is_some_and(|format| !format.is_null());
-            }
+            },
             "guardrailConfig" => found.has.guardrail = !value.is_null(),
             "additionalModelRequestFields" => found.top_k = value.get("top_k").and_then(Value::as_f64),
-            _ => {}
-        }
+            _ => {},
+        })
     }
     let mut found = found.with_messages(messages)?;
     let mut has = found.has;
@@ -70,7 +70,7 @@ fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
             which(has);
             has.remote |= value.get("source").is_some_and(|source| source.get("s3Location").is_some());
         };
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "image" => media(|has| has.images = true),
             "document" => media(|has| has.documents = true),
             "video" => media(|has| has.video = true),
@@ -82,9 +82,9 @@ fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
                 if let Some(content) = value.get("content") {
                     look_at(content, has);
                 }
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
 }
 

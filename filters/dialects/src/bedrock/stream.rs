@@ -116,7 +116,7 @@ impl State {
 
     fn event(&mut self, kind: &str, payload: Value<'_, '_>, events: &mut Vec<Event>) {
         let block = payload.get("contentBlockIndex").and_then(Value::as_u64).unwrap_or(0);
-        match kind {
+        by_name!(kind => {
             "messageStart" => events.push(Event::Start { id: None, model: None }),
             "contentBlockStart" => {
                 let start = payload.get("start");
@@ -125,31 +125,31 @@ impl State {
                 } else if start.is_some_and(|start| start.get("toolResult").is_some()) {
                     self.hide(block);
                 }
-            }
+            },
             "contentBlockDelta" if !self.hidden.contains(&block) => {
                 if let Some(delta) = payload.get("delta") {
                     self.delta(delta, block, events);
                 }
-            }
+            },
             // An answer ends once: the first word counts.
             "messageStop" if !self.stopped => {
                 self.stopped = true;
                 let reason = fields::member(payload, "stopReason").unwrap_or_default();
                 events.extend(stop_of(payload).map(|text| Event::StopSequence { choice: 0, text }));
                 events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
-            }
+            },
             "metadata" => {
                 events.extend(payload.get("usage").and_then(usage_of).map(Event::Usage));
-            }
+            },
             "contentBlockStop" => {
                 if let Some((index, call)) = self.call(block).filter(|(_, call)| !call.said) {
                     call.said = true;
                     events.push(Event::ToolArguments { choice: 0, index, text: "{}".into() });
                 }
-            }
+            },
             // What may yet be invented.
-            _ => {}
-        }
+            _ => {},
+        })
     }
 
     fn tool(&mut self, call: Value<'_, '_>, block: u64, events: &mut Vec<Event>) {

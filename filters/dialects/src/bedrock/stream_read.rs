@@ -24,7 +24,7 @@ pub fn read_event_into(kind: &str, payload: &[u8], chunk: &mut Chunk) -> Result<
         let delta = root.range();
         chunk.choices.push(ChunkChoice { index, delta, delta_is_empty: false, finish, finish_value });
     };
-    match kind {
+    by_name!(kind => {
         "contentBlockDelta" => {
             choice(index, None, None);
             let delta = root.get("delta");
@@ -41,19 +41,19 @@ pub fn read_event_into(kind: &str, payload: &[u8], chunk: &mut Chunk) -> Result<
                     chunk.texts.push(ChunkText { choice: index, slot, value: value.range() });
                 }
             }
-        }
+        },
         "contentBlockStop" => choice(index, Some(Finish::Stop), None),
         "messageStop" => {
             let word = root.get("stopReason").filter(|word| word.kind() == Kind::String);
             choice(MESSAGE, word.and_then(|word| word.as_str()).map(|word| finish_of(&word)), word);
-        }
+        },
         "metadata" => {
             chunk.usage = root.get("usage").and_then(usage_of);
             chunk.is_done = true;
-        }
+        },
         // `messageStart`, `contentBlockStart`, and what may yet be invented.
-        _ => {}
-    }
+        _ => {},
+    });
     Ok(())
 }
 

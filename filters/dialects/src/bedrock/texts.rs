@@ -11,7 +11,7 @@ type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
 /// Shows each text to `sink`, in document order. Linear in the document.
 pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "system" => blocks(value, Place::System, None, sink),
             "messages" => {
                 for (at, message) in (0..).zip(value.items()) {
@@ -20,7 +20,7 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                         blocks(content, place, Some(at), sink);
                     }
                 }
-            }
+            },
             "toolConfig" => {
                 for (key, value) in
                     value.get("tools").into_iter().flat_map(Value::items).flat_map(Value::members)
@@ -29,31 +29,31 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                         continue;
                     }
                     for (key, value) in value.members() {
-                        match key.as_str().as_ref() {
-                            "name" => {}
+                        by_name!(key => {
+                            "name" => {},
                             "description" => all_texts(value, Place::Description, None, sink),
                             "inputSchema" => all_texts(value, Place::Schema, None, sink),
                             _ => all_texts(value, Place::Other, None, sink),
-                        }
+                        })
                     }
                 }
-            }
+            },
             "inferenceConfig" => {
                 if let Some(stop) = value.get("stopSequences") {
                     all_texts(stop, Place::Stop, None, sink);
                 }
-            }
+            },
             "outputConfig" => {
                 if let Some(format) = value.get("textFormat").and_then(|format| format.get("structure")) {
                     all_texts(format, Place::Schema, None, sink);
                 }
-            }
+            },
             "requestMetadata" => all_texts(value, Place::Label, None, sink),
             // Words of the API, and what Weir reads itself.
             "guardrailConfig" | "performanceConfig" | "serviceTier" | "additionalModelResponseFieldPaths" => {
-            }
+            },
             _ => all_texts(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
@@ -65,18 +65,18 @@ pub fn all<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
 /// The texts of content blocks, each a union of one member. No deeper than the parser's depth limit.
 fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in content.items().flat_map(Value::members) {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "text" if value.kind() == Kind::String => sink(Text { value, place, message: at }),
             "toolUse" => {
                 if let Some(input) = value.get("input") {
                     all_texts(input, Place::Arguments, at, sink);
                 }
-            }
+            },
             "toolResult" => {
                 if let Some(content) = value.get("content") {
                     blocks(content, Place::Tool, at, sink);
                 }
-            }
+            },
             "reasoningContent" => {
                 let text = value.get("reasoningText");
                 let signature = text.and_then(|text| text.get("signature")).and_then(Value::str_raw);
@@ -84,33 +84,33 @@ fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: S
                 if let Some(words) = words.filter(|_| signature.is_none_or(str::is_empty)) {
                     all_texts(words, Place::Reasoning, at, sink);
                 }
-            }
+            },
             "image" | "audio" | "video" => source(value, place, at, sink),
             "document" => {
                 for (key, part) in value.members() {
-                    match key.as_str().as_ref() {
+                    by_name!(key => {
                         "name" => all_texts(part, Place::FileName, at, sink),
-                        "format" | "source" | "citations" => {}
+                        "format" | "source" | "citations" => {},
                         _ => all_texts(part, place, at, sink),
-                    }
+                    })
                 }
                 source(value, place, at, sink);
-            }
-            "cachePoint" => {}
+            },
+            "cachePoint" => {},
             // A citation, a search result, JSON of a tool, and what may yet be invented.
             _ => all_texts(value, place, at, sink),
-        }
+        })
     }
 }
 
 /// Of a medium's source all but its bytes.
 fn source<'d, 'a>(medium: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in medium.get("source").into_iter().flat_map(Value::members) {
-        match key.as_str().as_ref() {
-            "bytes" => {}
+        by_name!(key => {
+            "bytes" => {},
             "s3Location" => all_texts(value, Place::Url, at, sink),
             _ => all_texts(value, place, at, sink),
-        }
+        })
     }
 }
 

@@ -51,7 +51,7 @@ pub struct AnswerFacts<'d, 'a> {
 pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = AnswerFacts::default();
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "id" => facts.id = value.as_str(),
             "model" => facts.model = value.as_str(),
             "usage" => facts.usage = read_usage(value),
@@ -71,9 +71,9 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                         });
                     }
                 }
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
     facts
 }
@@ -134,12 +134,12 @@ pub(super) fn finish_of_choice(reason: Value<'_, '_>, stop: &Option<String>) -> 
 
 /// The finish reason understood; a word that is not known is taken as a plain stop.
 pub(crate) fn finish_of(reason: Value<'_, '_>) -> Finish {
-    match reason.str_raw() {
-        Some("length") => Finish::Length,
-        Some("tool_calls" | "function_call") => Finish::ToolCalls,
-        Some("content_filter") => Finish::ContentFilter,
+    by_name!(reason.str_raw() => {
+        "length" => Finish::Length,
+        "tool_calls" | "function_call" => Finish::ToolCalls,
+        "content_filter" => Finish::ContentFilter,
         _ => Finish::Stop,
-    }
+    })
 }
 
 /// OpenAI's word for an end.

@@ -73,7 +73,7 @@ pub(super) fn is_low(image: Value<'_, '_>) -> bool {
 pub fn byte_bound(doc: &Doc<'_>) -> u64 {
     let mut bytes = 0u64;
     for (key, value) in doc.root().members() {
-        bytes = bytes.saturating_add(match key.as_str().as_ref() {
+        bytes = bytes.saturating_add(by_name!(key => {
             "messages" => value.items().fold(0, |sum: u64, message| {
                 sum.saturating_add(16)
                     .saturating_add(16 * calls(message))
@@ -81,11 +81,11 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
             }),
             "tools" | "functions" | "response_format" | "tool_choice" => {
                 16 * value.len() as u64 + value.raw().len() as u64
-            }
+            },
             // Neither a prompt nor shown to the model.
             "model" | "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => 0,
             _ => string_bytes(value),
-        });
+        }));
     }
     bytes
 }

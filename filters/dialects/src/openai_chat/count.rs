@@ -137,33 +137,33 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
             self.save(self.rules.tools.with_system);
         }
         for (key, value) in message.members() {
-            match key.as_str().as_ref() {
+            by_name!(key => {
                 "role" => {
                     self.text(value);
                     self.exact &= place != Place::UnknownRole;
-                }
+                },
                 "content" if value.kind() == Kind::Array => {
                     // Several texts are one to the model, and tokens may span the seam.
                     self.exact &= value.len() < 2;
                     value.items().for_each(|part| self.part(part));
-                }
+                },
                 "content" if with_tools => {
                     let mut text = value.as_str().unwrap_or_default().into_owned();
                     text.push('\n');
                     self.str(&text);
-                }
+                },
                 "content" => self.text(value),
                 "name" if value.kind() == Kind::String => {
                     self.add(self.rules.per_name);
                     self.text(value);
-                }
+                },
                 "tool_calls" => self.calls(value),
                 "function_call" => {
                     self.exact &= value.is_null();
                     if !value.is_null() {
                         self.call(value);
                     }
-                }
+                },
                 "tool_call_id" => {
                     self.exact = false;
                     let id = value.as_str().unwrap_or_default();
@@ -172,14 +172,14 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
                     let name = call.and_then(|call| body_of(call).get("name")).and_then(Value::as_str);
                     self.add(self.rules.per_name);
                     self.str(&["functions.", &name.unwrap_or_default()].concat());
-                }
+                },
                 "refusal" | "reasoning" | "reasoning_content" => {
                     self.exact &= value.is_null();
                     self.text(value);
-                }
+                },
                 // Clients send back what answers had: `annotations: []`, `audio: null`.
                 _ => self.exact &= value.is_null() || value.kind() == Kind::Array && value.is_empty(),
-            }
+            })
         }
     }
 

@@ -29,13 +29,13 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
             continue;
         }
         let key = key.as_str();
-        match key.as_ref() {
-            "model" | "stream" => {}
+        by_name!(key.as_ref() => {
+            "model" | "stream" => {},
             "messages" => {
                 for (at, message) in value.items().enumerate() {
                     chat.messages.push(decode_message(message, &format!("messages[{at}]"), &mut losses)?);
                 }
-            }
+            },
             "stream_options" => {
                 for (option, value) in value.members() {
                     // Weir's own translation pads nothing, so not being padded is no loss.
@@ -44,7 +44,7 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
                         lose(&mut losses, format!("stream_options.{}", option.as_str()), UNKNOWN);
                     }
                 }
-            }
+            },
             "max_completion_tokens" => chat.max_output = fields::count(value, "max_completion_tokens")?,
             "max_tokens" => max_tokens = fields::count(value, "max_tokens")?,
             "temperature" => chat.temperature = fields::number(value, "temperature")?,
@@ -58,12 +58,12 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
             "logprobs" => chat.logprobs = fields::bool(value, "logprobs")?,
             "top_logprobs" => {
                 chat.logprobs |= fields::count(value, "top_logprobs")?.is_some_and(|top| top > 0)
-            }
+            },
             "tools" => chat.tools = tools(value)?,
             "tool_choice" => chat.tool_choice = tool_choice(value)?,
             "parallel_tool_calls" => {
                 chat.parallel_tool_calls = Some(fields::bool(value, "parallel_tool_calls")?);
-            }
+            },
             "response_format" => chat.response_format = response_format(value)?,
             "reasoning_effort" => chat.effort = fields::text(value, "reasoning_effort")?,
             "thinking" if value.kind() == Kind::Object => chat.thinking = Some(fields::raw(value)),
@@ -77,20 +77,20 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
                         None => lose(&mut losses, format!("metadata.{key}"), "a label that is not a string"),
                     }
                 }
-            }
+            },
             "modalities" => {
                 if value.items().any(|modality| !modality.is_str("text")) {
                     lose(&mut losses, "modalities".into(), "only text is answered");
                 }
-            }
+            },
             "functions" | "function_call" => {
                 let message = format!(
                     "'{key}' was superseded by tools and is not translated for this model's provider"
                 );
                 return Err(Invalid::unsupported(key, message));
-            }
+            },
             _ => lose(&mut losses, key.into_owned(), UNKNOWN),
-        }
+        })
     }
     chat.max_output = chat.max_output.or(max_tokens);
     Ok((chat, losses))
@@ -113,25 +113,25 @@ fn stops(value: Value<'_, '_>) -> Result<Vec<String>, Invalid> {
 
 fn decode_message(message: Value<'_, '_>, path: &str, losses: &mut Vec<Loss>) -> Result<Message, Invalid> {
     let role = message.get("role").and_then(|role| role.as_str());
-    let role = match role.as_deref() {
-        Some("system") => Role::System,
-        Some("developer") => Role::Developer,
-        Some("user") => Role::User,
-        Some("assistant") => Role::Assistant,
-        Some("tool") => Role::Tool,
-        Some("function") => {
+    let role = by_name!(role.as_deref() => {
+        "system" => Role::System,
+        "developer" => Role::Developer,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
+        "function" => {
             return Err(Invalid::unsupported(
                 format!("{path}.role"),
                 "role 'function' was superseded by 'tool' and is not translated for this model's provider",
             ));
-        }
+        },
         _ => {
             return Err(Invalid::value(
                 format!("{path}.role"),
                 "a message's role must be system, developer, user, assistant or tool",
             ));
-        }
-    };
+        },
+    });
     for (key, value) in message.members() {
         let known = key.is("role")
             || key.is("content")
@@ -252,7 +252,7 @@ pub(crate) fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss
         return Ok(Part::Text(text.into_owned()));
     }
     let kind = fields::member(part, "type").unwrap_or_default();
-    match kind.as_str() {
+    by_name!(kind.as_str() => {
         "text" | "input_text" | "output_text" => match fields::member(part, "text") {
             Some(text) => Ok(Part::Text(text)),
             None => Err(Invalid::missing(format!("{path}.text"))),
@@ -291,7 +291,7 @@ pub(crate) fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss
             };
             let (media_type, data) = (uri.media_type, uri.data.into_owned());
             Ok(if image { Part::Image { media_type, data } } else { Part::Video { media_type, data } })
-        }
+        },
         "input_audio" => {
             let audio = part.get("input_audio");
             let text = |key: &str| audio.and_then(|audio| fields::member(audio, key));
@@ -301,7 +301,7 @@ pub(crate) fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss
                 (None, _) => Err(Invalid::missing(format!("{path}.input_audio.format"))),
                 _ => Err(Invalid::value(format!("{path}.input_audio.data"), "the data is not valid base64")),
             }
-        }
+        },
         "file" | "input_file" => {
             let file = part.get("file").unwrap_or(part);
             let text = |key: &str| fields::member(file, key);
@@ -321,12 +321,12 @@ pub(crate) fn decode_part(part: Value<'_, '_>, path: &str, losses: &mut Vec<Loss
                 ("application/octet-stream".to_owned(), data.into_owned())
             };
             Ok(Part::Document { media_type, name, data })
-        }
+        },
         _ => Err(Invalid::unsupported(
             path,
             format!("content of type '{kind}' is not translated for this model's provider"),
         )),
-    }
+    })
 }
 
 fn tool_call(call: Value<'_, '_>, path: &str) -> Result<ToolCall, Invalid> {
@@ -378,10 +378,10 @@ fn tools(value: Value<'_, '_>) -> Result<Vec<Tool>, Invalid> {
 
 fn tool_choice(value: Value<'_, '_>) -> Result<Option<ToolChoice>, Invalid> {
     let word = value.as_str();
-    Ok(Some(match word.as_deref() {
-        Some("auto") => ToolChoice::Auto,
-        Some("none") => ToolChoice::None,
-        Some("required") => ToolChoice::Required,
+    Ok(Some(by_name!(word.as_deref() => {
+        "auto" => ToolChoice::Auto,
+        "none" => ToolChoice::None,
+        "required" => ToolChoice::Required,
         _ => match value.get("function").and_then(|function| fields::member(function, "name")) {
             Some(name) => ToolChoice::Named(name),
             None => {
@@ -391,15 +391,15 @@ fn tool_choice(value: Value<'_, '_>) -> Result<Option<ToolChoice>, Invalid> {
                 ));
             }
         },
-    }))
+    })))
 }
 
 fn response_format(value: Value<'_, '_>) -> Result<ResponseFormat, Invalid> {
     let kind = value.get("type").and_then(|kind| kind.as_str());
-    match kind.as_deref() {
-        Some("text") => Ok(ResponseFormat::Text),
-        Some("json_object") => Ok(ResponseFormat::JsonObject),
-        Some("json_schema") => {
+    by_name!(kind.as_deref() => {
+        "text" => Ok(ResponseFormat::Text),
+        "json_object" => Ok(ResponseFormat::JsonObject),
+        "json_schema" => {
             let holder = value.get("json_schema").unwrap_or(value);
             let Some(schema) = holder.get("schema").filter(|schema| schema.kind() == Kind::Object) else {
                 return Err(Invalid::missing("response_format.json_schema.schema"));
@@ -410,7 +410,7 @@ fn response_format(value: Value<'_, '_>) -> Result<ResponseFormat, Invalid> {
                 schema: fields::raw(schema),
                 strict: holder.get("strict").and_then(Value::as_bool),
             })
-        }
+        },
         _ => Err(Invalid::value("response_format.type", "must be text, json_object or json_schema")),
-    }
+    })
 }

@@ -105,7 +105,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     let mut messages = None;
     let mut found = Request::blank(root)?;
     for (key, value) in root.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "model" => model = Some(value),
             "messages" => messages = Some(value),
             "stream" => found.stream = fields::bool(value, "stream")?,
@@ -114,27 +114,27 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
                 if let Some(wanted) = value.get("include_usage") {
                     found.include_usage = fields::bool(wanted, "stream_options.include_usage")?;
                 }
-            }
+            },
             "max_completion_tokens" => {
                 fields::count(value, "max_completion_tokens")?;
                 found.max_completion_tokens = Some(value);
-            }
+            },
             "max_tokens" => {
                 fields::count(value, "max_tokens")?;
                 found.max_tokens = Some(value);
-            }
+            },
             "n" => {
                 found.n = fields::count(value, "n")?.unwrap_or(1);
                 if found.n == 0 {
                     return Err(Invalid::value("n", "'n' must be at least 1"));
                 }
-            }
+            },
             "tools" | "functions" => found.has.tools |= !value.is_empty(),
             "response_format" => {
                 let kind = value.get("type");
                 found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
                 found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
-            }
+            },
             "modalities" => found.has.audio |= value.items().any(|one| one.is_str("audio")),
             "logprobs" => found.has.logprobs = value.as_bool() == Some(true),
             "prediction" => found.has.prediction = !value.is_null(),
@@ -148,8 +148,8 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             "reasoning_effort" => found.reasoning_effort = string(value),
             "service_tier" => found.service_tier = string(value),
             "user" => found.user = string(value),
-            _ => {}
-        }
+            _ => {},
+        })
     }
     let mut found = found.filled(model, messages)?;
     for message in found.messages.items() {
@@ -190,26 +190,26 @@ pub(crate) fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
     let is_remote = |url: Option<Value<'_, '_>>| {
         url.and_then(|url| url.str_raw()).is_some_and(|url| !media::is_data_uri(url))
     };
-    match kind.as_ref() {
+    by_name!(kind.as_ref() => {
         "image_url" | "input_image" => {
             has.images = true;
             has.remote |= is_remote(url("image_url")) || part.get("file_id").is_some_and(|id| !id.is_null());
-        }
+        },
         "input_audio" => has.audio = true,
         "audio_url" => {
             has.audio = true;
             has.remote |= is_remote(url("audio_url"));
-        }
+        },
         "video_url" => {
             has.video = true;
             has.remote |= is_remote(url("video_url"));
-        }
+        },
         "file" | "input_file" => {
             has.documents = true;
             has.remote |= part.get("file").unwrap_or(part).get("file_data").is_none();
-        }
-        _ => {}
-    }
+        },
+        _ => {},
+    })
 }
 
 impl<'d, 'a> Request<'d, 'a> {

@@ -197,14 +197,14 @@ fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
 /// The members of a choice that both kinds of completions have.
 #[inline]
 pub(crate) fn end_of(key: &str, value: Value<'_, '_>, choice: &mut ChunkChoice) {
-    match key {
+    by_name!(key => {
         "index" => choice.index = value.as_u64().and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
         "finish_reason" if value.kind() == Kind::String => {
             choice.finish = Some(finish_of(value));
             choice.finish_value = Some(value.range());
-        }
-        _ => {}
-    }
+        },
+        _ => {},
+    })
 }
 
 /// Texts of a `delta` or a `message`.
@@ -215,7 +215,7 @@ pub(super) fn read_texts<'d, 'a>(
     sink: &mut dyn FnMut(u32, Slot, Value<'d, 'a>),
 ) {
     for (key, value) in message.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "content" if value.kind() == Kind::String => sink(choice, Slot::Content, value),
             "content" => {
                 for part in value.items() {
@@ -223,10 +223,10 @@ pub(super) fn read_texts<'d, 'a>(
                         sink(choice, Slot::Content, text);
                     }
                 }
-            }
+            },
             "reasoning" | "reasoning_content" if value.kind() == Kind::String => {
                 sink(choice, Slot::Reasoning, value)
-            }
+            },
             "refusal" if value.kind() == Kind::String => sink(choice, Slot::Refusal, value),
             "tool_calls" => {
                 for (position, call) in (0..).zip(value.items()) {
@@ -240,14 +240,14 @@ pub(super) fn read_texts<'d, 'a>(
                         sink(choice, Slot::Tool(index.unwrap_or(position)), arguments);
                     }
                 }
-            }
+            },
             "function_call" => {
                 if let Some(arguments) = value.get("arguments").filter(|value| value.kind() == Kind::String) {
                     sink(choice, Slot::Tool(0), arguments);
                 }
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
 }
 

@@ -64,12 +64,12 @@ type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
 /// Shows each text to `sink`, in document order. Linear in the document.
 pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "messages" => {
                 for (at, one) in (0..).zip(value.items()) {
                     message(one, at, sink);
                 }
-            }
+            },
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
             "functions" => value.items().for_each(|function| function_texts(function, sink)),
             "response_format" => all(value, Place::Schema, None, sink),
@@ -77,7 +77,7 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             "stop" => all(value, Place::Stop, None, sink),
             "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => {
                 all(value, Place::Label, None, sink)
-            }
+            },
             // Words of the API, and what Weir reads itself.
             "model"
             | "service_tier"
@@ -89,36 +89,36 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             | "stream_options"
             | "audio"
             | "thinking"
-            | "prompt_cache_retention" => {}
+            | "prompt_cache_retention" => {},
             _ => all(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
 /// The place of a message's content.
 pub(crate) fn place_of(role: Option<Value<'_, '_>>) -> Place {
     let Some(role) = role else { return Place::UnknownRole };
-    match role.str_raw() {
-        Some("user") => Place::User,
-        Some("assistant") => Place::Assistant,
-        Some("system") => Place::System,
-        Some("developer") => Place::Developer,
-        Some("tool" | "function") => Place::Tool,
+    by_name!(role.str_raw() => {
+        "user" => Place::User,
+        "assistant" => Place::Assistant,
+        "system" => Place::System,
+        "developer" => Place::Developer,
+        "tool" | "function" => Place::Tool,
         _ => Place::UnknownRole,
-    }
+    })
 }
 
 fn message<'d, 'a>(message: Value<'d, 'a>, at: u32, sink: Sink<'_, 'd, 'a>) {
     let at = Some(at);
     let place = place_of(message.get("role"));
     for (key, value) in message.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "content" => match value.kind() {
                 Kind::String => sink(Text { value, place, message: at }),
                 _ => value.items().for_each(|one| part(one, place, at, sink)),
             },
             // The name of a function's result is the function's.
-            "name" if place == Place::Tool => {}
+            "name" if place == Place::Tool => {},
             "name" => all(value, Place::Name, at, sink),
             "refusal" => all(value, Place::Refusal, at, sink),
             "reasoning" | "reasoning_content" => all(value, Place::Reasoning, at, sink),
@@ -126,18 +126,18 @@ fn message<'d, 'a>(message: Value<'d, 'a>, at: u32, sink: Sink<'_, 'd, 'a>) {
                 for block in value.items() {
                     one(block.get("thinking"), Place::Reasoning, at, sink);
                 }
-            }
+            },
             "tool_calls" => {
                 for call in value.items() {
                     for (kind, input) in [("function", "arguments"), ("custom", "input")] {
                         one(call.get(kind).and_then(|body| body.get(input)), Place::Arguments, at, sink);
                     }
                 }
-            }
+            },
             "function_call" => one(value.get("arguments"), Place::Arguments, at, sink),
-            "role" | "tool_call_id" | "id" | "audio" | "cache_control" => {}
+            "role" | "tool_call_id" | "id" | "audio" | "cache_control" => {},
             _ => all(value, Place::Other, at, sink),
-        }
+        })
     }
 }
 
@@ -146,7 +146,7 @@ fn part<'d, 'a>(part: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'
         return sink(Text { value: part, place, message: at });
     }
     for (key, value) in part.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "text" => all(value, place, at, sink),
             "refusal" => all(value, Place::Refusal, at, sink),
             "thinking" | "reasoning" => all(value, Place::Reasoning, at, sink),
@@ -155,38 +155,38 @@ fn part<'d, 'a>(part: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'
                 if url.str_raw().is_some_and(|url| !media::is_data_uri(url)) {
                     one(Some(url), Place::Url, at, sink);
                 }
-            }
+            },
             "file" => one(value.get("filename"), Place::FileName, at, sink),
-            "type" | "input_audio" | "cache_control" | "id" | "signature" => {}
+            "type" | "input_audio" | "cache_control" | "id" | "signature" => {},
             _ => all(value, Place::Other, at, sink),
-        }
+        })
     }
 }
 
 fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in tool.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "function" => function_texts(value, sink),
             "custom" => {
                 one(value.get("description"), Place::Description, None, sink);
                 if let Some(format) = value.get("format") {
                     all(format, Place::Schema, None, sink);
                 }
-            }
-            "type" | "cache_control" => {}
+            },
+            "type" | "cache_control" => {},
             _ => all(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
 fn function_texts<'d, 'a>(function: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in function.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "description" => all(value, Place::Description, None, sink),
             "parameters" => all(value, Place::Schema, None, sink),
-            "name" | "cache_control" => {}
+            "name" | "cache_control" => {},
             _ => all(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 

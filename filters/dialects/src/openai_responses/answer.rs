@@ -147,12 +147,12 @@ pub(super) fn ended<'d, 'a>(response: Value<'d, 'a>) -> Option<(Finish, Value<'d
     let reason =
         response.get("incomplete_details").and_then(|details| details.get("reason")).and_then(string);
     let word = reason.filter(|_| status.is_str("incomplete")).unwrap_or(status);
-    let finish = match word.str_raw() {
-        Some("completed") => Finish::Stop,
-        Some("content_filter") => Finish::ContentFilter,
-        Some("incomplete" | "max_output_tokens") => Finish::Length,
+    let finish = by_name!(word.str_raw() => {
+        "completed" => Finish::Stop,
+        "content_filter" => Finish::ContentFilter,
+        "incomplete" | "max_output_tokens" => Finish::Length,
         _ => return None,
-    };
+    });
     Some((finish, word))
 }
 
@@ -177,18 +177,18 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 /// Shows each text of a response: of its output, by the item's place, and of what it repeats, as [`ECHO`].
 pub(super) fn of_response<'d, 'a>(response: Value<'d, 'a>, sink: &mut dyn FnMut(u32, Slot, Value<'d, 'a>)) {
     for (key, value) in response.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "output" => {
                 for (at, item) in (0..).zip(value.items()) {
                     said(item, Slot::Content, &mut |slot, value| sink(at, slot, value));
                 }
-            }
+            },
             "instructions" | "metadata" | "text" | "tools" | "user" | "prompt" | "safety_identifier"
             | "prompt_cache_key" => {
                 all_texts(value, Place::Schema, None, &mut |text| sink(ECHO, Slot::Content, text.value));
-            }
-            _ => {}
-        }
+            },
+            _ => {},
+        })
     }
 }
 
@@ -199,21 +199,21 @@ pub(super) fn said<'d, 'a>(value: Value<'d, 'a>, slot: Slot, sink: &mut dyn FnMu
         Kind::Array => value.items().for_each(|item| said(item, slot, sink)),
         Kind::Object => {
             let kind = value.get("type").and_then(|kind| kind.str_raw()).unwrap_or_default();
-            let slot = match kind {
+            let slot = by_name!(kind => {
                 "reasoning" | "summary_text" | "reasoning_text" => Slot::Reasoning,
                 "refusal" => Slot::Refusal,
                 _ => slot,
-            };
+            });
             for (key, member) in value.members() {
-                match key.as_str().as_ref() {
+                by_name!(key => {
                     "type" | "id" | "item_id" | "call_id" | "status" | "role" | "name" | "namespace"
                     | "encrypted_content" | "file_id" | "container_id" | "server_label" | "phase"
-                    | "logprobs" | "obfuscation" => {}
+                    | "logprobs" | "obfuscation" => {},
                     // A picture's bytes.
-                    "result" if kind == "image_generation_call" => {}
+                    "result" if kind == "image_generation_call" => {},
                     "arguments" => said(member, Slot::Tool(0), sink),
                     _ => said(member, slot, sink),
-                }
+                })
             }
         }
         _ => {}

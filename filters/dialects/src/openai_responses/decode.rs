@@ -29,30 +29,30 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
             continue;
         }
         let key = key.as_str();
-        match key.as_ref() {
-            "model" | "stream" | "max_output_tokens" | "background" | "stream_options" => {}
-            "instructions" if value.kind() == Kind::String => {}
+        by_name!(key.as_ref() => {
+            "model" | "stream" | "max_output_tokens" | "background" | "stream_options" => {},
+            "instructions" if value.kind() == Kind::String => {},
             "input" => decoder.input(value)?,
             "temperature" => chat.temperature = fields::number(value, "temperature")?,
             "top_p" => chat.top_p = fields::number(value, "top_p")?,
             "top_logprobs" => {
                 chat.logprobs = fields::count(value, "top_logprobs")?.is_some_and(|top| top > 0)
-            }
+            },
             "tools" => {
                 for (at, tool) in value.items().enumerate() {
                     chat.tools.push(decode_tool(tool, &fields::item("tools", at))?);
                 }
-            }
+            },
             "tool_choice" => chat.tool_choice = Some(tool_choice(value)?),
             "parallel_tool_calls" => {
                 chat.parallel_tool_calls = Some(fields::bool(value, "parallel_tool_calls")?);
-            }
+            },
             "text" => {
                 if value.get("verbosity").is_some_and(|it| !it.is_null() && !it.is_str("medium")) {
                     decoder.lose("text.verbosity", OWN);
                 }
                 chat.response_format = format(value.get("format"))?;
-            }
+            },
             "reasoning" => {
                 for (key, value) in value.members().filter(|(_, value)| !value.is_null()) {
                     if key.is("effort") {
@@ -61,7 +61,7 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
                         decoder.lose(&fields::sub("reasoning", &key.as_str()), OWN);
                     }
                 }
-            }
+            },
             "service_tier" => chat.service_tier = fields::text(value, "service_tier")?,
             "user" => chat.user = fields::text(value, "user")?,
             "metadata" => {
@@ -70,29 +70,29 @@ pub fn decode(doc: &Doc<'_>) -> Result<(Chat, Vec<Loss>), Invalid> {
                         chat.metadata.push((key.as_str().into_owned(), value.into_owned()));
                     }
                 }
-            }
+            },
             "previous_response_id" | "conversation" | "prompt" => {
                 let message = format!(
                     "'{key}' names what only OpenAI keeps, and this model's provider keeps nothing: send the whole conversation as 'input'"
                 );
                 return Err(Invalid::unsupported(key, message));
-            }
+            },
             "store" => {
                 if fields::bool(value, "store")? {
                     decoder
                         .lose("store", "nothing is kept: the next request must bring the whole conversation");
                 }
-            }
+            },
             "include" => {
                 for (at, one) in value.items().enumerate() {
                     if !one.is_str("reasoning.encrypted_content") {
                         decoder.lose(&fields::item("include", at), OWN);
                     }
                 }
-            }
-            "truncation" if value.is_str("disabled") => {}
+            },
+            "truncation" if value.is_str("disabled") => {},
             _ => decoder.lose(&key, OWN),
-        }
+        })
     }
     if chat.tools.is_empty() {
         // Nothing to choose among; OpenAI's chat refuses a choice without tools.
@@ -158,18 +158,18 @@ impl Decoder {
         };
         match text("type").as_deref().unwrap_or("message") {
             "message" => {
-                let role = match text("role").as_deref() {
-                    Some("user") => Role::User,
-                    Some("assistant") => Role::Assistant,
-                    Some("system") => Role::System,
-                    Some("developer") => Role::Developer,
+                let role = by_name!(text("role").as_deref() => {
+                    "user" => Role::User,
+                    "assistant" => Role::Assistant,
+                    "system" => Role::System,
+                    "developer" => Role::Developer,
                     _ => {
                         return Err(Invalid::value(
                             fields::sub(path, "role"),
                             "a message's role must be user, assistant, system or developer",
                         ));
-                    }
-                };
+                    },
+                });
                 let mut parts = Vec::new();
                 self.content(item.get("content"), &fields::sub(path, "content"), &mut parts)?;
                 match self.messages.last_mut().filter(|last| role == Role::Assistant && last.role == role) {
@@ -193,12 +193,12 @@ impl Decoder {
             }
             "reasoning" => self.reasoning(item, path),
             kind => {
-                let message = match kind {
+                let message = by_name!(kind => {
                     "item_reference" | "compaction" => format!(
                         "an item of type '{kind}' stands for what only OpenAI has, and this model's provider keeps nothing: send the item itself"
                     ),
                     _ => format!("an item of type '{kind}' is not translated for this model's provider"),
-                };
+                });
                 return Err(Invalid::unsupported(path, message));
             }
         }
@@ -295,10 +295,10 @@ fn tool_choice(value: Value<'_, '_>) -> Result<ToolChoice, Invalid> {
     let named = || {
         fields::member(value, "name").filter(|_| value.get("type").is_some_and(|it| it.is_str("function")))
     };
-    Ok(match value.as_str().as_deref() {
-        Some("auto") => ToolChoice::Auto,
-        Some("none") => ToolChoice::None,
-        Some("required") => ToolChoice::Required,
+    Ok(by_name!(value.as_str().as_deref() => {
+        "auto" => ToolChoice::Auto,
+        "none" => ToolChoice::None,
+        "required" => ToolChoice::Required,
         _ => match named() {
             Some(name) => ToolChoice::Named(name),
             None => {
@@ -308,15 +308,15 @@ fn tool_choice(value: Value<'_, '_>) -> Result<ToolChoice, Invalid> {
                 ));
             }
         },
-    })
+    }))
 }
 
 fn format(value: Option<Value<'_, '_>>) -> Result<ResponseFormat, Invalid> {
     let Some(format) = value.filter(|format| !format.is_null()) else { return Ok(ResponseFormat::Text) };
-    match fields::member(format, "type").as_deref() {
-        Some("text") => Ok(ResponseFormat::Text),
-        Some("json_object") => Ok(ResponseFormat::JsonObject),
-        Some("json_schema") => {
+    by_name!(fields::member(format, "type").as_deref() => {
+        "text" => Ok(ResponseFormat::Text),
+        "json_object" => Ok(ResponseFormat::JsonObject),
+        "json_schema" => {
             let Some(schema) = format.get("schema").filter(|schema| schema.kind() == Kind::Object) else {
                 return Err(Invalid::missing("text.format.schema"));
             };
@@ -326,7 +326,7 @@ fn format(value: Option<Value<'_, '_>>) -> Result<ResponseFormat, Invalid> {
                 schema: fields::raw(schema),
                 strict: format.get("strict").and_then(Value::as_bool),
             })
-        }
+        },
         _ => Err(Invalid::value("text.format.type", "must be text, json_object or json_schema")),
-    }
+    })
 }

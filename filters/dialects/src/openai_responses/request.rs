@@ -18,30 +18,30 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     found.ceiling_name = "max_output_tokens";
     let (mut model, mut input) = (None, None);
     for (key, value) in root.members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "model" => model = Some(value),
             "input" => input = Some(value),
             "stream" => found.stream = fields::bool(value, "stream")?,
             "max_output_tokens" => {
                 fields::count(value, "max_output_tokens")?;
                 found.max_completion_tokens = Some(value);
-            }
+            },
             "tools" => {
                 found.has.tools = !value.is_empty();
                 found.has.hosted |= value.items().any(|tool| hosted(tool));
-            }
+            },
             "text" => {
                 let kind = value.get("format").and_then(|format| format.get("type"));
                 found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
                 found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
-            }
+            },
             // Its answer would come later, at a path that is not served, and so would its bill.
             "background" if fields::bool(value, "background")? => {
                 return Err(Invalid::unsupported(
                     "background",
                     "an answer in the background cannot be fetched through this gateway: leave 'background' out",
                 ));
-            }
+            },
             "previous_response_id" | "conversation" | "prompt" => found.has.stored |= !value.is_null(),
             "top_logprobs" => found.has.logprobs = value.as_u64().is_some_and(|top| top > 0),
             "temperature" => found.temperature = value.as_f64(),
@@ -51,11 +51,11 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
                 // It thinks as often as it likes, and all of it is billed.
                 let mode = value.get("mode").filter(|mode| !mode.is_null());
                 found.has.hosted |= mode.is_some_and(|mode| !mode.is_str("standard"));
-            }
+            },
             "service_tier" => found.service_tier = string(value),
             "user" => found.user = string(value),
-            _ => {}
-        }
+            _ => {},
+        })
     }
     // A prompt of the provider's own may bring everything else.
     let input = input.filter(|input| !input.is_null()).or(root.get("prompt").filter(|_| found.has.stored));
@@ -81,11 +81,11 @@ fn hosted(tool: Value<'_, '_>) -> bool {
 }
 
 fn look_at(item: Value<'_, '_>, has: &mut Has) {
-    match item.get("type").and_then(Value::str_raw).unwrap_or("message") {
-        "message" | "reasoning" | "compaction" => {}
+    by_name!(item.get("type").and_then(Value::str_raw).unwrap_or("message") => {
+        "message" | "reasoning" | "compaction" => {},
         "item_reference" => has.stored = true,
         _ => has.tool_history = true,
-    }
+    });
     for part in ["content", "output"].iter().filter_map(|key| item.get(key)).flat_map(Value::items) {
         openai_chat::look_at_part(part, has);
     }

@@ -35,7 +35,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
         of_response(response, &mut |choice, slot, value| {
             chunk.wholes.push(ChunkText { choice, slot, value: value.range() });
         });
-        match kind {
+        by_name!(kind => {
             "response.completed" | "response.incomplete" => {
                 chunk.is_done = true;
                 if let Some((finish, word)) = ended(response) {
@@ -45,11 +45,11 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
                         ..whole(root, RESPONSE)
                     });
                 }
-            }
+            },
             "response.failed" => chunk.error = true,
             // The beginning; its usage is no bill.
             _ => chunk.usage = None,
-        }
+        });
         return Ok(());
     }
     if kind == "error" {
@@ -112,12 +112,12 @@ pub enum First {
 pub fn first(payload: &[u8]) -> First {
     let Ok(doc) = json::parse(payload, &Limits::default()) else { return First::Good };
     let root = doc.root();
-    let error = match root.get("type").and_then(Value::str_raw).unwrap_or_default() {
+    let error = by_name!(root.get("type").and_then(Value::str_raw).unwrap_or_default() => {
         "response.created" | "response.in_progress" | "response.queued" => return First::Nothing,
         "response.failed" => root.get("response").and_then(|response| response.get("error")),
         "error" => root.get("error").filter(|error| error.kind() == Kind::Object).or(Some(root)),
         _ => return First::Good,
-    };
+    });
     let code = error.and_then(|error| error.get("code")).and_then(|code| code.as_str());
     let kind = error.and_then(|error| error.get("type")).and_then(|kind| kind.as_str());
     let status = match (code.as_deref(), kind.as_deref()) {

@@ -12,21 +12,21 @@ type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
 /// Shows each text to `sink`, in document order. Linear in the document.
 pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
     for (key, value) in doc.root().members() {
-        match key.as_str().as_ref() {
+        by_name!(key => {
             "input" if value.kind() == Kind::String => {
                 sink(Text { value, place: Place::User, message: None })
-            }
+            },
             "input" => {
                 for (at, item) in (0..).zip(value.items()) {
                     walk(item, place_of(item.get("role")), Some(at), sink);
                 }
-            }
+            },
             "instructions" => walk(value, Place::System, None, sink),
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
             "text" => all_texts(value, Place::Schema, None, sink),
             "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => {
                 all_texts(value, Place::Label, None, sink);
-            }
+            },
             // Words of the API, and what Weir reads itself.
             "model"
             | "service_tier"
@@ -36,22 +36,22 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             | "truncation"
             | "stream_options"
             | "previous_response_id"
-            | "prompt_cache_retention" => {}
+            | "prompt_cache_retention" => {},
             _ => all_texts(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
 fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in tool.members() {
-        match key.as_str().as_ref() {
-            "type" | "name" => {}
+        by_name!(key => {
+            "type" | "name" => {},
             "description" => all_texts(value, Place::Description, None, sink),
             "parameters" | "format" => all_texts(value, Place::Schema, None, sink),
             // A namespace.
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
             _ => all_texts(value, Place::Other, None, sink),
-        }
+        })
     }
 }
 
@@ -70,13 +70,13 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
             let kind = value.get("type").and_then(|kind| kind.str_raw()).unwrap_or_default();
             let place = if kind.ends_with("_output") { Place::Tool } else { place };
             for (key, member) in value.members() {
-                match key.as_str().as_ref() {
+                by_name!(key => {
                     "type" | "id" | "call_id" | "status" | "role" | "detail" | "file_id" | "phase"
-                    | "input_audio" | "file_data" => {}
-                    "name" if kind.ends_with("_call") => {}
+                    | "input_audio" | "file_data" => {},
+                    "name" if kind.ends_with("_call") => {},
                     // A picture's bytes.
-                    "result" if kind == "image_generation_call" => {}
-                    "image_url" | "file_url" if is_data(member) => {}
+                    "result" if kind == "image_generation_call" => {},
+                    "image_url" | "file_url" if is_data(member) => {},
                     "image_url" | "file_url" | "url" => all_texts(member, Place::Url, at, sink),
                     "arguments" | "input" => all_texts(member, Place::Arguments, at, sink),
                     "filename" => all_texts(member, Place::FileName, at, sink),
@@ -84,7 +84,7 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
                     "summary" => walk(member, Place::Reasoning, at, sink),
                     "content" if kind == "reasoning" => walk(member, Place::Reasoning, at, sink),
                     _ => walk(member, place, at, sink),
-                }
+                })
             }
         }
         _ => {}
