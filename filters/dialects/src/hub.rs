@@ -59,6 +59,14 @@ pub struct Chat {
     pub include_usage: bool,
 }
 
+impl Chat {
+    /// One that says nothing yet.
+    #[inline(never)]
+    pub fn of(model: String, stream: bool, include_usage: bool) -> Self {
+        Chat { model, stream, include_usage, ..Chat::default() }
+    }
+}
+
 /// A setting that is a number, with the digits that the client wrote: they pass through as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Number {
@@ -456,20 +464,21 @@ pub struct Fault {
 
 impl Invalid {
     /// A value that is wrong whatever the provider.
-    pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::of(param.into(), message.into(), "invalid_value")
+    #[inline(never)]
+    pub fn value(param: &str, message: &str) -> Self {
+        Self::of(param, message, "invalid_value")
     }
 
     /// A field that must be there.
-    pub fn missing(param: impl Into<String>) -> Self {
-        let param = param.into();
-        let message = ["missing required parameter: '", &param, "'"].concat();
-        Self::of(param, message, "missing_required_parameter")
+    #[inline(never)]
+    pub fn missing(param: &str) -> Self {
+        Self::of(param, &["missing required parameter: '", param, "'"].concat(), "missing_required_parameter")
     }
 
     /// A value that is right but that the provider chosen for the model cannot be given.
-    pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::of(param.into(), message.into(), "unsupported_value")
+    #[inline(never)]
+    pub fn unsupported(param: &str, message: &str) -> Self {
+        Self::of(param, message, "unsupported_value")
     }
 
     /// What it says, to be taken apart.
@@ -478,8 +487,8 @@ impl Invalid {
     }
 
     #[inline(never)]
-    fn of(param: String, message: String, code: &'static str) -> Self {
-        Invalid(Box::new(Fault { param, message, code }))
+    fn of(param: &str, message: &str, code: &'static str) -> Self {
+        Invalid(Box::new(Fault { param: param.to_owned(), message: message.to_owned(), code }))
     }
 }
 

@@ -3,6 +3,11 @@
 
 use std::borrow::Cow;
 
+use weir_wire::json::Value;
+
+use crate::hub::Invalid;
+use crate::openai_chat::fields;
+
 /// A `data:` URI taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DataUri<'a> {
@@ -66,6 +71,19 @@ pub(crate) fn clean_base64(text: &str) -> Option<Cow<'_, str>> {
         _ => return None,
     }
     Some(Cow::Owned(clean))
+}
+
+/// A member that must be base64.
+#[inline(never)]
+pub(crate) fn base64_of(holder: Value<'_, '_>, key: &str, path: &str) -> Result<String, Invalid> {
+    let data = fields::or_empty(holder, key);
+    clean_base64(&data).map(Cow::into_owned).ok_or_else(|| not_base64(path))
+}
+
+/// That data are broken.
+#[inline(never)]
+pub(crate) fn not_base64(path: &str) -> Invalid {
+    Invalid::value(path, "the data is not valid base64")
 }
 
 /// Converse's word for an image's media type.

@@ -2,7 +2,6 @@
 
 use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
 
-use super::encode::is_object;
 use crate::bedrock::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
 use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
@@ -132,7 +131,7 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
                 begin_block(&mut out, Block::Tool(&call.id, &call.name));
                 let arguments = call.arguments.trim();
                 out.key("input");
-                if is_object(arguments) {
+                if fields::is_object(arguments) {
                     out.raw(arguments.as_bytes());
                 } else {
                     // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.

@@ -4,9 +4,12 @@
 
 use weir_sorted::Map;
 use weir_wire::base64;
-use weir_wire::json::{self, Kind, Limits, Writer};
+use weir_wire::json::{self, Limits, Writer};
 
-use crate::bedrock::{Block, Effort, Encoded, Family, Piece, Renames, at, effort, plan};
+use crate::bedrock::{
+    Block, Effort, Encoded, Family, Piece, Renames, arguments_of, at, effort, not_accepted, one_answer, plan,
+    unsupported,
+};
 use crate::hub::{Chat, Invalid, Loss, Part, ResponseFormat, ToolChoice};
 use crate::media;
 
@@ -15,15 +18,7 @@ const DEFAULT_CEILING: u64 = 4096;
 
 /// Writes the request for `model`.
 pub fn encode(chat: &Chat, model: &str) -> Result<Encoded, Invalid> {
-    if chat.n.is_some_and(|n| n > 1) {
-        return Err(Invalid::unsupported(
-            "n",
-            "this model's provider gives one answer per request: 'n' must be 1",
-        ));
-    }
-    if chat.logprobs {
-        return Err(Invalid::unsupported("logprobs", "this model's provider gives no log probabilities"));
-    }
+    one_answer(chat)?;
     let mut losses = Vec::new();
     let plan = plan(chat, Family::Claude, false, &mut losses)?;
     let mut encoder =
@@ -219,10 +214,12 @@ impl Encoder {
             }
             Part::Image { media_type, data } => {
                 let Some(format) = media::image_format(media_type) else {
-                    let words = format!(
-                        "pictures of type '{media_type}' are not accepted: use png, jpeg, gif or webp"
-                    );
-                    return Err(unsupported(message, &words));
+                    return Err(not_accepted(
+                        message,
+                        "pictures",
+                        media_type,
+                        ": use png, jpeg, gif or webp",
+                    ));
                 };
                 self.source("image", "base64", &format!("image/{format}"), "data", data);
             }
@@ -239,8 +236,7 @@ impl Encoder {
                         self.source("document", "text", "text/plain", "data", &text);
                     },
                     _ => {
-                        let words = format!("files of type '{media_type}' are not accepted: use pdf or text");
-                        return Err(unsupported(message, &words));
+                        return Err(not_accepted(message, "files", media_type, ": use pdf or text"));
                     },
                 });
                 if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
@@ -248,14 +244,7 @@ impl Encoder {
                 }
             }
             Part::ToolCall(call) => {
-                let arguments = call.arguments.trim();
-                let arguments = if arguments.is_empty() { "{}" } else { arguments };
-                if !is_object(arguments) {
-                    return Err(Invalid::value(
-                        format!("{}.tool_calls", at(message)),
-                        format!("the arguments of tool call '{}' are not a JSON object", call.id),
-                    ));
-                }
+                let arguments = arguments_of(call, message)?;
                 let name = self.renames.tool(&call.name);
                 self.out.begin_object().member("type", "tool_use");
                 self.out.member("id", &Renames::id(&call.id)).member("name", &name);
@@ -388,13 +377,4 @@ impl Encoder {
         let schema = typed.unwrap_or(r#"{"type":"object","properties":{}}"#);
         self.out.key("input_schema").raw(schema.as_bytes());
     }
-}
-
-/// Whether a text is a JSON object.
-pub(super) fn is_object(text: &str) -> bool {
-    json::parse(text.as_bytes(), &Limits::default()).is_ok_and(|doc| doc.root().kind() == Kind::Object)
-}
-
-fn unsupported(message: usize, words: &str) -> Invalid {
-    Invalid::unsupported(format!("{}.content", at(message)), words)
 }

@@ -1,7 +1,7 @@
 //! The facts of a Messages request, in the form that a chat request has for them: what decides a request's way is the
 //! same in both dialects, and so are the edits.
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value};
+use weir_wire::json::{Doc, Kind, Value};
 
 use crate::hub::Invalid;
 use crate::openai_chat::{self, Count, Has, Request, Rules, fields};
@@ -17,8 +17,15 @@ pub fn read_named<'d, 'a>(
     counting: bool,
     named: Option<(&str, bool)>,
 ) -> Result<Request<'d, 'a>, Invalid> {
-    let root = doc.root();
-    let mut found = Request::blank(root)?;
+    Request::read_by(doc.root(), &mut |root, found| members(root, counting, named, found))
+}
+
+fn members<'d, 'a>(
+    root: Value<'d, 'a>,
+    counting: bool,
+    named: Option<(&str, bool)>,
+    found: &mut Request<'d, 'a>,
+) -> Result<(), Invalid> {
     // The stream's usage is part of the dialect: every client reads it.
     found.include_usage = true;
     let (mut model, mut messages) = (None, None);
@@ -29,7 +36,7 @@ pub fn read_named<'d, 'a>(
             "system" => look_at(value, &mut found.has),
             "stream" => found.stream = fields::bool(value, "stream")?,
             "max_tokens" => {
-                fields::count(value, "max_tokens")?;
+                fields::countable(value, "max_tokens")?;
                 found.max_tokens = Some(value);
             },
             "tools" => {
@@ -37,7 +44,7 @@ pub fn read_named<'d, 'a>(
                 look_at(value, &mut found.has);
             },
             "output_config" => {
-                found.has.json_schema = value.get("format").is_some_and(|format| !format.is_null());
+                found.has.json_schema = fields::some(value, "format").is_some();
             },
             "cache_control" => found.has.cache_points |= !value.is_null(),
             "temperature" => found.temperature = value.as_f64(),
@@ -60,10 +67,9 @@ pub fn read_named<'d, 'a>(
 pub(super) fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
     for block in blocks.items() {
         has.cache_points |= fields::cache_control(block).is_some();
-        let Some(kind) = block.get("type").and_then(|kind| kind.as_str()) else { continue };
         let source = block.get("source").and_then(|source| source.get("type"));
         let remote = source.is_some_and(|kind| kind.is_str("url") || kind.is_str("file"));
-        by_name!(kind.as_ref() => {
+        by_name!(block.get("type") => {
             "image" => {
                 has.images = true;
                 has.remote |= remote;
@@ -87,13 +93,7 @@ pub(super) fn look_at(blocks: Value<'_, '_>, has: &mut Has) {
 
 /// Tokens of the prompt, by the rules of the chat that it becomes for a provider whose vocabulary is known.
 pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
-    let nothing = Count { tokens: 0, exact: false, images: 0 };
-    let Ok((chat, losses)) = super::decode::decode_as(doc, true) else { return nothing };
-    let (body, _) = openai_chat::encode(&chat, true);
-    let Ok(doc) = json::parse(&body, &Limits::default()) else { return nothing };
-    let mut count = openai_chat::prompt_tokens_by(&doc, rules, count);
-    count.exact &= losses.is_empty();
-    count
+    openai_chat::chat_tokens(super::decode::decode_as(doc, true), rules, count).unwrap_or_default()
 }
 
 /// An upper bound of the prompt's tokens, whatever the vocabulary; as [`openai_chat::byte_bound`], and 16 a block.
@@ -102,8 +102,8 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
     let blocks = |holder: Option<Value<'_, '_>>| {
         holder.filter(|content| content.kind() == Kind::Array).map_or(1, |content| content.len() as u64)
     };
-    let turns = root.get("messages").into_iter().flat_map(Value::items);
-    let all =
-        turns.fold(blocks(root.get("system")), |sum, turn| sum.saturating_add(blocks(turn.get("content"))));
+    let all = root
+        .list("messages")
+        .fold(blocks(root.get("system")), |sum, turn| sum.saturating_add(blocks(turn.get("content"))));
     openai_chat::byte_bound(doc).saturating_add(all.saturating_mul(16))
 }

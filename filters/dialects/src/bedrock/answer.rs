@@ -98,9 +98,7 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
                 out.key("toolUse").begin_object();
                 out.member("toolUseId", &call.id).member("name", &call.name).key("input");
                 let arguments = call.arguments.trim();
-                let object = json::parse(arguments.as_bytes(), &Limits::default())
-                    .is_ok_and(|doc| doc.root().kind() == Kind::Object);
-                if object {
+                if fields::is_object(arguments) {
                     out.raw(arguments.as_bytes());
                 } else {
                     // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.

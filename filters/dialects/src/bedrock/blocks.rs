@@ -1,12 +1,13 @@
 //! Content blocks as Converse spells them.
 
-use weir_wire::json::{self, Kind, Limits, Writer};
+use weir_wire::json::Writer;
 
 use super::family::Family;
 use super::names::{self, Documents, Renames};
 use super::turns::{Block, Piece, at};
-use crate::hub::{Invalid, Loss, Part, ToolResult};
+use crate::hub::{Invalid, Loss, Part, ToolCall, ToolResult};
 use crate::media;
+use crate::openai_chat::fields;
 
 /// Writes blocks, and remembers what was renamed and lost.
 pub(super) struct Blocks {
@@ -54,10 +55,12 @@ impl Blocks {
             }
             Part::Image { media_type, data } => {
                 let Some(format) = media::image_format(media_type) else {
-                    let words = format!(
-                        "pictures of type '{media_type}' are not accepted: use png, jpeg, gif or webp"
-                    );
-                    return Err(unsupported(message, &words));
+                    return Err(not_accepted(
+                        message,
+                        "pictures",
+                        media_type,
+                        ": use png, jpeg, gif or webp",
+                    ));
                 };
                 self.media("image", format, None, data);
             }
@@ -70,34 +73,20 @@ impl Blocks {
             Part::Audio { format, data } => self.media("audio", format, None, data),
             Part::Video { media_type, data } => {
                 let Some(format) = media::video_format(media_type) else {
-                    return Err(unsupported(
-                        message,
-                        &format!("videos of type '{media_type}' are not accepted"),
-                    ));
+                    return Err(not_accepted(message, "videos", media_type, ""));
                 };
                 self.media("video", format, None, data);
             }
             Part::Document { media_type, name, data } => {
                 let Some(format) = media::document_format(media_type, name.as_deref()) else {
-                    let words = format!(
-                        "files of type '{media_type}' are not accepted: use pdf, csv, doc, docx, xls, xlsx, html, txt or md"
-                    );
-                    return Err(unsupported(message, &words));
+                    let instead = ": use pdf, csv, doc, docx, xls, xlsx, html, txt or md";
+                    return Err(not_accepted(message, "files", media_type, instead));
                 };
                 let name = self.documents.name(name.as_deref(), format);
                 self.media("document", format, Some(&name), data);
             }
             Part::ToolCall(call) => {
-                let arguments = call.arguments.trim();
-                let arguments = if arguments.is_empty() { "{}" } else { arguments };
-                let object = json::parse(arguments.as_bytes(), &Limits::default())
-                    .is_ok_and(|doc| doc.root().kind() == Kind::Object);
-                if !object {
-                    return Err(Invalid::value(
-                        format!("{}.tool_calls", at(message)),
-                        format!("the arguments of tool call '{}' are not a JSON object", call.id),
-                    ));
-                }
+                let arguments = arguments_of(call, message)?;
                 let name = self.renames.tool(&call.name);
                 self.out.begin_object().key("toolUse").begin_object();
                 self.out.member("toolUseId", &names::call_id(&call.id));
@@ -188,6 +177,27 @@ impl Blocks {
     }
 }
 
-fn unsupported(message: usize, words: &str) -> Invalid {
-    Invalid::unsupported(format!("{}.content", at(message)), words)
+/// The arguments of a call, which must be an object; an empty one where the model said nothing.
+#[inline(never)]
+pub(crate) fn arguments_of(call: &ToolCall, message: usize) -> Result<&str, Invalid> {
+    let arguments = call.arguments.trim();
+    if arguments.is_empty() {
+        return Ok("{}");
+    }
+    if fields::is_object(arguments) {
+        return Ok(arguments);
+    }
+    let words = ["the arguments of tool call '", &call.id, "' are not a JSON object"].concat();
+    Err(Invalid::value(&fields::sub(&at(message), "tool_calls"), &words))
+}
+
+/// That a provider takes no such medium.
+#[inline(never)]
+pub(crate) fn not_accepted(message: usize, what: &str, media_type: &str, instead: &str) -> Invalid {
+    unsupported(message, &[what, " of type '", media_type, "' are not accepted", instead].concat())
+}
+
+#[inline(never)]
+pub(crate) fn unsupported(message: usize, words: &str) -> Invalid {
+    Invalid::unsupported(&fields::sub(&at(message), "content"), words)
 }

@@ -29,15 +29,7 @@ const MOST_LABEL: usize = 256;
 
 /// Writes the request for `model_id`: a base id, an inference profile's, or any ARN.
 pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
-    if chat.n.is_some_and(|n| n > 1) {
-        return Err(Invalid::unsupported(
-            "n",
-            "this model's provider gives one answer per request: 'n' must be 1",
-        ));
-    }
-    if chat.logprobs {
-        return Err(Invalid::unsupported("logprobs", "this model's provider gives no log probabilities"));
-    }
+    one_answer(chat)?;
     let family = Family::of(model_id);
     let mut losses = Vec::new();
     let plan = turns::plan(chat, family, true, &mut losses)?;
@@ -88,6 +80,21 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
         losses: blocks.losses,
         renames: blocks.renames,
     })
+}
+
+/// Refuses what would give more than one answer, or more than text.
+#[inline(never)]
+pub(crate) fn one_answer(chat: &Chat) -> Result<(), Invalid> {
+    if chat.n.is_some_and(|n| n > 1) {
+        return Err(Invalid::unsupported(
+            "n",
+            "this model's provider gives one answer per request: 'n' must be 1",
+        ));
+    }
+    if chat.logprobs {
+        return Err(Invalid::unsupported("logprobs", "this model's provider gives no log probabilities"));
+    }
+    Ok(())
 }
 
 /// Where Claude says which stop text ended its answer.

@@ -23,7 +23,9 @@ mod texts;
 mod turns;
 
 pub use answer::{decode_answer, encode_answer, read_answer, read_any};
+pub(crate) use blocks::{arguments_of, not_accepted, unsupported};
 pub use decode::decode;
+pub(crate) use encode::one_answer;
 pub use encode::{Encoded, encode};
 pub(crate) use errors::too_long;
 pub use errors::{class_of, decode_error, error};

@@ -3,19 +3,23 @@
 
 use std::borrow::Cow;
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value};
+use weir_wire::json::{Doc, Kind, Value};
 
 use crate::hub::Invalid;
 use crate::openai_chat::{self, Count, Has, Request, Rules, fields};
 
 /// Reads the facts; model and streaming are in the path.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Request<'d, 'a>, Invalid> {
-    let root = doc.root();
-    let mut found = Request::blank(root)?;
+    Request::read_by(doc.root(), &mut |root, found| {
+        found.stream = stream;
+        found.model_name = Cow::Owned(model.to_owned());
+        members(root, found)
+    })
+}
+
+fn members<'d, 'a>(root: Value<'d, 'a>, found: &mut Request<'d, 'a>) -> Result<(), Invalid> {
     // The stream's usage is part of the dialect: every client reads it.
     found.include_usage = true;
-    found.stream = stream;
-    found.model_name = Cow::Owned(model.to_owned());
     found.settings = Some(("inferenceConfig", None));
     let mut messages = None;
     for (key, value) in root.members() {
@@ -23,9 +27,8 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
             "messages" => messages = Some(value),
             "system" => look_at(value, &mut found.has),
             "toolConfig" => {
-                let tools = value.get("tools");
-                found.has.tools = tools.is_some_and(|tools| !tools.is_empty());
-                for tool in tools.into_iter().flat_map(Value::items) {
+                found.has.tools = value.get("tools").is_some_and(|tools| !tools.is_empty());
+                for tool in value.list("tools") {
                     found.has.cache_points |= tool.get("cachePoint").is_some();
                     // What the provider runs itself brings texts of any length.
                     found.has.remote |= tool.get("systemTool").is_some();
@@ -37,30 +40,28 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Reque
                 }
                 found.settings = Some(("inferenceConfig", Some(value)));
                 if let Some(most) = value.get("maxTokens") {
-                    fields::count(most, "inferenceConfig.maxTokens")?;
+                    fields::countable(most, "inferenceConfig.maxTokens")?;
                     found.max_tokens = Some(most);
                 }
                 found.temperature = value.get("temperature").and_then(Value::as_f64);
                 found.top_p = value.get("topP").and_then(Value::as_f64);
-                found.stop = value.get("stopSequences").filter(|stop| !stop.is_null());
+                found.stop = fields::some(value, "stopSequences");
             },
             "outputConfig" => {
-                found.has.json_schema = value.get("textFormat").is_some_and(|format| !format.is_null());
+                found.has.json_schema = fields::some(value, "textFormat").is_some();
             },
             "guardrailConfig" => found.has.guardrail = !value.is_null(),
             "additionalModelRequestFields" => found.top_k = value.get("top_k").and_then(Value::as_f64),
             _ => {},
         })
     }
-    let mut found = found.with_messages(messages)?;
-    let mut has = found.has;
+    found.with_messages(messages)?;
     for message in found.messages.items() {
         if let Some(content) = message.get("content") {
-            look_at(content, &mut has);
+            look_at(content, &mut found.has);
         }
     }
-    found.has = has;
-    Ok(found)
+    Ok(())
 }
 
 /// Notes what blocks contain, at any depth that a block can stand at.
@@ -102,38 +103,31 @@ const HOLDERS: [&str; 2] = ["inferenceConfig", "textGenerationConfig"];
 
 /// Reads what can be known of a body whose dialect is the model's own.
 pub fn read_invoke<'d, 'a>(doc: &'d Doc<'a>, model: &str, stream: bool) -> Result<Request<'d, 'a>, Invalid> {
-    let root = doc.root();
-    let mut found = Request::blank(root)?;
-    found.include_usage = true;
-    found.stream = stream;
-    found.model_name = Cow::Owned(model.to_owned());
-    let holders = HOLDERS.iter().filter_map(|name| root.get(name));
-    found.max_tokens = std::iter::once(root)
-        .chain(holders)
-        .flat_map(|holder| CEILINGS.iter().filter_map(move |name| holder.get(name)))
-        .find(|value| value.as_u64().is_some());
-    found.fixed = true;
-    found.temperature = root.get("temperature").and_then(Value::as_f64);
-    found.top_p = root.get("top_p").and_then(Value::as_f64);
-    Ok(found)
+    Request::read_by(doc.root(), &mut |root, found| {
+        found.include_usage = true;
+        found.stream = stream;
+        found.model_name = Cow::Owned(model.to_owned());
+        let holders = HOLDERS.iter().filter_map(|name| root.get(name));
+        for holder in std::iter::once(root).chain(holders) {
+            let mut ceilings = CEILINGS.iter().filter_map(|name| holder.get(name));
+            found.max_tokens = found.max_tokens.or_else(|| ceilings.find(|value| value.as_u64().is_some()));
+        }
+        found.fixed = true;
+        found.temperature = root.get("temperature").and_then(Value::as_f64);
+        found.top_p = root.get("top_p").and_then(Value::as_f64);
+        Ok(())
+    })
 }
 
 /// Tokens of the prompt, by the rules of the chat that it becomes for a provider whose vocabulary is known.
 pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
-    let nothing = Count { tokens: 0, exact: false, images: 0 };
-    let Ok((chat, losses)) = super::decode(doc, "m", false) else { return nothing };
-    let (body, _) = openai_chat::encode(&chat, true);
-    let Ok(doc) = json::parse(&body, &Limits::default()) else { return nothing };
-    let mut count = openai_chat::prompt_tokens_by(&doc, rules, count);
-    count.exact &= losses.is_empty();
-    count
+    openai_chat::chat_tokens(super::decode(doc, "m", false), rules, count).unwrap_or_default()
 }
 
 /// An upper bound of the prompt's tokens, whatever the vocabulary; as [`openai_chat::byte_bound`], and 16 a block.
 pub fn byte_bound(doc: &Doc<'_>) -> u64 {
     let root = doc.root();
-    let turns = root.get("messages").into_iter().flat_map(Value::items);
-    let blocks = turns.filter_map(|turn| turn.get("content")).chain(root.get("system"));
+    let blocks = root.list("messages").filter_map(|turn| turn.get("content")).chain(root.get("system"));
     let all: u64 = blocks.map(|content| content.len() as u64).sum();
     let tools = root.get("toolConfig").and_then(|config| config.get("tools"));
     let all = all.saturating_add(tools.map_or(0, |tools| tools.len() as u64));
@@ -142,7 +136,7 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_wire::json::parse;
+    use weir_wire::json::{Limits, parse};
     use weir_wire::splice::Splices;
 
     use super::*;

@@ -6,6 +6,7 @@ use weir_sorted::{Map, sort_by};
 
 use super::family::Family;
 use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
+use crate::openai_chat::fields;
 
 /// A chat laid out.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ impl<'c> Block<'c> {
 
 /// The path of a message, for losses and errors.
 pub(crate) fn at(message: usize) -> String {
-    format!("messages[{message}]")
+    fields::item("messages", message)
 }
 
 /// Lays the messages out. A document needs a text beside it where `text_beside_documents`.

@@ -3,13 +3,15 @@
 //! what the providers bill. Tools, their calls and pictures are counted as OpenAI's models read them and said to be
 //! inexact, since no provider publishes it; files, sounds and films cannot be counted from here at all.
 
-use weir_wire::json::{Doc, Kind, Value};
+use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
 use super::bound::is_low;
+use super::encode::encode;
 use super::image_tokens::image_size;
 use super::namespace::namespace;
 use super::rules::Rules;
 use super::texts::{self, Place};
+use crate::hub::{Chat, Invalid, Loss};
 use crate::media;
 
 /// Calls of one message among which a tool's answer looks for its own.
@@ -45,6 +47,16 @@ pub trait Tokens {
     fn value(&mut self, value: Value<'_, '_>) -> u64 {
         value.as_str().map_or(0, |text| self.text(&text))
     }
+
+    /// How many of the first messages are known as they are written, and their tokens by these rules. Asked once for
+    /// each array of messages.
+    fn resume(&mut self, _messages: Value<'_, '_>, _rules: &Rules) -> (usize, u64) {
+        (0, 0)
+    }
+
+    /// The tokens of all messages that [`resume`](Self::resume) was asked for last, counted exactly and alike in any
+    /// request that begins with them and offers no tools.
+    fn remember(&mut self, _tokens: u64) {}
 }
 
 struct Unescaped<'c>(&'c mut dyn FnMut(&str) -> u64);
@@ -67,9 +79,7 @@ pub fn prompt_tokens_of(doc: &Doc<'_>, rules: &Rules, count: &mut dyn Tokens) ->
     }
     for (key, value) in root.members() {
         if key.is("messages") {
-            for (at, message) in value.items().enumerate() {
-                sum.message(message, at == 0);
-            }
+            sum.messages(value);
         } else if key.is("response_format") {
             if let Some(schema) = value.get("json_schema") {
                 sum.exact = false;
@@ -81,6 +91,21 @@ pub fn prompt_tokens_of(doc: &Doc<'_>, rules: &Rules, count: &mut dyn Tokens) ->
         }
     }
     Count { tokens: sum.tokens, exact: sum.exact, images: sum.images }
+}
+
+/// Tokens of a request of another dialect: those of the chat that it becomes, which are exact where nothing was left
+/// behind. None where it cannot become one.
+pub(crate) fn chat_tokens(
+    decoded: Result<(Chat, Vec<Loss>), Invalid>,
+    rules: &Rules,
+    count: &mut dyn FnMut(&str) -> u64,
+) -> Option<Count> {
+    let (chat, losses) = decoded.ok()?;
+    let (body, _) = encode(&chat, true);
+    let doc = json::parse(&body, &Limits::default()).ok()?;
+    let mut count = prompt_tokens_by(&doc, rules, count);
+    count.exact &= losses.is_empty();
+    Some(count)
 }
 
 struct Sum<'r, 'd, 'a> {
@@ -123,6 +148,19 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         self.str(&text);
         self.add(self.rules.tools.around);
         self.save(self.rules.tools.undescribed * undescribed);
+    }
+
+    /// A turn of a plain chat costs its new messages; tools count differently with what stands around them.
+    fn messages(&mut self, messages: Value<'d, 'a>) {
+        let before = self.tokens;
+        let (known, tokens) = if self.exact { self.count.resume(messages, self.rules) } else { (0, 0) };
+        self.add(tokens);
+        for (at, message) in messages.items().enumerate().skip(known) {
+            self.message(message, at == 0);
+        }
+        if self.exact && known < messages.len() {
+            self.count.remember(self.tokens.saturating_sub(before));
+        }
     }
 
     fn message(&mut self, message: Value<'d, 'a>, first: bool) {

@@ -28,6 +28,7 @@ pub use answer::{
     AnswerContext, AnswerFacts, AnswerText, decode_answer, encode_answer, read_answer, read_usage,
 };
 pub use bound::{Overhead, byte_bound, overhead};
+pub(crate) use count::chat_tokens;
 pub use count::{Count, Tokens, prompt_tokens, prompt_tokens_by, prompt_tokens_of};
 pub use decode::decode;
 pub(crate) use decode::decode_part;
@@ -36,7 +37,7 @@ pub(crate) use errors::kind_of;
 pub use errors::{decode_error, error, failure};
 pub use image_tokens::{ImageRule, image_size};
 pub use request::{Has, Request, read};
-pub(crate) use request::{append, include_usage, look_at_part, string};
+pub(crate) use request::{append, include_usage, look_at_part, model_name, no_object, string};
 pub use rules::{Rules, TABLE, ToolRule};
 pub use stream_decode::StreamDecoder;
 pub use stream_read::{Chunk, ChunkChoice, ChunkText, ECHO, Slot, read_chunk, read_chunk_into, unquote};

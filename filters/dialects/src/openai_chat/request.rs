@@ -8,7 +8,7 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 use weir_wire::splice::Splices;
 
 use super::fields;
-use crate::hub::Invalid;
+use crate::hub::{Chat, Invalid};
 use crate::media;
 
 /// What a request contains, for routing and for what counting cannot see.
@@ -44,6 +44,16 @@ pub struct Has {
     pub hosted: bool,
     /// What the conversation begins with is kept by the provider and not seen here.
     pub stored: bool,
+}
+
+impl Has {
+    /// Notes the form that the answer must have.
+    #[inline(never)]
+    pub(crate) fn format(&mut self, format: Option<Value<'_, '_>>) {
+        let is = |word: &str| format.is_some_and(|format| fields::is(format, "type", word));
+        self.json_schema = is("json_schema");
+        self.json_object = is("json_object");
+    }
 }
 
 /// A request, borrowed from its document.
@@ -100,10 +110,11 @@ pub struct Request<'d, 'a> {
 
 /// Reads the facts. Errors name the field, as OpenAI's do.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
-    let root = doc.root();
-    let mut model = None;
-    let mut messages = None;
-    let mut found = Request::blank(root)?;
+    Request::read_by(doc.root(), &mut members)
+}
+
+fn members<'d, 'a>(root: Value<'d, 'a>, found: &mut Request<'d, 'a>) -> Result<(), Invalid> {
+    let (mut model, mut messages) = (None, None);
     for (key, value) in root.members() {
         by_name!(key => {
             "model" => model = Some(value),
@@ -116,11 +127,11 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
                 }
             },
             "max_completion_tokens" => {
-                fields::count(value, "max_completion_tokens")?;
+                fields::countable(value, "max_completion_tokens")?;
                 found.max_completion_tokens = Some(value);
             },
             "max_tokens" => {
-                fields::count(value, "max_tokens")?;
+                fields::countable(value, "max_tokens")?;
                 found.max_tokens = Some(value);
             },
             "n" => {
@@ -130,11 +141,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
                 }
             },
             "tools" | "functions" => found.has.tools |= !value.is_empty(),
-            "response_format" => {
-                let kind = value.get("type");
-                found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
-                found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
-            },
+            "response_format" => found.has.format(Some(value)),
             "modalities" => found.has.audio |= value.items().any(|one| one.is_str("audio")),
             "logprobs" => found.has.logprobs = value.as_bool() == Some(true),
             "prediction" => found.has.prediction = !value.is_null(),
@@ -151,15 +158,12 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             _ => {},
         })
     }
-    let mut found = found.filled(model, messages)?;
+    found.filled(model, messages)?;
     for message in found.messages.items() {
         look_at(message, &mut found.has);
     }
-    if !found.has.cache_points {
-        let tools = root.get("tools").into_iter().flat_map(Value::items);
-        found.has.cache_points = tools.into_iter().any(|tool| fields::cache_control(tool).is_some());
-    }
-    Ok(found)
+    found.has.cache_points |= root.list("tools").any(|tool| fields::cache_control(tool).is_some());
+    Ok(())
 }
 
 pub(crate) fn string<'d, 'a>(value: Value<'d, 'a>) -> Option<Value<'d, 'a>> {
@@ -169,40 +173,37 @@ pub(crate) fn string<'d, 'a>(value: Value<'d, 'a>) -> Option<Value<'d, 'a>> {
 /// Notes what one message contains.
 fn look_at(message: Value<'_, '_>, has: &mut Has) {
     for (key, value) in message.members() {
-        if key.is("content") {
-            for part in value.items() {
-                look_at_part(part, has);
-            }
-        } else if key.is("tool_calls") || key.is("function_call") {
-            has.tool_history |= !(value.is_null() || value.kind() == Kind::Array && value.is_empty());
-        } else if key.is("role") {
-            has.tool_history |= value.is_str("tool") || value.is_str("function");
-        } else if key.is("audio") {
-            has.audio |= !value.is_null();
-        }
+        by_name!(key => {
+            "content" => value.items().for_each(|part| look_at_part(part, has)),
+            "tool_calls" | "function_call" => has.tool_history |= !fields::is_nothing(value),
+            "role" => has.tool_history |= value.is_str("tool") || value.is_str("function"),
+            "audio" => has.audio |= !value.is_null(),
+            _ => {},
+        })
     }
 }
 
+#[inline(never)]
 pub(crate) fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
     has.cache_points |= fields::cache_control(part).is_some();
-    let Some(kind) = part.get("type").and_then(|kind| kind.as_str()) else { return };
-    let url = |key: &str| part.get(key).and_then(|holder| holder.get("url").or(Some(holder)));
-    let is_remote = |url: Option<Value<'_, '_>>| {
-        url.and_then(|url| url.str_raw()).is_some_and(|url| !media::is_data_uri(url))
+    let is_remote = |key: &str| {
+        let holder = part.get(key);
+        let url = holder.and_then(|holder| holder.get("url")).or(holder);
+        url.and_then(Value::str_raw).is_some_and(|url| !media::is_data_uri(url))
     };
-    by_name!(kind.as_ref() => {
+    by_name!(part.get("type") => {
         "image_url" | "input_image" => {
             has.images = true;
-            has.remote |= is_remote(url("image_url")) || part.get("file_id").is_some_and(|id| !id.is_null());
+            has.remote |= is_remote("image_url") || fields::some(part, "file_id").is_some();
         },
         "input_audio" => has.audio = true,
         "audio_url" => {
             has.audio = true;
-            has.remote |= is_remote(url("audio_url"));
+            has.remote |= is_remote("audio_url");
         },
         "video_url" => {
             has.video = true;
-            has.remote |= is_remote(url("video_url"));
+            has.remote |= is_remote("video_url");
         },
         "file" | "input_file" => {
             has.documents = true;
@@ -213,12 +214,16 @@ pub(crate) fn look_at_part(part: Value<'_, '_>, has: &mut Has) {
 }
 
 impl<'d, 'a> Request<'d, 'a> {
-    /// A request of which nothing is known but that its body is an object.
-    pub(crate) fn blank(root: Value<'d, 'a>) -> Result<Self, Invalid> {
+    /// What `read` finds in a body, which is an object.
+    #[inline(never)]
+    pub(crate) fn read_by(
+        root: Value<'d, 'a>,
+        read: &mut dyn FnMut(Value<'d, 'a>, &mut Self) -> Result<(), Invalid>,
+    ) -> Result<Self, Invalid> {
         if root.kind() != Kind::Object {
             return Err(Invalid::value("", "the request body must be a JSON object"));
         }
-        Ok(Request {
+        let mut found = Request {
             root,
             model: root,
             model_name: Cow::Borrowed(""),
@@ -243,49 +248,64 @@ impl<'d, 'a> Request<'d, 'a> {
             user: None,
             settings: None,
             fixed: false,
-        })
+        };
+        read(root, &mut found)?;
+        Ok(found)
     }
 
-    /// The request with what every dialect demands.
+    /// Takes what every dialect demands.
+    #[inline(never)]
     pub(crate) fn filled(
-        mut self,
+        &mut self,
         model: Option<Value<'d, 'a>>,
         messages: Option<Value<'d, 'a>>,
-    ) -> Result<Self, Invalid> {
-        let Some(model) = model else { return Err(Invalid::missing("model")) };
-        self.model_name = match model.as_str() {
-            Some(name) if !name.is_empty() => name,
-            _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
-        };
-        self.model = model;
+    ) -> Result<(), Invalid> {
+        self.named(model)?;
         self.with_messages(messages)
     }
 
-    /// The request with its messages.
-    pub(crate) fn with_messages(mut self, messages: Option<Value<'d, 'a>>) -> Result<Self, Invalid> {
+    /// Takes the messages.
+    #[inline(never)]
+    pub(crate) fn with_messages(&mut self, messages: Option<Value<'d, 'a>>) -> Result<(), Invalid> {
         let Some(messages) = messages else { return Err(Invalid::missing("messages")) };
         if messages.kind() != Kind::Array || messages.is_empty() {
             return Err(Invalid::value("messages", "'messages' must be a non-empty array"));
         }
-        for (at, message) in messages.items().enumerate() {
-            if message.kind() != Kind::Object {
-                return Err(Invalid::value(format!("messages[{at}]"), "a message must be an object"));
-            }
+        if let Some(at) = no_object(messages) {
+            return Err(Invalid::value(&fields::item("messages", at), "a message must be an object"));
         }
         self.messages = messages;
-        Ok(self)
+        Ok(())
     }
 
     /// Takes the model's name.
+    #[inline(never)]
     pub(crate) fn named(&mut self, model: Option<Value<'d, 'a>>) -> Result<(), Invalid> {
-        let Some(model) = model else { return Err(Invalid::missing("model")) };
-        self.model_name = match model.as_str() {
-            Some(name) if !name.is_empty() => name,
-            _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
-        };
-        self.model = model;
+        self.model = model.ok_or_else(|| Invalid::missing("model"))?;
+        self.model_name = model_name(self.model)?;
         Ok(())
     }
+
+    /// A chat that has what is known of the request.
+    #[inline(never)]
+    pub(crate) fn chat(self) -> Chat {
+        let max_output = self.ceiling();
+        let chat = Chat::of(self.model_name.into_owned(), self.stream, self.include_usage);
+        Chat { max_output, ..chat }
+    }
+}
+
+/// The first item of an array that is no object.
+#[inline(never)]
+pub(crate) fn no_object(list: Value<'_, '_>) -> Option<usize> {
+    list.items().position(|item| item.kind() != Kind::Object)
+}
+
+/// The name of a model, which must be a text.
+#[inline(never)]
+pub(crate) fn model_name<'a>(model: Value<'_, 'a>) -> Result<Cow<'a, str>, Invalid> {
+    let name = model.as_str().filter(|name| !name.is_empty());
+    name.ok_or_else(|| Invalid::value("model", "'model' must be a non-empty string"))
 }
 
 impl Request<'_, '_> {

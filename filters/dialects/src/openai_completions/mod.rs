@@ -79,38 +79,30 @@ pub(crate) fn read_of<'d, 'a>(doc: &'d Doc<'a>, name: &'static str) -> Result<Re
         return Err(Invalid::value("", "the request body must be a JSON object"));
     }
     let model = root.get("model").ok_or_else(|| Invalid::missing("model"))?;
-    let model_name = match model.as_str() {
-        Some(name) if !name.is_empty() => name,
-        _ => return Err(Invalid::value("model", "'model' must be a non-empty string")),
-    };
+    let model_name = openai_chat::model_name(model)?;
     let prompt = root.get(name).ok_or_else(|| Invalid::missing(name))?;
-    let n = root.get("n").map_or(Ok(None), |value| fields::count(value, "n"))?.unwrap_or(1);
+    let form = form(prompt, name)?;
+    let counted = |key: &str| root.get(key).map_or(Ok(None), |value| fields::count(value, key));
+    let n = counted("n")?.unwrap_or(1);
     if n == 0 {
         return Err(Invalid::value("n", "'n' must be at least 1"));
     }
-    let best_of = root.get("best_of").map_or(Ok(None), |value| fields::count(value, "best_of"))?;
+    let best_of = counted("best_of")?.unwrap_or(n).max(n);
+    counted("max_tokens")?;
+    let flag = |holder: Option<Value<'_, '_>>, key: &str, path: &str| {
+        holder.and_then(|holder| holder.get(key)).map_or(Ok(false), |value| fields::bool(value, path))
+    };
+    let stream = flag(Some(root), "stream", "stream")?;
+    let options = root.get("stream_options");
+    let include_usage = flag(options, "include_usage", "stream_options.include_usage")?;
+    let echo = flag(Some(root), "echo", "echo")?;
     let max_tokens = root.get("max_tokens");
-    max_tokens.map_or(Ok(None), |value| fields::count(value, "max_tokens"))?;
-    let flag = |key: &str| root.get(key).map_or(Ok(false), |value| fields::bool(value, key));
-    let wanted = root.get("stream_options").and_then(|options| options.get("include_usage"));
-    Ok(Request {
-        root,
-        model,
-        model_name,
-        prompt,
-        form: form(prompt, name)?,
-        stream: flag("stream")?,
-        include_usage: wanted
-            .map_or(Ok(false), |value| fields::bool(value, "stream_options.include_usage"))?,
-        max_tokens,
-        n,
-        best_of: best_of.unwrap_or(n).max(n),
-        echo: flag("echo")?,
-    })
+    Ok(Request { root, model, model_name, prompt, form, stream, include_usage, max_tokens, n, best_of, echo })
 }
 
 fn form(prompt: Value<'_, '_>, name: &str) -> Result<Prompt, Invalid> {
-    let bad = || Invalid::value(name, format!("'{name}' must be a text, texts, token ids or lists of them"));
+    let bad =
+        || Invalid::value(name, &["'", name, "' must be a text, texts, token ids or lists of them"].concat());
     let count = prompt.len() as u64;
     let all = |kind: Kind| prompt.items().all(|item| item.kind() == kind);
     match prompt.kind() {

@@ -11,8 +11,10 @@ use crate::openai_chat::{self, Count, Has, Overhead, Request, Rules, fields, str
 
 /// Reads the facts.
 pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
-    let root = doc.root();
-    let mut found = Request::blank(root)?;
+    Request::read_by(doc.root(), &mut members)
+}
+
+fn members<'d, 'a>(root: Value<'d, 'a>, found: &mut Request<'d, 'a>) -> Result<(), Invalid> {
     // The stream's usage is part of the dialect: every client reads it.
     found.include_usage = true;
     found.ceiling_name = "max_output_tokens";
@@ -23,18 +25,14 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             "input" => input = Some(value),
             "stream" => found.stream = fields::bool(value, "stream")?,
             "max_output_tokens" => {
-                fields::count(value, "max_output_tokens")?;
+                fields::countable(value, "max_output_tokens")?;
                 found.max_completion_tokens = Some(value);
             },
             "tools" => {
                 found.has.tools = !value.is_empty();
-                found.has.hosted |= value.items().any(|tool| hosted(tool));
+                found.has.hosted |= value.items().any(hosted);
             },
-            "text" => {
-                let kind = value.get("format").and_then(|format| format.get("type"));
-                found.has.json_schema = kind.is_some_and(|kind| kind.is_str("json_schema"));
-                found.has.json_object = kind.is_some_and(|kind| kind.is_str("json_object"));
-            },
+            "text" => found.has.format(value.get("format")),
             // Its answer would come later, at a path that is not served, and so would its bill.
             "background" if fields::bool(value, "background")? => {
                 return Err(Invalid::unsupported(
@@ -49,7 +47,7 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
             "reasoning" => {
                 found.reasoning_effort = value.get("effort").and_then(string);
                 // It thinks as often as it likes, and all of it is billed.
-                let mode = value.get("mode").filter(|mode| !mode.is_null());
+                let mode = fields::some(value, "mode");
                 found.has.hosted |= mode.is_some_and(|mode| !mode.is_str("standard"));
             },
             "service_tier" => found.service_tier = string(value),
@@ -63,15 +61,12 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     if !matches!(input.kind(), Kind::String | Kind::Array | Kind::Object) {
         return Err(Invalid::value("input", "'input' must be a string or an array of items"));
     }
-    for (at, item) in input.items().enumerate() {
-        if item.kind() != Kind::Object {
-            return Err(Invalid::value(fields::item("input", at), "an item must be an object"));
-        }
-        look_at(item, &mut found.has);
+    if let Some(at) = openai_chat::no_object(input) {
+        return Err(Invalid::value(&fields::item("input", at), "an item must be an object"));
     }
-    found.named(model)?;
+    input.items().for_each(|item| look_at(item, &mut found.has));
     found.messages = input;
-    Ok(found)
+    found.named(model)
 }
 
 /// A tool that the provider runs itself, as often as it likes.
@@ -86,9 +81,7 @@ fn look_at(item: Value<'_, '_>, has: &mut Has) {
         "item_reference" => has.stored = true,
         _ => has.tool_history = true,
     });
-    for part in ["content", "output"].iter().filter_map(|key| item.get(key)).flat_map(Value::items) {
-        openai_chat::look_at_part(part, has);
-    }
+    parts_of(item, &mut |part| openai_chat::look_at_part(part, has));
 }
 
 /// Pictures, whose size is not read, as the rules of chat know them.
@@ -105,22 +98,21 @@ pub fn images(doc: &Doc<'_>) -> Overhead {
 }
 
 fn each_part<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
-    for item in doc.root().get("input").into_iter().flat_map(Value::items) {
-        for content in ["content", "output"].iter().filter_map(|key| item.get(key)) {
-            content.items().for_each(&mut *sink);
-        }
+    doc.root().list("input").for_each(|item| parts_of(item, sink));
+}
+
+/// The parts of an item.
+#[inline(never)]
+fn parts_of<'d, 'a>(item: Value<'d, 'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
+    for key in ["content", "output"] {
+        item.list(key).for_each(&mut *sink);
     }
 }
 
 /// Tokens of the prompt, by the rules of the chat that it becomes; where it cannot become one, those of its texts.
 pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -> u64) -> Count {
-    if let Ok((chat, losses)) = super::decode(doc) {
-        let (body, _) = openai_chat::encode(&chat, true);
-        if let Ok(doc) = json::parse(&body, &Limits::default()) {
-            let mut count = openai_chat::prompt_tokens_by(&doc, rules, count);
-            count.exact &= losses.is_empty();
-            return count;
-        }
+    if let Some(count) = openai_chat::chat_tokens(super::decode(doc), rules, count) {
+        return count;
     }
     let mut tokens = 0u64;
     super::texts(doc, &mut |text| {

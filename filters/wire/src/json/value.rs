@@ -128,6 +128,15 @@ impl<'d, 'a> Value<'d, 'a> {
         Items(self.children(Kind::Array))
     }
 
+    /// The items of a member that is an array; nothing where it is absent or something else.
+    #[inline(never)]
+    pub fn list(self, key: &str) -> Items<'d, 'a> {
+        match self.get(key) {
+            Some(list) => list.items(),
+            None => Items(Children { doc: self.doc, at: 0, end: 0 }),
+        }
+    }
+
     fn children(self, of: Kind) -> Children<'d, 'a> {
         let node = self.node();
         let end = if node.kind() == of { node.next } else { 0 };
