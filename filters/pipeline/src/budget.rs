@@ -18,14 +18,18 @@ pub fn encode_need(need: &Need, w: &mut Writer) {
     w.int(u64::from(need.ledger_lost == LedgerLost::AllowLocal));
 }
 
-/// Takes a need from a plan.
+/// Takes a need from a plan; what the plan is cut short of shows in [`Reader::whole`].
 pub fn decode_need(r: &mut Reader<'_>) -> Option<Need> {
-    let budget = r.str()?;
-    let unit =
-        [Unit::Tokens, Unit::Requests, Unit::NanoUsd].into_iter().nth(usize::try_from(r.int()?).ok()?)?;
-    let instance = Instance::new(budget, unit, r.str()?, r.str()?);
-    let full = r.int()?;
-    let lost = if r.int()? != 0 { LedgerLost::AllowLocal } else { LedgerLost::Deny };
+    let budget = r.str();
+    let unit = match r.int() {
+        0 => Unit::Tokens,
+        1 => Unit::Requests,
+        2 => Unit::NanoUsd,
+        _ => return None,
+    };
+    let instance = Instance::new(budget, unit, r.str(), r.str());
+    let full = r.int();
+    let lost = if r.int() != 0 { LedgerLost::AllowLocal } else { LedgerLost::Deny };
     Some(Need::whole(instance, full, lost))
 }
 

@@ -36,47 +36,77 @@ impl Writer {
     }
 }
 
-/// Takes fields back in the order they were written. `None` is a message cut short or of another version.
+/// Takes fields back in the order they were written. What a message is cut short of, or holds damaged, is 0 or empty, and
+/// so is all that comes after it: [`Reader::whole`] asks once for many fields, since a way out behind each is code.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    damaged: bool,
+}
 
 impl<'a> Reader<'a> {
-    /// Opens a message of `version`.
+    /// Opens a message of `version`; `None` is one of another version.
     pub fn new(message: &'a [u8], version: u8) -> Option<Self> {
         let (first, rest) = message.split_first()?;
-        (*first == version).then_some(Self(rest))
+        (*first == version).then_some(Self { rest, damaged: false })
     }
 
     /// Takes an integer.
-    pub fn int(&mut self) -> Option<u64> {
+    #[inline(never)]
+    pub fn int(&mut self) -> u64 {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
+            let Some((byte, rest)) = self.rest.split_first() else { break };
+            self.rest = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return Some(value);
+                return value;
             }
         }
-        None
+        self.damage();
+        0
     }
 
     /// Takes bytes.
-    pub fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.int()?).ok()?;
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(head)
+    #[inline(never)]
+    pub fn bytes(&mut self) -> &'a [u8] {
+        let len = usize::try_from(self.int()).unwrap_or(usize::MAX);
+        let Some((head, rest)) = self.rest.split_at_checked(len) else {
+            self.damage();
+            return &[];
+        };
+        self.rest = rest;
+        head
     }
 
     /// Takes a string.
-    pub fn str(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
+    #[inline(never)]
+    pub fn str(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).unwrap_or_else(|_| {
+            self.damage();
+            ""
+        })
+    }
+
+    /// Takes a string to keep.
+    #[inline(never)]
+    pub fn text(&mut self) -> String {
+        self.str().to_owned()
+    }
+
+    /// All that was taken so far was there.
+    pub fn whole(&self) -> Option<()> {
+        (!self.damaged).then_some(())
     }
 
     /// Nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
+    }
+
+    fn damage(&mut self) {
+        self.damaged = true;
+        self.rest = &[];
     }
 }
 
@@ -91,7 +121,8 @@ mod tests {
         let message = w.finish();
         let read = |m: &[u8]| -> Option<(u64, u64, u64, String, String)> {
             let mut r = Reader::new(m, 7)?;
-            Some((r.int()?, r.int()?, r.int()?, r.str()?.into(), r.str()?.into()))
+            let fields = (r.int(), r.int(), r.int(), r.text(), r.text());
+            r.whole().map(|()| fields)
         };
         assert_eq!(read(&message), Some((0, 300, u64::MAX, "abc".into(), String::new())));
         for cut in 0..message.len() {

@@ -76,7 +76,7 @@ impl Copy {
     pub fn decode(value: &[u8]) -> Option<Self> {
         let bytes = base64::decode(value)?;
         let mut r = Reader::new(&bytes, VERSION)?;
-        let mut copy = Self { plan: Plan::decode(r.bytes()?)?, ..Self::default() };
+        let mut copy = Self { plan: Plan::decode(r.bytes())?, ..Self::default() };
         for text in [
             &mut copy.tenant,
             &mut copy.key,
@@ -85,19 +85,21 @@ impl Copy {
             &mut copy.route,
             &mut copy.tokenizer,
         ] {
-            r.str()?.clone_into(text);
+            *text = r.text();
         }
-        copy.input = r.int()?;
-        let priced = r.int()? == 1;
-        let (input_pico, output_pico) = (r.int()?, r.int()?);
+        copy.input = r.int();
+        let priced = r.int() == 1;
+        let (input_pico, output_pico) = (r.int(), r.int());
         let [cache_read_pico, cache_write_pico, reasoning_pico] =
-            [r.int()?, r.int()?, r.int()?].map(|pico| pico.checked_sub(1));
+            std::array::from_fn(|_| r.int().checked_sub(1));
+        r.whole()?;
         let price = Price { input_pico, output_pico, cache_read_pico, cache_write_pico, reasoning_pico };
         copy.price = priced.then_some(price);
-        while copy.labels.len() < 64
-            && let (Some(name), Some(value)) = (r.str(), r.str())
-        {
-            copy.labels.push((name.to_owned(), value.to_owned()));
+        while copy.labels.len() < 64 && !r.is_empty() {
+            let label = (r.text(), r.text());
+            if r.whole().is_some() {
+                copy.labels.push(label);
+            }
         }
         Some(copy)
     }

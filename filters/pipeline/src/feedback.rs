@@ -149,14 +149,15 @@ impl<'b> Said<'b> {
 
     fn decode(bytes: &'b [u8]) -> Option<Self> {
         let mut r = Reader::new(bytes, VERSION)?;
-        Some(Said {
-            scored: r.int()? == 1,
-            id: r.str()?,
-            tenant: r.str()?,
-            trace: r.bytes()?,
-            span: r.bytes()?,
-            flags: r.int()? as u8,
-        })
+        let said = Said {
+            scored: r.int() == 1,
+            id: r.str(),
+            tenant: r.str(),
+            trace: r.bytes(),
+            span: r.bytes(),
+            flags: r.int() as u8,
+        };
+        r.whole().map(|()| said)
     }
 }
 

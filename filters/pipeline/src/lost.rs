@@ -136,7 +136,7 @@ impl Open {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lost {
     /// What is known of it.
-    pub span: Span,
+    pub span: Box<Span>,
     /// The decision log keeps it.
     pub logged: bool,
 }
@@ -169,29 +169,30 @@ fn sweep(store: &mut dyn SharedData, line: &Line, lost: &mut Vec<Lost>) {
 
 fn read(bytes: &[u8]) -> Option<(u64, Lost)> {
     let mut r = Reader::new(bytes, VERSION)?;
-    let (vm, start, flags, logged) = (r.int()?, r.int()?, r.int()? as u8, r.int()? == 1);
-    let operation = OPERATIONS.get(usize::try_from(r.int()?).ok()?)?;
+    let (vm, start, flags, logged) = (r.int(), r.int(), r.int() as u8, r.int() == 1);
+    let operation = OPERATIONS.get(usize::try_from(r.int()).ok()?)?;
     let context = TraceContext {
-        trace: r.bytes()?.try_into().ok()?,
-        span: r.bytes()?.try_into().ok()?,
-        parent: r.bytes()?.try_into().ok(),
+        trace: r.bytes().try_into().ok()?,
+        span: r.bytes().try_into().ok()?,
+        parent: r.bytes().try_into().ok(),
         flags,
     };
-    let mut text = || r.str().map(str::to_owned);
-    let span = Span {
-        context,
-        start,
-        operation,
-        id: text()?,
-        policy: text()?,
-        tenant: text()?,
-        key: text()?,
-        request_model: text()?,
-        provider: text()?,
-        error: Some("weir.vm_lost".into()),
-        ..Span::default()
-    };
-    Some((vm, Lost { span, logged }))
+    let mut span = Span::boxed();
+    span.context = context;
+    span.start = start;
+    span.operation = operation;
+    for place in [
+        &mut span.id,
+        &mut span.policy,
+        &mut span.tenant,
+        &mut span.key,
+        &mut span.request_model,
+        &mut span.provider,
+    ] {
+        *place = r.text();
+    }
+    span.error = Some("weir.vm_lost".into());
+    r.whole().map(|()| (vm, Lost { span, logged }))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub const PROVIDER: &str = "provider";
 
 /// While a module is replaced, one build's Exchange meets another's Attempt for a moment, and a plan that cannot
 /// be read is a refused request. So fields are only ever appended: an earlier build passes over what it does not
-/// know, and a later one has to do without it (`unwrap_or_default`). A change of this number refuses requests.
+/// know, and a later one has to do without it. A change of this number refuses requests.
 const VERSION: u8 = 1;
 
 /// Where one try goes.
@@ -140,43 +140,44 @@ impl Plan {
     /// The plan in `bytes`; `None` when they are of another version or damaged.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = Reader::new(bytes, VERSION)?;
+        let (id, api) = (r.str(), Api::from_code(r.int())?);
         let mut plan = Plan {
-            id: r.str()?.into(),
-            api: Api::from_code(r.int()?)?,
-            asked: r.str()?.into(),
-            model_at: (r.int()?, r.int()?),
-            body_len: r.int()?,
-            stream: r.int()? != 0,
-            include_usage: r.int()? != 0,
-            created: r.int()?,
-            traceparent: r.str()?.into(),
-            tracestate: r.str()?.into(),
-            scheme: r.str()?.into(),
+            id: id.to_owned(),
+            api,
+            asked: r.text(),
+            model_at: (r.int(), r.int()),
+            body_len: r.int(),
+            stream: r.int() != 0,
+            include_usage: r.int() != 0,
+            created: r.int(),
+            traceparent: r.text(),
+            tracestate: r.text(),
+            scheme: r.text(),
             ..Plan::default()
         };
-        for _ in 0..r.int()?.min(16) {
-            let (provider, model) = (r.str()?.into(), r.str()?.into());
-            plan.legs.push(Leg { provider, model, target: r.int()?, invoke: false });
+        for _ in 0..r.int().min(16) {
+            plan.legs.push(Leg { provider: r.text(), model: r.text(), target: r.int(), invoke: false });
         }
-        for _ in 0..r.int()?.min(64) {
+        for _ in 0..r.int().min(64) {
             plan.needs.push(decode_need(&mut r)?);
         }
-        plan.one_cluster = r.int() == Some(1);
-        let soft = r.int().unwrap_or(0);
+        r.whole()?;
+        // From here on what an earlier build did not write is 0 or empty.
+        plan.one_cluster = r.int() == 1;
+        let soft = r.int();
         for (at, need) in plan.needs.iter_mut().enumerate().take(64) {
             need.soft = soft >> at & 1 == 1;
         }
-        plan.anthropic.0 = r.str().unwrap_or_default().into();
-        plan.anthropic.1 = r.str().unwrap_or_default().into();
-        plan.limits = (r.int().unwrap_or(0), r.int().unwrap_or(0));
-        let invoke = r.int().unwrap_or(0);
+        plan.anthropic = (r.text(), r.text());
+        plan.limits = (r.int(), r.int());
+        let invoke = r.int();
         for (at, leg) in plan.legs.iter_mut().enumerate() {
             leg.invoke = invoke >> at & 1 == 1;
         }
-        plan.extra = r.str().unwrap_or_default().into();
-        plan.stall_ms = r.int().unwrap_or(0);
-        plan.wider = r.int().unwrap_or(0);
-        plan.repeats = r.int().and_then(|share| u32::try_from(share.checked_sub(1)?).ok());
+        plan.extra = r.text();
+        plan.stall_ms = r.int();
+        plan.wider = r.int();
+        plan.repeats = r.int().checked_sub(1).and_then(|share| u32::try_from(share).ok());
         Some(plan)
     }
 }
@@ -244,8 +245,8 @@ impl Report {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = Reader::new(bytes, VERSION)?;
         let mut report = Report {
-            attempt: r.int()?,
-            progress: match r.int()? {
+            attempt: r.int(),
+            progress: match r.int() {
                 0 => Progress::Begun,
                 1 => Progress::Refused,
                 2 => Progress::Answering,
@@ -253,16 +254,22 @@ impl Report {
                 4 => Progress::Unreached,
                 _ => return None,
             },
-            lost: r.int()?,
-            status: r.int()?,
-            request_id: r.str()?.into(),
-            losses: r.str()?.into(),
-            leg: r.int().unwrap_or(0),
-            stalled: r.int() == Some(1),
-            earlier: Vec::new(),
+            lost: r.int(),
+            status: r.int(),
+            request_id: r.text(),
+            losses: r.text(),
+            ..Report::default()
         };
-        for _ in 0..r.int().unwrap_or(0).min(16) {
-            report.earlier.push((r.int()?, r.int()?));
+        r.whole()?;
+        // The same: an earlier build did not write it.
+        report.leg = r.int();
+        report.stalled = r.int() == 1;
+        let earlier = r.int().min(16);
+        for _ in 0..earlier {
+            report.earlier.push((r.int(), r.int()));
+        }
+        if earlier > 0 {
+            r.whole()?;
         }
         Some(report)
     }
