@@ -68,7 +68,6 @@ pub const UNBUILT: &[Missing] = &[
     line("validate", Where::Any, "validation of answers"),
     line("notify", Where::Any, "alerts"),
     line("telemetry.otlp", Where::Begins("https:"), "collectors over TLS"),
-    line("telemetry.content", Where::Not("none"), "content in spans"),
     line("telemetry.decisions.when.found", Where::Any, "conditions on the content"),
     line("telemetry.decisions.when.input_tokens", Where::Any, "conditions on the content"),
     line("telemetry.decisions.when.tools", Where::Any, "conditions on the content"),

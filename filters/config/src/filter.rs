@@ -498,6 +498,9 @@ pub struct Telemetry {
     pub labels: Vec<String>,
     /// Every prompt is counted, even where nothing depends on it.
     pub count: bool,
+    /// Spans show what was said, as far as it is redacted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub content: bool,
     /// The log of decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<Decisions>,

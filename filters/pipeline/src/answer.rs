@@ -15,6 +15,7 @@ use weir_wire::splice::Splices;
 use crate::paths::Api;
 use crate::seen::{Key, Seen};
 
+mod heard;
 mod stream;
 mod whole;
 
@@ -104,6 +105,8 @@ pub struct Treatment {
     pub ends_early: bool,
     /// What cannot be searched passes.
     pub unsearched: bool,
+    /// What is said is kept for the span, but for what this finds.
+    pub shown: Option<Rc<pii::Set>>,
 }
 
 impl Treatment {
@@ -227,6 +230,15 @@ impl Answer {
             Self::Opaque(complete) | Self::Outline(_, complete) => *complete,
             Self::Whole(whole) => whole.complete(),
             Self::Stream(stream) => stream.complete(),
+        }
+    }
+
+    /// What was said, for the span: messages as JSON, and whether something had no room.
+    pub fn shown(&self) -> Option<(String, bool)> {
+        match self {
+            Self::Whole(whole) => whole.shown(),
+            Self::Stream(stream) => stream.shown(),
+            _ => None,
         }
     }
 

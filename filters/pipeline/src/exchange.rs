@@ -42,6 +42,7 @@ mod request;
 mod reserve;
 mod sending;
 mod settle;
+mod show;
 mod stall;
 
 use logged::Logged;
@@ -77,6 +78,8 @@ pub struct Exchange {
     logged: Logged,
     /// See [`Exchange::decision_room`].
     room: bool,
+    /// What its span must not show, where it shows what was said.
+    shown: Option<Rc<pii::Set>>,
 }
 
 enum State {
@@ -168,6 +171,7 @@ impl Exchange {
             marked: 0,
             logged: Logged::No,
             room: true,
+            shown: None,
         }
     }
 
@@ -269,6 +273,8 @@ impl Exchange {
         self.show(&mut reply);
         self.span.error = Some(refusal.code.to_owned());
         self.span.status = refusal.status;
+        // No model was shown it.
+        self.span.content = None;
         self.state = State::Refused;
         effects.push(Effect::Reply(reply));
         Step::Pause

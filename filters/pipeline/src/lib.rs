@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod budget;
 pub mod codec;
 pub mod config;
+pub mod content;
 pub mod cooling;
 pub mod copy;
 pub mod decide;

@@ -393,6 +393,15 @@ pub fn encode(span: &Span) -> Vec<u8> {
         key.push_str(name);
         count(&mut m, &key, *n);
     }
+    if let Some(content) = &span.content {
+        text(&mut m, "gen_ai.system_instructions", &content.system);
+        text(&mut m, "gen_ai.input.messages", &content.input);
+        text(&mut m, "gen_ai.output.messages", &content.output);
+        text(&mut m, "weir.content.omitted", content.omitted);
+        if content.cut {
+            m.attribute(ATTRIBUTES, "weir.content.truncated", boolean(true));
+        }
+    }
     for event in &span.events {
         let mut message = Message::default();
         message.fixed64(1, event.at);

@@ -76,6 +76,11 @@ impl Known {
         self.failed |= 1 << analyzer;
     }
 
+    /// Whether any was.
+    pub fn gap(&self) -> bool {
+        self.failed != 0
+    }
+
     /// Whether it was.
     pub fn failed(&self, analyzer: usize) -> bool {
         self.failed & 1 << analyzer != 0

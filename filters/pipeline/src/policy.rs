@@ -22,9 +22,18 @@ const MAX_SETS: usize = 64;
 /// Detectors outside that a policy may name.
 pub const MOST_ANALYZERS: usize = 32;
 
-/// A redaction set under its direction (requests or answers), the rules that it was made of, and the tenant whose key
+/// What of an exchange is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Request,
+    Answer,
+    /// Both, for what a span shows of them: whatever a rule does with what it finds, it is masked there.
+    Shown,
+}
+
+/// A redaction set under its side, the rules that it was made of, and the tenant whose key
 /// it has, if it has one.
-type KeptSet = ((bool, u64, Option<usize>), Rc<pii::Set>);
+type KeptSet = ((Side, u64, Option<usize>), Rc<pii::Set>);
 
 /// One version of the policy.
 #[derive(Debug)]
@@ -206,8 +215,8 @@ impl Policy {
             found,
         };
         // Built once here so that an unknown detector is an error of the configuration, not of a request.
-        policy.build_set(true, u64::MAX)?;
-        policy.build_set(false, u64::MAX)?;
+        policy.build_set(Side::Request, u64::MAX)?;
+        policy.build_set(Side::Answer, u64::MAX)?;
         Ok(policy)
     }
 
@@ -285,16 +294,35 @@ impl Policy {
         let hashes = rules.any(|(i, rule)| mask & (1 << i) != 0 && rule.action == filter::Action::Hash)
             || others.any(|(i, rule)| outside & (1 << i) != 0 && rule.action == filter::Action::Hash);
         let tenant = self.config.tenants.iter().position(|tenant| hashes && tenant.name == caller.name);
-        if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (request, mask, tenant)) {
+        self.set(if request { Side::Request } else { Side::Answer }, mask, tenant)
+    }
+
+    /// What must not be seen in what a span shows of a caller's exchange: all that the rules of either direction look
+    /// for. `Err` says why nothing may be shown: no rule proves anything of it, or a detector outside reports what then
+    /// stays where it is.
+    pub fn shown(&self, caller: &Caller, asked: &str) -> Result<Rc<pii::Set>, &'static str> {
+        let outside = self.analyzers(caller, asked);
+        let mut others = self.config.analyzers.iter().enumerate();
+        if others.any(|(i, rule)| outside & (1 << i) != 0 && rule.action == filter::Action::Report) {
+            return Err("reported");
+        }
+        match self.rules(caller, asked, true) | self.rules(caller, asked, false) {
+            0 => Err("no_rule"),
+            mask => self.set(Side::Shown, mask, None).ok_or("no_rule"),
+        }
+    }
+
+    fn set(&self, side: Side, mask: u64, tenant: Option<usize>) -> Option<Rc<pii::Set>> {
+        if let Some((_, set)) = self.sets.borrow().iter().find(|(of, _)| *of == (side, mask, tenant)) {
             return Some(set.clone());
         }
         let key = tenant.and_then(|tenant| self.config.tenants.get(tenant));
         let key = key.and_then(|tenant| pii::Key::from_hex(&tenant.digest_key));
         // Every rule was built once when the configuration came.
-        let set = Rc::new(self.build_set(request, mask).ok()?.keyed(key));
+        let set = Rc::new(self.build_set(side, mask).ok()?.keyed(key));
         let mut sets = self.sets.borrow_mut();
         if sets.len() < MAX_SETS {
-            sets.push(((request, mask, tenant), set.clone()));
+            sets.push(((side, mask, tenant), set.clone()));
         }
         Some(set)
     }
@@ -330,21 +358,27 @@ impl Policy {
         mask
     }
 
-    fn build_set(&self, request: bool, mask: u64) -> Result<pii::Set, ConfigError> {
+    fn build_set(&self, side: Side, mask: u64) -> Result<pii::Set, ConfigError> {
         let (mut rules, mut patterns) = (Vec::new(), Vec::new());
-        if request && !self.found.is_empty() {
+        let shown = side == Side::Shown;
+        if side != Side::Answer && !self.found.is_empty() {
             rules.push(pii::Rule {
                 find: self.found.clone(),
                 words: Vec::new(),
-                action: pii::Action::Report,
+                action: if shown { pii::Action::Mask } else { pii::Action::Report },
             });
         }
         for (i, rule) in self.config.redaction.iter().enumerate() {
-            let side = if request { rule.request } else { rule.response };
-            if side && mask & (1 << i) != 0 {
+            let searched = match side {
+                Side::Request => rule.request,
+                Side::Answer => rule.response,
+                Side::Shown => true,
+            };
+            if searched && mask & (1 << i) != 0 {
                 let action = match action(rule.action) {
+                    _ if shown => pii::Action::Mask,
                     // Nobody would restore what a placeholder stands for in an answer.
-                    pii::Action::Tokenize if !request => pii::Action::Mask,
+                    pii::Action::Tokenize if side == Side::Answer => pii::Action::Mask,
                     action => action,
                 };
                 let mut find = rule.find.clone();

@@ -2,6 +2,8 @@
 
 use weir_dialects::hub::Usage;
 
+use crate::content::Content;
+
 /// W3C trace context of one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
@@ -291,6 +293,8 @@ pub struct Span {
     pub tries: Vec<Tried>,
     /// What budgets were asked for, there too.
     pub charged: Vec<Charged>,
+    /// What was said, where the policy wants it.
+    pub content: Option<Box<Content>>,
 }
 
 impl Span {

@@ -17,6 +17,8 @@ use crate::statistics::{DROPPED, FAILURES, REJECTED, SENT, Statistics, UNSAMPLED
 const MAX_SPANS: usize = 4096;
 const MAX_BYTES: usize = 4 << 20;
 const MAX_BATCH: usize = 512;
+/// Collectors take messages of 4 MiB; spans with content are large.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 const TIMEOUT_MS: u32 = 5_000;
 /// The first pause after a failure; it doubles with each, up to 64 times.
 const PAUSE_NS: u64 = 250_000_000;
@@ -149,7 +151,13 @@ impl Telemetry {
             return;
         }
         let Some(cluster) = self.cluster.clone() else { return };
-        let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(MAX_BATCH)).collect();
+        let mut size = 0;
+        let fits = |span: &&Vec<u8>| {
+            size += span.len();
+            size <= MAX_BATCH_BYTES
+        };
+        let many = self.waiting.iter().take(MAX_BATCH).take_while(fits).count().max(1);
+        let batch: Vec<_> = self.waiting.drain(..many).collect();
         self.bytes -= batch.iter().map(Vec::len).sum::<usize>().min(self.bytes);
         let message = otlp::batch(&batch, &self.source());
         match host::grpc(&cluster, otlp::SERVICE, otlp::METHOD, &message, TIMEOUT_MS) {
@@ -219,7 +227,8 @@ impl Telemetry {
                 self.failures = 0;
                 self.statistics.add(SENT, batch.len() as u64 - rejected);
                 self.statistics.add(REJECTED, rejected);
-                if self.waiting.len() >= MAX_BATCH && host::act_on(self.root).is_ok() {
+                let full = self.waiting.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES;
+                if full && host::act_on(self.root).is_ok() {
                     self.flush(now);
                 }
             }

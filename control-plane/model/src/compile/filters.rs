@@ -55,6 +55,7 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
                 .and_then(|share| u32::try_from(share.hundredths).ok()),
             labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
             count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
+            content: policy.telemetry.as_ref().and_then(|t| t.content) == Some(policy::Content::Redacted),
             decisions: policy.telemetry.as_ref().and_then(|t| t.decisions.as_ref()).map(decisions),
         },
     };

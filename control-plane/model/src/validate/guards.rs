@@ -1,6 +1,6 @@
 //! Redaction, the later text organs' references, telemetry.
 
-use weir_config::policy::{Action, Secret, When};
+use weir_config::policy::{Action, Content, Secret, When};
 
 use super::{Check, ModelNames};
 use crate::endpoint::Endpoint;
@@ -152,6 +152,17 @@ fn telemetry(check: &mut Check<'_>) {
                 check.error("telemetry.otlp", format!("`{otlp}` is not an endpoint")).hint =
                     Some(why.to_owned());
             }
+        }
+    }
+    if telemetry.content == Some(Content::Redacted) {
+        if telemetry.otlp.is_none() {
+            check.error("telemetry.content", "content is shown in spans, and there are none").hint =
+                Some("name a collector: `otlp: http://127.0.0.1:4317`".to_owned());
+        }
+        if check.policy.redaction.is_empty() {
+            check
+                .error("telemetry.content", "nothing is redacted: no rule says what content must not show")
+                .hint = Some("content is shown of requests that a rule of `redaction` matches".to_owned());
         }
     }
     if telemetry.sample.is_some_and(|share| share.hundredths > 10_000) {

@@ -314,7 +314,7 @@ pub struct Telemetry {
     /// Share of requests that get a span; errors, refusals and aborts always do. Left out: `100%`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
-    /// Prompt and answer in spans. Left out: `none`.
+    /// Prompt and answer in spans, of requests that a rule of `redaction` matches. Left out: `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// Which prompts are counted before they are sent. Left out: `lazy`.
@@ -348,7 +348,8 @@ pub enum Content {
     /// Left out.
     #[default]
     None,
-    /// As redacted.
+    /// As redacted: all is masked that the rules look for, in either direction, reported or not. At most 16 KiB each of
+    /// prompt (its newest messages) and answer; no bytes of pictures, sound or files, no signed reasoning.
     Redacted,
 }
 

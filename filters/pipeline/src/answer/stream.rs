@@ -8,6 +8,7 @@ use weir_tokens::Counter;
 use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
 
+use super::heard::Heard;
 use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, sealed, without_tokens};
 use crate::paths::Api;
 use crate::seen::Seen;
@@ -74,14 +75,18 @@ struct Events {
     /// The number of the next event, where events are numbered, and by how much those to come are shifted.
     sequence: u64,
     shift: u64,
+    /// What the span shows.
+    heard: Option<Box<Heard>>,
 }
 
 impl Stream {
     /// A reader.
     pub fn new(api: Api, treatment: Treatment) -> Self {
+        let heard = treatment.shown.clone().map(|set| Box::new(Heard::new(set)));
         let events = Events {
             api,
             treatment,
+            heard,
             chunk: Chunk::default(),
             texts: Vec::new(),
             id: String::new(),
@@ -136,6 +141,12 @@ impl Stream {
         };
         e.texts.iter().for_each(|(_, text)| facts.count(text.found()));
         facts
+    }
+
+    pub(super) fn shown(&self) -> Option<(String, bool)> {
+        let events = &self.events;
+        let heard = events.heard.as_ref().filter(|heard| events.blocked.is_none() && !heard.is_empty());
+        heard.map(|heard| heard.tell(events.api, &events.finish, self.complete()))
     }
 
     pub(super) fn remember(&self, seen: &mut Seen) {
@@ -378,6 +389,9 @@ impl Events {
         if !counts {
             // As escaped, which is never shorter.
             self.bytes += chunk.texts.iter().map(|text| text.value.len() as u64).sum::<u64>();
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.hear(self.api, payload, chunk);
         }
         let watches = self.treatment.watch.is_some();
         if !counts && !watches && !self.treatment.texts() {

@@ -4,6 +4,7 @@ use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
 use super::{Cut, Facts, MAX_WHOLE, Treatment, quoted, sealed, without_tokens};
+use crate::content;
 use crate::paths::Api;
 use crate::seen::{MIN, Seen};
 use weir_dialects::openai_chat::{ECHO, read_answer};
@@ -25,6 +26,8 @@ pub struct Whole {
     facts: Facts,
     /// Texts that the next turn may bring back.
     said: Vec<String>,
+    /// What the span shows of it.
+    shown: Option<(String, bool)>,
 }
 
 impl Whole {
@@ -39,7 +42,12 @@ impl Whole {
             unread: false,
             facts: Facts::default(),
             said: Vec::new(),
+            shown: None,
         }
+    }
+
+    pub(super) fn shown(&self) -> Option<(String, bool)> {
+        self.shown.clone().filter(|_| self.facts.blocked.is_none())
     }
 
     pub(super) fn changes(&self) -> bool {
@@ -125,6 +133,9 @@ impl Whole {
         self.facts.fingerprint = said(root.get("system_fingerprint"));
         self.facts.usage = answer.usage;
         self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
+        if let Some(set) = &self.treatment.shown {
+            self.shown = Some(content::answer(root, &self.facts.finish, set));
+        }
         self.facts.counted = true;
         self.facts.bytes = self.treatment.vocabulary.is_none();
         let mut room = REMEMBERED;

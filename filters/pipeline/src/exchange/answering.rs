@@ -120,6 +120,7 @@ impl Exchange {
                 key: counted.map(|(policy, vocabulary)| policy.seen.borrow().key(vocabulary.number())),
                 ends_early: flight.ahead.is_some(),
                 unsearched: flight.unsearched,
+                shown: self.shown.clone().filter(|_| status < 400),
             };
             Answer::new(flight.plan.api, kind, treatment)
         };

@@ -161,6 +161,7 @@ impl Exchange {
         let measure =
             Measure { api: *api, doc: &counted_doc, request: &request, targets: &choice.targets, context };
         let size = self.measured(policy, &measure, &budgets, &limits, now);
+        self.show_request(policy, caller, *api, asked, counted_doc.root());
         drop(counted_doc);
         drop(edited);
         // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.

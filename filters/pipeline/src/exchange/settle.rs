@@ -32,6 +32,7 @@ impl Exchange {
             // Converse has no other.
             facts.id.clone_from(&report.request_id);
         }
+        self.show_answer(&flight.answer, facts.blocked.is_some());
         self.span.response_id.clone_from(&facts.id);
         self.span.response_model.clone_from(&facts.model);
         self.span.finish_reasons = facts.finish.clone();
