@@ -109,15 +109,22 @@ impl ReadError {
     }
 }
 
-/// A struct: the names of its fields, and their places in the same order.
-fn object(value: Value<'_, '_>, names: &[&str], fields: &mut [&mut dyn Read]) -> Result<(), ReadError> {
+/// A struct with named fields.
+trait Fields {
+    /// The place of a field by its number. The first one stands for all that do not exist: so the compiler makes two
+    /// tables of this, of places and of readers, and no code for each field.
+    fn field(&mut self, at: usize) -> &mut dyn Read;
+}
+
+/// A struct, and the names of its fields in their order.
+#[inline(never)]
+fn object(value: Value<'_, '_>, names: &[&str], fields: &mut dyn Fields) -> Result<(), ReadError> {
     if value.kind() != json::Kind::Object {
         return Err(not("an object"));
     }
     for (key, value) in value.members() {
-        let at = names.iter().position(|name| key.is(name));
-        let read = match at.and_then(|at| fields.get_mut(at)) {
-            Some(field) => field.read(value),
+        let read = match names.iter().position(|name| key.is(name)) {
+            Some(at) => fields.field(at).read(value),
             None => Err(ReadError { path: String::new(), what: What::Unknown }),
         };
         read.map_err(|error| error.below(&key.as_str()))?;
@@ -216,11 +223,22 @@ impl<T: Read + Default> Holder for Map<String, T> {
 
 /// The fields of structs. One that is missing here does not compile.
 macro_rules! structs {
-    ($($name:ident { $($field:ident),+ })+) => {$(
+    ($($name:ident { $first:ident $(, $field:ident)* })+) => {$(
         impl Read for $name {
             fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
-                let $name { $($field),+ } = self;
-                object(value, &[$(stringify!($field)),+], &mut [$($field),+])
+                object(value, &[stringify!($first) $(, stringify!($field))*], self)
+            }
+        }
+
+        impl Fields for $name {
+            fn field(&mut self, at: usize) -> &mut dyn Read {
+                #[allow(non_camel_case_types, dead_code, reason = "they number the fields")]
+                enum Number { $first $(, $field)* }
+                let Self { $first $(, $field)* } = self;
+                match at {
+                    $(at if at == Number::$field as usize => $field,)*
+                    _ => $first,
+                }
             }
         }
     )+};
