@@ -55,11 +55,12 @@ pub fn asked(target: u64, headers: &Headers<'_>, now: Now) -> Cool {
 
 /// Seconds since the Unix epoch of `Sun, 06 Nov 1994 08:49:37 GMT`, the form that RFC 9110 §5.6.7 wants sent.
 fn date(text: &str) -> Option<u64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut parts = text.get(5..)?.split([' ', ':']);
     let mut next = || parts.next();
     let day: u64 = next()?.parse().ok()?;
-    let month = MONTHS.find(next().filter(|name| name.len() == 3)?)? as u64 / 3;
+    let month = next()?;
+    let month = MONTHS.chunks(3).position(|name| name == month.as_bytes())? as u64;
     let year: u64 = next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
     let mut time = 0;
     for most in [24, 60, 61] {

@@ -51,10 +51,10 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// The header's value.
-    pub fn encode(&self) -> String {
+    /// The header's value, with this plan in the place of its own.
+    pub fn encode(&self, plan: &Plan) -> String {
         let mut w = Writer::new(VERSION);
-        w.bytes(&self.plan.encode());
+        w.bytes(&plan.encode());
         for text in [&self.tenant, &self.key, &self.model, &self.policy, &self.route, &self.tokenizer] {
             w.bytes(text.as_bytes());
         }
@@ -188,46 +188,43 @@ impl Copied {
         } else {
             (!self.answer.complete()).then(|| "upstream_cut".to_owned())
         };
-        let leg = plan.legs.first().cloned().unwrap_or_default();
-        let mut labels = self.copy.labels.clone();
-        labels.push((LABEL.to_owned(), "true".to_owned()));
-        effects.push(Effect::Emit(Box::new(Span {
-            id: plan.id.clone(),
-            context: context.unwrap_or_default(),
-            tracestate: plan.tracestate.clone(),
-            start: self.start,
-            end: now.0,
-            operation: plan.api.operation(),
-            provider: match kind {
-                ProviderKind::Bedrock => "aws.bedrock",
-                ProviderKind::Anthropic => "anthropic",
-                _ => "openai",
-            }
-            .to_owned(),
-            request_model: plan.asked.clone(),
-            response_model: facts.model,
-            response_id: facts.id,
-            finish_reasons: facts.finish,
-            usage,
-            counted,
-            cost_nano,
-            stream: plan.stream,
-            first_chunk: self.first.map(|at| at.saturating_sub(self.start)),
-            status: self.status,
-            error,
-            words: vec![("weir.mirror", "true".to_owned())],
-            tenant: self.copy.tenant.clone(),
-            key: self.copy.key.clone(),
-            labels,
-            policy: self.copy.policy.clone(),
-            route: self.copy.route.clone(),
-            model: self.copy.model.clone(),
-            target: leg.provider,
-            target_model: leg.model,
-            attempts: 1,
-            losses: report.losses.clone(),
-            ..Span::default()
-        })));
+        let mut span = Span::boxed();
+        (span.response_model, span.response_id, span.finish_reasons) = (facts.model, facts.id, facts.finish);
+        let copy = &mut self.copy;
+        let mut leg = copy.plan.legs.pop().unwrap_or_default();
+        // It is over: what is known of it moves into its span.
+        for (to, from) in [
+            (&mut span.id, &mut copy.plan.id),
+            (&mut span.tracestate, &mut copy.plan.tracestate),
+            (&mut span.request_model, &mut copy.plan.asked),
+            (&mut span.tenant, &mut copy.tenant),
+            (&mut span.key, &mut copy.key),
+            (&mut span.policy, &mut copy.policy),
+            (&mut span.route, &mut copy.route),
+            (&mut span.model, &mut copy.model),
+            (&mut span.target, &mut leg.provider),
+            (&mut span.target_model, &mut leg.model),
+        ] {
+            std::mem::swap(to, from);
+        }
+        std::mem::swap(&mut span.labels, &mut copy.labels);
+        span.labels.push((LABEL.to_owned(), "true".to_owned()));
+        span.words.push(("weir.mirror", "true".to_owned()));
+        span.context = context.unwrap_or_default();
+        (span.start, span.end) = (self.start, now.0);
+        span.first_chunk = self.first.map(|at| at.saturating_sub(self.start));
+        span.operation = copy.plan.api.operation();
+        match kind {
+            ProviderKind::Bedrock => "aws.bedrock",
+            ProviderKind::Anthropic => "anthropic",
+            _ => "openai",
+        }
+        .clone_into(&mut span.provider);
+        (span.usage, span.counted, span.cost_nano) = (usage, counted, cost_nano);
+        (span.stream, span.status, span.error) = (copy.plan.stream, self.status, error);
+        span.attempts = 1;
+        span.losses.clone_from(&report.losses);
+        effects.push(Effect::Emit(span));
     }
 }
 
@@ -253,7 +250,7 @@ mod tests {
             tokenizer: "o200k_base".into(),
             ..Copy::default()
         };
-        let value = copy.encode();
+        let value = copy.encode(&copy.plan);
         assert!(value.bytes().all(|b| b.is_ascii_graphic()), "{value}");
         assert_eq!(Copy::decode(value.as_bytes()), Some(copy));
         for damaged in [b"", b"AA==".as_slice(), b"%%%", &value.as_bytes()[..value.len() / 2]] {

@@ -162,6 +162,55 @@ pub enum Effect {
     Cool(crate::cooling::Cool),
 }
 
+/// The effects that are asked for most, in one call each: built where they are asked for they are a good part of both
+/// machines' code.
+pub(crate) trait Effects {
+    /// Sets a response header.
+    fn respond(&mut self, name: &'static str, value: &str);
+    /// Sets a response header to a number.
+    fn respond_number(&mut self, name: &'static str, value: u64);
+    /// Removes a response header.
+    fn respond_without(&mut self, name: &'static str);
+    /// Replaces what the response callback holds.
+    fn respond_body(&mut self, bytes: Vec<u8>);
+    /// Sets a request header.
+    fn request(&mut self, name: &'static str, value: &str);
+    /// Sets a request header to a number.
+    fn request_number(&mut self, name: &'static str, value: u64);
+}
+
+impl Effects for Vec<Effect> {
+    #[inline(never)]
+    fn respond(&mut self, name: &'static str, value: &str) {
+        self.push(Effect::SetResponseHeader(name, value.to_owned()));
+    }
+
+    #[inline(never)]
+    fn respond_number(&mut self, name: &'static str, value: u64) {
+        self.push(Effect::SetResponseHeader(name, value.to_string()));
+    }
+
+    #[inline(never)]
+    fn respond_without(&mut self, name: &'static str) {
+        self.push(Effect::RemoveResponseHeader(name));
+    }
+
+    #[inline(never)]
+    fn respond_body(&mut self, bytes: Vec<u8>) {
+        self.push(Effect::ResponseBody(bytes));
+    }
+
+    #[inline(never)]
+    fn request(&mut self, name: &'static str, value: &str) {
+        self.push(Effect::SetRequestHeader(name, value.to_owned()));
+    }
+
+    #[inline(never)]
+    fn request_number(&mut self, name: &'static str, value: u64) {
+        self.push(Effect::SetRequestHeader(name, value.to_string()));
+    }
+}
+
 /// A question by HTTP, with JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {

@@ -93,11 +93,10 @@ impl Signed {
         if at.abs_diff(now.seconds()) > SKEW {
             return Err(Fault::Skewed);
         }
-        let names: Vec<&str> = names.split(';').collect();
-        let signed = |name: &str| names.contains(&name);
+        let signed = |wanted: &str| names.split(';').any(|name| name == wanted);
         let amazon = headers.0.iter().filter(|(name, _)| name.starts_with(b"x-amz-"));
         let all = amazon.map(|(name, _)| std::str::from_utf8(name).unwrap_or_default()).all(signed);
-        if !(signed("host") && signed("x-amz-date") && all) || names.len() > MOST_HEADERS {
+        if !(signed("host") && signed("x-amz-date") && all) || names.split(';').count() > MOST_HEADERS {
             return Err(Fault::Form("`host` and every `x-amz-*` header must be signed"));
         }
         let signature =
@@ -105,7 +104,7 @@ impl Signed {
         let key = day_key(day).ok_or(Fault::NoKey)?;
         let key = hmac(&hmac(&hmac(&key, &[region.as_bytes()]), &[SERVICE.as_bytes()]), &[b"aws4_request"]);
         Ok(Self {
-            head: head(headers, &names),
+            head: head(headers, names),
             claimed: headers.bytes("x-amz-content-sha256").map(<[u8]>::to_vec),
             date: date.to_owned(),
             scope: scope.to_owned(),
@@ -140,66 +139,63 @@ impl Signed {
 }
 
 /// The canonical request up to the payload's hash.
-fn head(headers: &Headers<'_>, names: &[&str]) -> Vec<u8> {
+fn head(headers: &Headers<'_>, names: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(headers.bytes(":method").unwrap_or_default());
-    out.push(b'\n');
-    let target = headers.bytes(":path").unwrap_or_default();
-    let mut halves = target.splitn(2, |byte| *byte == b'?');
-    for byte in halves.next().unwrap_or_default() {
+    let (path, query) = halves(headers.bytes(":path").unwrap_or_default(), b'?');
+    append(&mut out, &[headers.bytes(":method").unwrap_or_default(), b"\n"]);
+    for byte in path {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(byte) {
-            out.push(*byte);
+            append(&mut out, &[&[*byte]]);
         } else {
-            out.extend_from_slice(&[
-                b'%',
-                digit(byte >> 4).to_ascii_uppercase(),
-                digit(byte & 15).to_ascii_uppercase(),
-            ]);
+            let code = [b'%', digit(byte >> 4), digit(byte & 15)].map(|byte| byte.to_ascii_uppercase());
+            append(&mut out, &[&code]);
         }
     }
-    out.push(b'\n');
-    let mut query: Vec<(&[u8], &[u8])> = Vec::new();
-    for pair in halves.next().unwrap_or_default().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
-    {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        query.push((halves.next().unwrap_or_default(), halves.next().unwrap_or_default()));
-    }
-    weir_sorted::sort_by(&mut query, Ord::cmp);
-    for (at, (key, value)) in query.iter().enumerate() {
-        if at > 0 {
-            out.push(b'&');
+    let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();
+    let mut rest = query;
+    while !rest.is_empty() {
+        let pair;
+        (pair, rest) = halves(rest, b'&');
+        if !pair.is_empty() {
+            pairs.push(halves(pair, b'='));
         }
-        out.extend_from_slice(key);
-        out.push(b'=');
-        out.extend_from_slice(value);
     }
-    out.push(b'\n');
-    for name in names {
-        out.extend_from_slice(name.as_bytes());
-        out.push(b':');
-        let own = if *name == "host" { ":authority" } else { name };
+    weir_sorted::sort_by(&mut pairs, Ord::cmp);
+    append(&mut out, &[b"\n"]);
+    let mut between: &[u8] = b"";
+    for (key, value) in pairs {
+        append(&mut out, &[between, key, b"=", value]);
+        between = b"&";
+    }
+    append(&mut out, &[b"\n"]);
+    for name in names.split(';') {
+        append(&mut out, &[name.as_bytes(), b":"]);
+        let own = if name == "host" { ":authority" } else { name };
         for (at, value) in headers.all(own).enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            out.extend_from_slice(words.next().unwrap_or_default());
-            for word in words {
-                out.push(b' ');
-                out.extend_from_slice(word);
+            append(&mut out, &[if at > 0 { b"," } else { b"" }]);
+            let mut between: &[u8] = b"";
+            for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                append(&mut out, &[between, word]);
+                between = b" ";
             }
         }
-        out.push(b'\n');
+        append(&mut out, &[b"\n"]);
     }
-    out.push(b'\n');
-    for (at, name) in names.iter().enumerate() {
-        if at > 0 {
-            out.push(b';');
-        }
-        out.extend_from_slice(name.as_bytes());
-    }
-    out.push(b'\n');
+    append(&mut out, &[b"\n", names.as_bytes(), b"\n"]);
     out
+}
+
+#[inline(never)]
+fn append(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// What is before the first such byte, and what is behind it.
+#[inline(never)]
+fn halves(bytes: &[u8], at: u8) -> (&[u8], &[u8]) {
+    let place = bytes.iter().position(|byte| *byte == at).unwrap_or(bytes.len());
+    let (before, behind) = bytes.split_at_checked(place).unwrap_or_default();
+    (before, behind.get(1..).unwrap_or_default())
 }
 
 /// HMAC-SHA256 (RFC 2104) of the parts in a row, by a key of at most 64 bytes: longer ones are never used here.
@@ -241,7 +237,9 @@ fn digit(half: u8) -> u8 {
 }
 
 fn hex(bytes: &[u8; 32]) -> Vec<u8> {
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut out = Vec::with_capacity(64);
+    bytes.iter().for_each(|byte| append(&mut out, &[&[digit(byte >> 4), digit(byte & 15)]]));
+    out
 }
 
 /// The bytes of 64 hex digits.

@@ -82,14 +82,19 @@ thread_local! {
 }
 
 /// Runs a callback on the VM. Should the host ever call in from inside a host call, `otherwise` is the answer.
-pub fn with<R>(otherwise: R, callback: impl FnOnce(&mut Vm) -> R) -> R {
+pub fn with<R>(otherwise: R, mut callback: impl FnMut(&mut Vm) -> R) -> R {
+    let mut answer = otherwise;
+    enter(&mut |vm| answer = callback(vm));
+    answer
+}
+
+/// The way in, once for all callbacks.
+#[inline(never)]
+fn enter(callback: &mut dyn FnMut(&mut Vm)) {
     VM.with(|vm| match vm.try_borrow_mut() {
         Ok(mut vm) => callback(&mut vm),
-        Err(_) => {
-            host::log(host::Level::Error, "weir: a callback inside a host call was not served");
-            otherwise
-        }
-    })
+        Err(_) => host::log(host::Level::Error, "weir: a callback inside a host call was not served"),
+    });
 }
 
 impl Shared {

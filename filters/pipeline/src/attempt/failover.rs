@@ -7,7 +7,7 @@ use weir_sorted::contains;
 
 use super::{Attempt, Incoming, Outgoing};
 use crate::cooling;
-use crate::io::{Effect, Headers, Now, Step};
+use crate::io::{Effect, Effects, Headers, Now, Step};
 use crate::plan::{NO_RETRY, TOO_LONG};
 
 const MS: u64 = 1_000_000;
@@ -50,7 +50,7 @@ impl Attempt {
     /// Tells the router to go on where a prompt is too long for this target.
     pub(super) fn go_wider(&self, failure: &Failure, effects: &mut Vec<Effect>) {
         if self.widens() && too_long(failure) {
-            effects.push(Effect::SetResponseHeader(":status", TOO_LONG.to_string()));
+            effects.respond_number(":status", u64::from(TOO_LONG));
         }
     }
 
@@ -70,7 +70,7 @@ impl Attempt {
             if cool.told && next.is_some_and(|next| next.provider == leg.provider && next.model == leg.model)
             {
                 // It asks for a pause, which the client can make and a repeat cannot.
-                effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
+                effects.respond(NO_RETRY, "true");
             }
             effects.push(Effect::Cool(cool));
         }
@@ -100,9 +100,9 @@ impl Attempt {
         self.report.stalled = true;
         self.report.status = 504;
         self.tell(effects);
-        effects.push(Effect::SetResponseHeader(":status", "504".into()));
+        effects.respond(":status", "504");
         if self.plan.as_ref().is_some_and(|p| p.one_cluster) {
-            effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
+            effects.respond(NO_RETRY, "true");
         }
         self.response = Incoming::Pass;
         Step::Continue

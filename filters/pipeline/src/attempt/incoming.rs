@@ -6,7 +6,7 @@ use weir_dialects::{bedrock, openai_chat};
 
 use super::first::{First, judge_first};
 use super::{Attempt, EVENT_STREAM, Incoming, MAX_FIRST, Outgoing, Translation};
-use crate::io::{Effect, Headers, Step};
+use crate::io::{Effect, Effects, Headers, Step};
 use crate::paths::Api;
 use crate::plan::{NO_RETRY, Progress};
 use crate::refusal::ERROR_TYPE;
@@ -41,7 +41,7 @@ impl Attempt {
         self.cool(status, headers, self.now, effects);
         for name in ["x-envoy-upstream-service-time", "server"] {
             if headers.bytes(name).is_some() {
-                effects.push(Effect::RemoveResponseHeader(name));
+                effects.respond_without(name);
             }
         }
         let stream = self.plan.as_ref().is_some_and(|p| p.stream);
@@ -57,26 +57,26 @@ impl Attempt {
             }
             for name in ["x-amzn-requestid", "x-amzn-errortype"] {
                 if headers.bytes(name).is_some() {
-                    effects.push(Effect::RemoveResponseHeader(name));
+                    effects.respond_without(name);
                 }
             }
-            effects.push(Effect::RemoveResponseHeader("content-length"));
+            effects.respond_without("content-length");
             if self.api().aws() {
                 let id = self.report.request_id.as_str();
                 let id = if id.is_empty() { self.plan.as_ref().map_or("", |p| p.id.as_str()) } else { id };
-                effects.push(Effect::SetResponseHeader("x-amzn-requestid", id.to_owned()));
+                effects.respond("x-amzn-requestid", id);
             }
             if self.api().anthropic() {
-                let id = self.plan.as_ref().map(|p| p.id.clone()).unwrap_or_default();
-                effects.push(Effect::SetResponseHeader("request-id", id));
+                let id = self.plan.as_ref().map_or("", |p| p.id.as_str());
+                effects.respond("request-id", id);
             }
             if status < 400 && stream {
                 let media = if self.api().aws() { EVENT_STREAM } else { "text/event-stream; charset=utf-8" };
-                effects.push(Effect::SetResponseHeader("content-type", media.into()));
-                effects.push(Effect::SetResponseHeader("cache-control", "no-cache".into()));
+                effects.respond("content-type", media);
+                effects.respond("cache-control", "no-cache");
                 self.response = Incoming::Stream(self.translation());
             } else {
-                effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
+                effects.respond("content-type", "application/json");
                 let error_type = headers.get("x-amzn-errortype").map(str::to_owned);
                 if status >= 400 && self.plan.as_ref().is_some_and(|p| p.one_cluster) {
                     // Such an Envoy retries by headers that were not held, and by no others.
@@ -158,7 +158,7 @@ impl Attempt {
             Incoming::Told => {
                 self.response = Incoming::Told;
                 if !chunk.is_empty() {
-                    effects.push(Effect::ResponseBody(Vec::new()));
+                    effects.respond_body(Vec::new());
                 }
                 Step::Continue
             }
@@ -196,8 +196,8 @@ impl Attempt {
                 let (api, renames) = (self.api(), &self.renames);
                 match translate::answer(api, self.provider(), chunk, renames, &context, &self.echo) {
                     Ok(bytes) => {
-                        effects.push(Effect::SetResponseHeader("content-length", bytes.len().to_string()));
-                        effects.push(Effect::ResponseBody(bytes));
+                        effects.respond_number("content-length", bytes.len() as u64);
+                        effects.respond_body(bytes);
                         Step::Continue
                     }
                     Err(failure) => self.fail(&failure, effects),
@@ -218,7 +218,7 @@ impl Attempt {
                     return Step::Pause;
                 }
                 let failure = translate::error(self.config.kind, status, error_type.as_deref(), chunk);
-                effects.push(Effect::ResponseBody(translate::failure(self.api(), &failure)));
+                effects.respond_body(translate::failure(self.api(), &failure));
                 self.response = Incoming::Told;
                 Step::Continue
             }
@@ -246,7 +246,7 @@ impl Attempt {
                     return Step::Pause;
                 }
                 translation.consumed = 0;
-                effects.push(Effect::ResponseBody(bytes));
+                effects.respond_body(bytes);
                 self.response = Incoming::Stream(translation);
                 Step::Continue
             }
@@ -259,9 +259,9 @@ impl Attempt {
         if self.api().aws() {
             let (known, class) = bedrock::class_of(status, &failure.kind, failure.code.as_deref());
             status = if self.last_leg() { known } else { status };
-            effects.push(Effect::SetResponseHeader(ERROR_TYPE, class.to_owned()));
+            effects.respond(ERROR_TYPE, class);
         }
-        effects.push(Effect::SetResponseHeader(":status", status.to_string()));
+        effects.respond_number(":status", u64::from(status));
     }
 
     /// The try failed while its headers are still held: its status becomes the failure's, so that the router may retry.
@@ -277,11 +277,11 @@ impl Attempt {
         self.tell_failure(failure, effects);
         if self.plan.as_ref().is_some_and(|p| p.one_cluster) {
             // Envoy 1.36 crashes when it retries on headers that were held: the client gets this failure instead.
-            effects.push(Effect::SetResponseHeader(NO_RETRY, "true".into()));
+            effects.respond(NO_RETRY, "true");
         }
-        effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
-        effects.push(Effect::SetResponseHeader("content-length", body.len().to_string()));
-        effects.push(Effect::ResponseBody(body));
+        effects.respond("content-type", "application/json");
+        effects.respond_number("content-length", body.len() as u64);
+        effects.respond_body(body);
         self.response = Incoming::Told;
         Step::Continue
     }

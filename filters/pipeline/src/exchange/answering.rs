@@ -10,7 +10,7 @@ use weir_tokens::Vocabulary;
 use super::sending::provider_name;
 use super::{Exchange, State, reserve};
 use crate::answer::{Answer, Cut, Treatment};
-use crate::io::{Effect, Headers, Now, Origin, Step};
+use crate::io::{Effect, Effects, Headers, Now, Origin, Step};
 use crate::paths::Api;
 use crate::plan::{NO_RETRY, Progress, Report, TOO_LONG};
 use crate::refusal::{ERROR_TYPE, Refusal};
@@ -56,24 +56,24 @@ impl Exchange {
         }
         flight.report = Some(report);
         if status >= 400 {
-            effects.push(Effect::RemoveResponseHeader(NO_RETRY));
+            effects.respond_without(NO_RETRY);
         }
         if status == TOO_LONG {
             // Envoy did not go on: the client reads what the provider said.
-            effects.push(Effect::SetResponseHeader(":status", "400".into()));
+            effects.respond(":status", "400");
         }
         if let Some(policy) = &policy
             && policy.config.headers != ShowHeaders::None
         {
             if let Some((budget, model)) = &self.span.downgrade {
                 let downgrade = format!("{model}; budget={budget}");
-                effects.push(Effect::SetResponseHeader("x-weir-downgrade", downgrade));
+                effects.respond("x-weir-downgrade", &downgrade);
             }
-            effects.push(Effect::SetResponseHeader("x-weir-request-id", self.span.id.clone()));
-            effects.push(Effect::SetResponseHeader("x-weir-policy", policy.config.version.clone()));
+            effects.respond("x-weir-request-id", &self.span.id);
+            effects.respond("x-weir-policy", &policy.config.version);
             if policy.config.headers == ShowHeaders::Reasons {
                 let why = format!("{}:{} attempt {attempt}", self.span.target, self.span.target_model);
-                effects.push(Effect::SetResponseHeader("x-weir-target", why));
+                effects.respond("x-weir-target", &why);
             }
         }
         if status >= 400 {
@@ -88,13 +88,13 @@ impl Exchange {
             && !matches!(origin.details, "" | "weir" | "via_upstream");
         flight.answer = if !flight.provider && status >= 400 && (foreign || !openai_error(kind)) {
             // Envoy's own words, put into the client's dialect.
-            effects.push(Effect::SetResponseHeader("content-type", "application/json".into()));
-            effects.push(Effect::RemoveResponseHeader("content-length"));
+            effects.respond("content-type", "application/json");
+            effects.respond_without("content-length");
             if flight.plan.api.aws() {
                 let (status, class) = bedrock::class_of(status, "server_error", None);
-                effects.push(Effect::SetResponseHeader(":status", status.to_string()));
-                effects.push(Effect::SetResponseHeader(ERROR_TYPE, class.to_owned()));
-                effects.push(Effect::SetResponseHeader("x-amzn-requestid", flight.plan.id.clone()));
+                effects.respond_number(":status", u64::from(status));
+                effects.respond(ERROR_TYPE, class);
+                effects.respond("x-amzn-requestid", &flight.plan.id);
             }
             Answer::Local(local(flight.plan.api, status, origin.details))
         } else if encoded || end {
@@ -135,22 +135,22 @@ impl Exchange {
                     "the provider's answer cannot be searched for what the policy hides, and is not let through",
                 );
                 let reply = refusal.reply(flight.plan.api);
-                effects.push(Effect::SetResponseHeader(":status", reply.status.to_string()));
+                effects.respond_number(":status", u64::from(reply.status));
                 for (name, value) in reply.headers {
-                    effects.push(Effect::SetResponseHeader(name, value));
+                    effects.respond(name, &value);
                 }
-                effects.push(Effect::RemoveResponseHeader("content-length"));
-                effects.push(Effect::RemoveResponseHeader("content-encoding"));
+                effects.respond_without("content-length");
+                effects.respond_without("content-encoding");
                 self.span.error = Some("answer_unreadable".into());
                 flight.answer = Answer::Local(reply.body);
             }
         }
         if end {
             if let Answer::Local(body) = std::mem::replace(&mut flight.answer, Answer::Opaque(true)) {
-                effects.push(Effect::ResponseBody(body));
+                effects.respond_body(body);
             }
         } else if flight.answer.changes() {
-            effects.push(Effect::RemoveResponseHeader("content-length"));
+            effects.respond_without("content-length");
         }
         Step::Continue
     }
@@ -173,26 +173,26 @@ impl Exchange {
         }
         if flight.silenced {
             // The client has been told: what comes late is nobody's, and the cut is under way.
-            effects.push(Effect::ResponseBody(Vec::new()));
+            effects.respond_body(Vec::new());
             return Step::Continue;
         }
         let over = flight.ahead.as_ref().is_some_and(|ahead| ahead.over);
         match flight.answer.push(chunk, end) {
             Ok(Some(_)) if over => {
                 // Told the end with the piece before this one: now the provider is cut off.
-                effects.push(Effect::ResponseBody(Vec::new()));
+                effects.respond_body(Vec::new());
                 if !end {
                     effects.push(Effect::Cut);
                 }
             }
             Ok(Some(mut bytes)) => {
                 bytes.extend(self.keep_ahead(now, effects).unwrap_or_default());
-                effects.push(Effect::ResponseBody(bytes));
+                effects.respond_body(bytes);
             }
             Ok(None) => {}
             Err(Cut { last }) => {
                 // The client reads why before the stream is cut at the next piece.
-                effects.push(Effect::ResponseBody(last));
+                effects.respond_body(last);
                 self.span.error = Some("answer_too_large".into());
             }
         }

@@ -60,12 +60,11 @@ impl Flight {
     /// Cluster and header of the copy, made from what is sent.
     pub(super) fn copy(&self) -> Option<(String, String)> {
         let (cluster, copy) = self.copy.as_ref()?;
-        let mut copy = copy.clone();
-        let own = std::mem::replace(&mut copy.plan, self.plan.clone());
-        let plan = &mut copy.plan;
-        (plan.needs, plan.legs) = (own.needs, own.legs);
+        let mut plan = self.plan.clone();
+        plan.needs.clone_from(&copy.plan.needs);
+        plan.legs.clone_from(&copy.plan.legs);
         // It is tried once, and nobody waits for it.
         (plan.one_cluster, plan.stall_ms, plan.wider, plan.repeats) = (false, 0, 0, None);
-        Some((cluster.clone(), copy.encode()))
+        Some((cluster.clone(), copy.encode(&plan)))
     }
 }

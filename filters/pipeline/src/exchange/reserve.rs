@@ -4,7 +4,7 @@ use weir_lease::{Granted, Unit};
 
 use super::{Admitted, Exchange, Flight, State};
 use crate::budget;
-use crate::io::{Effect, Now, Step};
+use crate::io::{Effect, Effects, Now, Step};
 use crate::paths::Named;
 use crate::policy::Policy;
 use crate::prompt::{self, Request};
@@ -178,15 +178,15 @@ pub(super) fn tell_left(policy: Option<&Policy>, flight: &Flight, now: Now, effe
     let fields = ratelimit::fields(style, &flight.left, now);
     for name in ratelimit::names(style) {
         if !fields.iter().any(|(of, _)| of == name) {
-            effects.push(Effect::RemoveResponseHeader(name));
+            effects.respond_without(name);
         }
     }
     for (name, value) in fields {
-        effects.push(Effect::SetResponseHeader(name, value));
+        effects.respond(name, &value);
     }
     let show = policy.map_or(ShowHeaders::None, |policy| policy.config.headers);
     if let Some(budget) = ratelimit::tightest(show, &flight.left, now) {
-        effects.push(Effect::SetResponseHeader("x-weir-budget", budget));
+        effects.respond("x-weir-budget", &budget);
     }
 }
 

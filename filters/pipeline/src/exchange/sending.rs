@@ -9,7 +9,7 @@ use super::{Exchange, Flight};
 use crate::answer::Answer;
 use crate::copy::{COPY, MIRROR};
 use crate::decide::Choice;
-use crate::io::{Effect, Now};
+use crate::io::{Effect, Effects, Now};
 use crate::paths::Api;
 use crate::plan::{CLUSTER, Leg, PLAN, Plan, SLOTS, TOO_LONG};
 use crate::policy::{Caller, Policy};
@@ -113,7 +113,7 @@ impl Exchange {
     ) -> Vec<Effect> {
         let mut out = Vec::with_capacity(10);
         if let Some(cluster) = &flight.cluster {
-            out.push(Effect::SetRequestHeader(CLUSTER, cluster.clone()));
+            out.request(CLUSTER, cluster);
         } else {
             for (slot, leg) in SLOTS.iter().zip(&flight.plan.legs) {
                 if let Some(provider) = policy.provider(&leg.provider) {
@@ -123,33 +123,27 @@ impl Exchange {
         }
         out.push(Effect::State(PLAN, flight.plan.encode()));
         if let Some((cluster, copy)) = flight.copy() {
-            out.push(Effect::SetRequestHeader(MIRROR, cluster));
+            out.request(MIRROR, &cluster);
             out.push(Effect::SetRequestHeader(COPY, copy));
         }
         // Setting any header makes Envoy choose the route anew, now that the slots are known.
-        out.push(Effect::SetRequestHeader("x-envoy-max-retries", (flight.plan.legs.len() - 1).to_string()));
+        out.request_number("x-envoy-max-retries", (flight.plan.legs.len() - 1) as u64);
         if flight.plan.legs.len() > 1 {
             let (on, codes) = retry_on(&policy.config.retry.on, flight.plan.wider > 0);
-            out.push(Effect::SetRequestHeader("x-envoy-retry-on", on));
+            out.request("x-envoy-retry-on", &on);
             if let Some(codes) = codes {
-                out.push(Effect::SetRequestHeader("x-envoy-retriable-status-codes", codes));
+                out.request("x-envoy-retriable-status-codes", &codes);
             }
         }
         if flight.plan.limits.1 > 0 {
-            out.push(Effect::SetRequestHeader(
-                "x-envoy-upstream-rq-per-try-timeout-ms",
-                flight.plan.limits.1.to_string(),
-            ));
+            out.request_number("x-envoy-upstream-rq-per-try-timeout-ms", flight.plan.limits.1);
         }
         if policy.config.request_timeout_ms > 0 {
-            out.push(Effect::SetRequestHeader(
-                "x-envoy-upstream-rq-timeout-ms",
-                policy.config.request_timeout_ms.to_string(),
-            ));
+            out.request_number("x-envoy-upstream-rq-timeout-ms", policy.config.request_timeout_ms);
         }
         if let Some(body) = body {
             if body.len() != old_size {
-                out.push(Effect::SetRequestHeader("content-length", body.len().to_string()));
+                out.request_number("content-length", body.len() as u64);
             }
             out.push(Effect::RequestBody(body));
         }

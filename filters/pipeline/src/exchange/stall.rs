@@ -3,7 +3,7 @@
 
 use super::{Exchange, State};
 use crate::answer::Answer;
-use crate::io::{Effect, Now, Step};
+use crate::io::{Effect, Effects, Now, Step};
 use crate::plan::Report;
 use crate::refusal::Refusal;
 
@@ -40,7 +40,7 @@ impl Exchange {
             effects.push(Effect::Cut);
             return Step::Pause;
         }
-        effects.push(Effect::ResponseBody(last));
+        effects.respond_body(last);
         Step::Continue
     }
 
