@@ -310,6 +310,11 @@ impl Usage {
         }
     }
 
+    /// Input that no cache was concerned with.
+    pub fn uncached(&self) -> u64 {
+        self.input.saturating_sub(self.cache_read).saturating_sub(self.cache_write)
+    }
+
     /// Input and output together.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)

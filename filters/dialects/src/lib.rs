@@ -17,3 +17,4 @@ pub mod openai_completions;
 pub mod openai_embeddings;
 pub mod openai_responses;
 mod progress;
+mod write;

@@ -404,6 +404,15 @@ fn the_writer_writes_what_a_reader_reads() {
     agree(json);
 }
 
+#[test]
+fn a_piece_of_json_is_filled_and_commas_go_on_around_it() {
+    let mut writer = json::Writer::default();
+    writer.fill(r#"{"a":?,"b":["#, &["\"?\n"]).u64(1).fill("{}", &[]).fill(r#"],"c":{"d":"#, &[]).null();
+    writer.key("e").bool(true).fill(r#""f":[?,?]"#, &["", "?"]).end_object().member("g", "").fill("}", &[]);
+    let expected = r#"{"a":"\"?\n","b":[1,{}],"c":{"d":null,"e":true,"f":["","?"]},"g":""}"#;
+    assert_eq!(String::from_utf8(writer.into_inner()).unwrap(), expected);
+}
+
 fn tokens() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
         "{",

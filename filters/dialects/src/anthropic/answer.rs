@@ -1,10 +1,11 @@
 //! A whole message: written from the hub, read into it, and read where it stands when it passes through.
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
+use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use crate::bedrock::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
 use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
+use crate::write;
 
 /// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; thinking is counted
 /// and never to be altered.
@@ -44,30 +45,22 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 
 /// A `usage` object; its input leaves the cached tokens out, ours does not. None where it has no output tokens.
 pub(super) fn usage_of(usage: Value<'_, '_>) -> Option<Usage> {
-    let number = |key: &str| usage.get(key).and_then(Value::as_u64);
-    let output = number("output_tokens")?;
-    let cache_read = number("cache_read_input_tokens").unwrap_or(0);
-    let cache_write = number("cache_creation_input_tokens").unwrap_or(0);
-    let input = number("input_tokens").unwrap_or(0).saturating_add(cache_read).saturating_add(cache_write);
+    let number = |path: &[&str]| fields::tokens(usage, path);
+    let output = number(&["output_tokens"])?;
+    let cache_read = number(&["cache_read_input_tokens"]).unwrap_or(0);
+    let cache_write = number(&["cache_creation_input_tokens"]).unwrap_or(0);
+    let input = number(&["input_tokens"]).unwrap_or(0).saturating_add(cache_read).saturating_add(cache_write);
     let details = usage.get("output_tokens_details");
     let reasoning = details.and_then(|it| it.get("thinking_tokens").or_else(|| it.get("reasoning_tokens")));
-    Some(Usage {
-        input,
-        output,
-        cache_read,
-        cache_write,
-        reasoning: reasoning.and_then(Value::as_u64).unwrap_or(0),
-    })
+    let reasoning = reasoning.and_then(Value::as_u64).unwrap_or(0);
+    Some(Usage { input, output, cache_read, cache_write, reasoning })
 }
 
 pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
-    let plain = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
-    out.begin_object();
-    out.key("input_tokens").u64(plain);
+    out.fill(r#"{"input_tokens":"#, &[]).u64(usage.uncached());
     out.key("cache_creation_input_tokens").u64(usage.cache_write);
     out.key("cache_read_input_tokens").u64(usage.cache_read);
-    out.key("output_tokens").u64(usage.output);
-    out.end_object();
+    out.key("output_tokens").u64(usage.output).end_object();
 }
 
 /// The reason understood; a pause is a stop, since nobody here runs the tool that it waits for.
@@ -94,12 +87,8 @@ pub(super) fn finish_word(finish: Finish) -> &'static str {
 
 /// Opens a message, up to the bracket of its content.
 pub(super) fn begin_message(out: &mut Writer, context: &AnswerContext) {
-    out.begin_object();
-    out.member("id", &context.id);
-    out.member("type", "message");
-    out.member("role", "assistant");
-    out.member("model", &context.model);
-    out.key("content").begin_array();
+    let piece = r#"{"id":?,"type":"message","role":"assistant","model":?,"content":["#;
+    out.fill(piece, &[&context.id, &context.model]);
 }
 
 /// Why a message ended, and the stop text that ended it.
@@ -129,18 +118,7 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
             Part::RedactedReasoning(data) => begin_block(&mut out, Block::Redacted(data)),
             Part::ToolCall(call) => {
                 begin_block(&mut out, Block::Tool(&call.id, &call.name));
-                let arguments = call.arguments.trim();
-                out.key("input");
-                if fields::is_object(arguments) {
-                    out.raw(arguments.as_bytes());
-                } else {
-                    // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.
-                    out.begin_object();
-                    if !arguments.is_empty() {
-                        out.member("arguments", arguments);
-                    }
-                    out.end_object();
-                }
+                write::input(&mut out, &call.arguments);
             }
             // No model says these in an answer.
             _ => continue,
@@ -170,22 +148,19 @@ pub(super) enum Block<'b> {
 
 /// Opens a block's object and writes what is known at its begin.
 pub(super) fn begin_block(out: &mut Writer, block: Block<'_>) {
-    let (kind, first, second) = match block {
-        Block::Text(text) => ("text", ("text", text), None),
-        Block::Thinking(text, signature) => ("thinking", ("thinking", text), Some(("signature", signature))),
-        Block::Redacted(data) => ("redacted_thinking", ("data", data), None),
-        Block::Tool(id, name) => ("tool_use", ("id", id), Some(("name", name))),
+    match block {
+        Block::Text(text) => out.fill(r#"{"type":"text","text":?"#, &[text]),
+        Block::Thinking(text, signature) => {
+            out.fill(r#"{"type":"thinking","thinking":?,"signature":?"#, &[text, signature])
+        }
+        Block::Redacted(data) => out.fill(r#"{"type":"redacted_thinking","data":?"#, &[data]),
+        Block::Tool(id, name) => out.fill(r#"{"type":"tool_use","id":?,"name":?"#, &[id, name]),
     };
-    out.begin_object().member("type", kind).member(first.0, first.1);
-    if let Some((key, text)) = second {
-        out.member(key, text);
-    }
 }
 
 /// Reads a message into the hub. A body that is none is the provider's failure.
 pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> {
-    let doc = json::parse(body, &Limits::default())
-        .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))?;
+    let doc = fields::parsed(body)?;
     let root = doc.root();
     let content = root.get("content").filter(|content| content.kind() == Kind::Array);
     let (Some(content), Some(reason)) = (content, fields::member(root, "stop_reason")) else {
@@ -200,18 +175,18 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
         usage: root.get("usage").and_then(usage_of),
     };
     for block in content.items() {
-        let text = |key: &str| fields::member(block, key).unwrap_or_default();
-        answer.parts.push(by_name!(text("type").as_str() => {
+        let text = |key: &str| fields::or_empty(block, key);
+        answer.parts.push(by_name!(block.get("type") => {
             "text" => Part::Text(text("text")),
             "thinking" => Part::Reasoning {
                 text: text("thinking"),
-                signature: fields::member(block, "signature").filter(|signature| !signature.is_empty()),
+                signature: fields::said(block, "signature"),
             },
             "redacted_thinking" => Part::RedactedReasoning(text("data")),
             "tool_use" => Part::ToolCall(ToolCall {
                 id: text("id"),
                 name: renames.original(&text("name")).to_owned(),
-                arguments: block.get("input").map_or_else(|| "{}".to_owned(), fields::raw),
+                arguments: fields::arguments(block),
             }),
             // Tools that the provider runs itself: their results are in the text.
             _ => continue,
@@ -222,6 +197,8 @@ pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> 
 
 #[cfg(test)]
 mod tests {
+    use weir_wire::json::{self, Limits};
+
     use super::*;
 
     #[test]

@@ -6,12 +6,15 @@ use weir_sorted::Map;
 use weir_wire::base64;
 use weir_wire::json::{self, Limits, Writer};
 
+use super::answer::{self, begin_block};
 use crate::bedrock::{
-    Block, Effort, Encoded, Family, Piece, Renames, arguments_of, at, effort, not_accepted, one_answer, plan,
-    unsupported,
+    Block, Effort, Encoded, Family, Piece, Renames, arguments_of, at, effort, is_said, lose_sampling,
+    not_accepted, one_answer, plan, unsupported,
 };
 use crate::hub::{Chat, Invalid, Loss, Part, ResponseFormat, ToolChoice};
 use crate::media;
+use crate::openai_chat::fields;
+use crate::write;
 
 /// The ceiling where nobody names one, which Messages demands: every model has at least this.
 const DEFAULT_CEILING: u64 = 4096;
@@ -31,8 +34,8 @@ pub fn encode(chat: &Chat, model: &str) -> Result<Encoded, Invalid> {
     }
     encoder.out.key("messages").begin_array();
     for turn in &plan.turns {
-        encoder.out.begin_object().member("role", if turn.assistant { "assistant" } else { "user" });
-        encoder.out.key("content");
+        let role = if turn.assistant { "assistant" } else { "user" };
+        encoder.out.fill(r#"{"role":?,"content":"#, &[role]);
         encoder.blocks(&turn.blocks, false)?;
         encoder.out.end_object();
     }
@@ -54,8 +57,13 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn lose(&mut self, path: impl Into<String>, reason: &'static str) {
-        self.losses.push(Loss { path: path.into(), reason });
+    fn lose(&mut self, path: &str, reason: &'static str) {
+        fields::lose(&mut self.losses, path, reason);
+    }
+
+    /// Notes what a message loses.
+    fn lose_at(&mut self, message: usize, reason: &'static str) {
+        self.lose(&at(message), reason);
     }
 
     fn settings(&mut self, chat: &Chat, model: &str) -> Result<(), Invalid> {
@@ -75,29 +83,14 @@ impl Encoder {
             }
             self.out.key("temperature").raw(if asked.value > 1.0 { b"1.0" } else { asked.text.as_bytes() });
         }
-        if let Some(asked) = &chat.top_p {
-            self.out.key("top_p").raw(asked.text.as_bytes());
-        }
-        if let Some(top_k) = chat.top_k {
-            self.out.key("top_k").u64(top_k);
-        }
-        let blank = chat.stop.iter().filter(|stop| stop.trim().is_empty()).count();
-        if blank > 0 {
+        write::raw(&mut self.out, "top_p", chat.top_p.as_ref().map(|asked| asked.text.as_str()));
+        write::count(&mut self.out, "top_k", chat.top_k);
+        if !chat.stop.iter().all(|stop| is_said(&stop)) {
             self.lose("stop", "a blank stop text is not accepted");
         }
-        if blank < chat.stop.len() {
-            self.out.key("stop_sequences").begin_array();
-            for stop in chat.stop.iter().filter(|stop| !stop.trim().is_empty()) {
-                self.out.str(stop);
-            }
-            self.out.end_array();
-        }
-        if chat.stream {
-            self.out.key("stream").bool(true);
-        }
-        if let Some(thinking) = &chat.thinking {
-            self.out.key("thinking").raw(thinking.as_bytes());
-        }
+        write::texts(&mut self.out, "stop_sequences", &chat.stop, is_said);
+        write::truth(&mut self.out, "stream", chat.stream.then_some(true));
+        write::raw(&mut self.out, "thinking", chat.thinking.as_deref());
         self.output_config(chat, model);
         match chat.service_tier.as_deref() {
             None => {}
@@ -106,20 +99,12 @@ impl Encoder {
             Some(_) => self.lose("service_tier", "a tier that Anthropic does not have"),
         }
         if let Some(user) = &chat.user {
-            self.out.key("metadata").begin_object().member("user_id", user).end_object();
+            self.out.fill(r#""metadata":{"user_id":?}"#, &[user]);
         }
         for (key, _) in &chat.metadata {
-            self.lose(format!("metadata.{key}"), "Anthropic takes no labels but the user's");
+            fields::lose_in(&mut self.losses, "metadata", key, "Anthropic takes no labels but the user's");
         }
-        for (path, there) in [
-            ("seed", chat.seed.is_some()),
-            ("frequency_penalty", chat.frequency_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
-            ("presence_penalty", chat.presence_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
-        ] {
-            if there {
-                self.lose(path, "a setting that Anthropic does not have");
-            }
-        }
+        lose_sampling(chat, "a setting that Anthropic does not have", &mut self.losses);
         Ok(())
     }
 
@@ -127,7 +112,7 @@ impl Encoder {
         let effort = match chat.effort.as_deref() {
             Some(asked) => {
                 // The table of families knows Claude by its id at Bedrock.
-                let family = Family::of(&format!("anthropic.{model}"));
+                let family = Family::of(&fields::sub("anthropic", model));
                 effort(family, asked, chat.thinking.is_some(), &mut self.losses)
             }
             None => None,
@@ -147,12 +132,10 @@ impl Encoder {
             return;
         }
         self.out.key("output_config").begin_object();
-        if let Some(effort) = effort {
-            self.out.member("effort", effort);
-        }
+        write::text(&mut self.out, "effort", effort);
         if let Some(schema) = schema {
-            self.out.key("format").begin_object().member("type", "json_schema");
-            self.out.key("schema").raw(schema.as_bytes()).end_object();
+            let piece = r#""format":{"type":"json_schema","schema":"#;
+            self.out.fill(piece, &[]).raw(schema.as_bytes()).end_object();
         }
         self.out.end_object();
     }
@@ -181,7 +164,7 @@ impl Encoder {
             {
                 // Thinking cannot be marked; it is cached with what follows it.
                 if matches!(part, Part::Reasoning { .. } | Part::RedactedReasoning(_)) {
-                    self.lose(at(block.message), "a cache point behind thinking");
+                    self.lose_at(block.message, "a cache point behind thinking");
                 } else {
                     self.cache_control(ttl.as_deref());
                 }
@@ -193,14 +176,12 @@ impl Encoder {
     }
 
     fn text(&mut self, text: &str) {
-        self.out.begin_object().member("type", "text").member("text", text);
+        self.out.fill(r#"{"type":"text","text":?"#, &[text]);
     }
 
     fn cache_control(&mut self, ttl: Option<&str>) {
-        self.out.key("cache_control").begin_object().member("type", "ephemeral");
-        if let Some(ttl) = ttl {
-            self.out.member("ttl", ttl);
-        }
+        self.out.fill(r#""cache_control":{"type":"ephemeral""#, &[]);
+        write::text(&mut self.out, "ttl", ttl);
         self.out.end_object();
     }
 
@@ -209,7 +190,7 @@ impl Encoder {
         match part {
             Part::Text(text) => self.text(text),
             Part::Refusal(text) => {
-                self.lose(at(message), "a refusal is written as text");
+                self.lose_at(message, "a refusal is written as text");
                 self.text(text);
             }
             Part::Image { media_type, data } => {
@@ -221,7 +202,7 @@ impl Encoder {
                         ": use png, jpeg, gif or webp",
                     ));
                 };
-                self.source("image", "base64", &format!("image/{format}"), "data", data);
+                self.source("image", "base64", &["image/", format].concat(), "data", data);
             }
             Part::ImageUrl { url } => self.source("image", "url", "", "url", url),
             Part::Document { media_type, name, data } => {
@@ -239,21 +220,18 @@ impl Encoder {
                         return Err(not_accepted(message, "files", media_type, ": use pdf or text"));
                     },
                 });
-                if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
-                    self.out.member("title", name);
-                }
+                let name = name.as_deref().filter(|name| !name.is_empty());
+                write::text(&mut self.out, "title", name);
             }
             Part::ToolCall(call) => {
                 let arguments = arguments_of(call, message)?;
                 let name = self.renames.tool(&call.name);
-                self.out.begin_object().member("type", "tool_use");
-                self.out.member("id", &Renames::id(&call.id)).member("name", &name);
-                self.out.key("input").raw(arguments.as_bytes());
+                begin_block(&mut self.out, answer::Block::Tool(&Renames::id(&call.id), &name));
+                write::raw(&mut self.out, "input", Some(arguments));
             }
             Part::ToolResult(result) => {
-                self.out.begin_object().member("type", "tool_result");
-                self.out.member("tool_use_id", &Renames::id(&result.id));
-                self.out.key("content").begin_array();
+                let piece = r#"{"type":"tool_result","tool_use_id":?,"content":["#;
+                self.out.fill(piece, &[&Renames::id(&result.id)]);
                 for part in &result.parts {
                     match part {
                         Part::Text(text) if text.trim().is_empty() => {}
@@ -264,23 +242,21 @@ impl Encoder {
                             self.begin_part(part, message)?;
                             self.out.end_object();
                         }
-                        _ => self.lose(at(message), "content that a tool result cannot hold"),
+                        _ => self.lose_at(message, "content that a tool result cannot hold"),
                     }
                 }
                 self.out.end_array();
-                if result.error {
-                    self.out.key("is_error").bool(true);
-                }
+                write::truth(&mut self.out, "is_error", result.error.then_some(true));
             }
             Part::Reasoning { text, signature } => {
-                self.out.begin_object().member("type", "thinking").member("thinking", text);
-                self.out.member("signature", signature.as_deref().unwrap_or_default());
+                let signature = signature.as_deref().unwrap_or_default();
+                begin_block(&mut self.out, answer::Block::Thinking(text, signature));
             }
             Part::RedactedReasoning(data) => {
-                self.out.begin_object().member("type", "redacted_thinking").member("data", data);
+                begin_block(&mut self.out, answer::Block::Redacted(data));
             }
             Part::CachePoint { .. } => {
-                self.lose(at(message), "a cache point without content before it");
+                self.lose_at(message, "a cache point without content before it");
                 return Ok(false);
             }
             Part::Audio { .. } | Part::Video { .. } => {
@@ -291,11 +267,8 @@ impl Encoder {
     }
 
     fn source(&mut self, block: &str, kind: &str, media_type: &str, key: &str, data: &str) {
-        self.out.begin_object().member("type", block);
-        self.out.key("source").begin_object().member("type", kind);
-        if !media_type.is_empty() {
-            self.out.member("media_type", media_type);
-        }
+        self.out.fill(r#"{"type":?,"source":{"type":?"#, &[block, kind]);
+        write::text(&mut self.out, "media_type", Some(media_type).filter(|known| !known.is_empty()));
         self.out.member(key, data).end_object();
     }
 
@@ -321,12 +294,9 @@ impl Encoder {
         self.out.key("tools").begin_array();
         for tool in &chat.tools {
             self.tool(&tool.name, tool.parameters.as_deref());
-            if let Some(description) = tool.description.as_deref().filter(|text| !text.trim().is_empty()) {
-                self.out.member("description", description);
-            }
-            if let Some(strict) = tool.strict {
-                self.out.key("strict").bool(strict);
-            }
+            let description = tool.description.as_deref().filter(|text| !text.trim().is_empty());
+            write::text(&mut self.out, "description", description);
+            write::truth(&mut self.out, "strict", tool.strict);
             if let Some(ttl) = &tool.cache {
                 self.cache_control(ttl.as_deref());
             }
@@ -353,26 +323,22 @@ impl Encoder {
             Some(ToolChoice::Named(_)) => "tool",
             _ => "auto",
         };
-        self.out.key("tool_choice").begin_object().member("type", kind);
-        if let Some(name) = named {
-            self.out.member("name", &name);
-        }
-        if single && !none {
-            self.out.key("disable_parallel_tool_use").bool(true);
-        }
+        self.out.fill(r#""tool_choice":{"type":?"#, &[kind]);
+        write::text(&mut self.out, "name", named.as_deref());
+        write::truth(&mut self.out, "disable_parallel_tool_use", (single && !none).then_some(true));
         self.out.end_object();
     }
 
     fn tool(&mut self, name: &str, parameters: Option<&str>) {
         let name = self.renames.tool(name);
-        self.out.begin_object().member("name", &name);
+        self.out.fill(r#"{"name":?"#, &[&name]);
         // Messages demands the type, which JSON Schema does not.
         let typed = parameters.filter(|schema| {
             json::parse(schema.as_bytes(), &Limits::default())
-                .is_ok_and(|doc| doc.root().get("type").is_some_and(|kind| kind.is_str("object")))
+                .is_ok_and(|doc| fields::is(doc.root(), "type", "object"))
         });
         if parameters.is_some_and(|schema| typed.is_none() && schema.trim() != "{}") {
-            self.lose(format!("tools.{name}"), "a schema that is no object's is left out");
+            fields::lose_in(&mut self.losses, "tools", &name, "a schema that is no object's is left out");
         }
         let schema = typed.unwrap_or(r#"{"type":"object","properties":{}}"#);
         self.out.key("input_schema").raw(schema.as_bytes());

@@ -111,16 +111,13 @@ pub(super) fn write_error(
     message: &str,
     param: Option<&str>,
 ) {
-    out.begin_object().member("type", "error");
-    out.key("error").begin_object().member("type", kind_of(status));
-    match param.filter(|param| !param.is_empty()) {
-        Some(param) => out.member("message", &[param, ": ", message].concat()),
-        None => out.member("message", message),
-    };
+    let named = param.filter(|param| !param.is_empty()).map(|param| [param, ": ", message].concat());
+    let message = named.as_deref().unwrap_or(message);
+    out.fill(r#"{"type":"error","error":{"type":?,"message":?"#, &[kind_of(status), message]);
     if let Some(code) = code {
-        out.key("details").begin_object().member("error_code", code).end_object();
+        out.fill(r#""details":{"error_code":?}"#, &[code]);
     }
-    out.end_object().end_object();
+    out.fill("}}", &[]);
 }
 
 #[cfg(test)]

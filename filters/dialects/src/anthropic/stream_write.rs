@@ -8,6 +8,7 @@ use super::errors::write_error;
 use crate::hub::{Event, Failure, Usage};
 use crate::openai_chat::AnswerContext;
 use crate::progress::Progress;
+use crate::write::{begin_event, end_event};
 
 /// Writes one stream.
 #[derive(Clone, Debug)]
@@ -47,11 +48,11 @@ impl StreamEncoder {
         self.progress.hear(event);
         match event {
             Event::Start { .. } => {
-                let mut w = begin("message_start", out);
+                let mut w = begin_event("message_start", out);
                 w.key("message");
                 begin_message(&mut w, &self.context);
                 end_message(&mut w, None, None, &Usage::default());
-                end(w, out);
+                end_event(w, out);
             }
             Event::TextDelta { choice: 0, text } | Event::RefusalDelta { choice: 0, text } => {
                 self.block(Open::Text, Block::Text(""), out);
@@ -103,14 +104,14 @@ impl StreamEncoder {
         }
         self.close(out);
         self.open = kind;
-        let mut w = begin("content_block_start", out);
+        let mut w = begin_event("content_block_start", out);
         w.key("index").u64(self.progress.next).key("content_block");
         begin_block(&mut w, block);
         if kind == Open::Tool {
-            w.key("input").begin_object().end_object();
+            w.fill(r#""input":{}"#, &[]);
         }
         w.end_object();
-        end(w, out);
+        end_event(w, out);
         self.progress.next += 1;
     }
 
@@ -122,10 +123,9 @@ impl StreamEncoder {
     }
 
     fn delta(&self, block: u64, kind: &str, key: &str, text: &str, out: &mut Vec<u8>) {
-        let mut w = begin("content_block_delta", out);
-        w.key("index").u64(block).key("delta").begin_object().member("type", kind).member(key, text);
-        w.end_object();
-        end(w, out);
+        let mut w = begin_event("content_block_delta", out);
+        w.key("index").u64(block).fill(r#""delta":{"type":?"#, &[kind]).member(key, text).end_object();
+        end_event(w, out);
     }
 }
 
@@ -138,40 +138,25 @@ pub fn refused(open: Option<u32>, usage: &Usage, out: &mut Vec<u8>) {
 }
 
 fn write_stop(block: u64, out: &mut Vec<u8>) {
-    let mut w = begin("content_block_stop", out);
+    let mut w = begin_event("content_block_stop", out);
     w.key("index").u64(block);
-    end(w, out);
+    end_event(w, out);
 }
 
 fn write_end(progress: &Progress, out: &mut Vec<u8>) {
-    let mut w = begin("message_delta", out);
+    let mut w = begin_event("message_delta", out);
     w.key("delta").begin_object();
     write_ending(&mut w, Some(progress.finish), progress.stop.as_deref());
     w.end_object().key("usage");
     write_usage(&mut w, &progress.usage);
-    end(w, out);
-    end(begin("message_stop", out), out);
+    end_event(w, out);
+    end_event(begin_event("message_stop", out), out);
 }
 
 fn stream_error(failure: &Failure, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: error\ndata: ");
     let mut w = Writer::new(std::mem::take(out));
     write_error(&mut w, failure.status, failure.code.as_deref(), &failure.message, failure.param.as_deref());
-    *out = w.into_inner();
-    out.extend_from_slice(b"\n\n");
-}
-
-fn begin(kind: &str, out: &mut Vec<u8>) -> Writer {
-    out.extend_from_slice(b"event: ");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\ndata: ");
-    let mut w = Writer::new(std::mem::take(out));
-    w.begin_object().member("type", kind);
-    w
-}
-
-fn end(mut w: Writer, out: &mut Vec<u8>) {
-    w.end_object();
     *out = w.into_inner();
     out.extend_from_slice(b"\n\n");
 }

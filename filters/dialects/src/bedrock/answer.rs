@@ -1,11 +1,12 @@
 //! A whole Converse answer: read into the hub, written from it, and read where it stands when it passes through. Its
 //! body has neither id nor model; the caller knows both.
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
+use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use super::names::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
 use crate::openai_chat::{AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
+use crate::write;
 
 /// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; reasoning is counted
 /// and never to be altered.
@@ -16,9 +17,8 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     if let Some(word) = root.get("stopReason").and_then(|word| word.as_str()) {
         facts.finishes.push((finish_of(&word), word));
     }
-    let message = root.get("output").and_then(|output| output.get("message"));
-    let content = message.and_then(|message| message.get("content"));
-    for (choice, block) in (0..).zip(content.into_iter().flat_map(Value::items)) {
+    let Some(content) = fields::dig(root, &["output", "message", "content"]) else { return facts };
+    for (choice, block) in (0..).zip(content.items()) {
         let mut add = |slot, value: Value<'d, 'a>| {
             if value.kind() == Kind::String {
                 facts.texts.push(AnswerText { choice, slot, value });
@@ -33,13 +33,14 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                     }
                 },
                 "citationsContent" => {
-                    for text in value.get("content").into_iter().flat_map(Value::items) {
-                        text.get("text").into_iter().for_each(|text| add(Slot::Content, text));
+                    for text in value.list("content").filter_map(|piece| piece.get("text")) {
+                        add(Slot::Content, text);
                     }
                 },
                 "reasoningContent" => {
-                    let text = value.get("reasoningText").and_then(|text| text.get("text"));
-                    text.into_iter().for_each(|text| add(Slot::Reasoning, text));
+                    if let Some(text) = fields::dig(value, &["reasoningText", "text"]) {
+                        add(Slot::Reasoning, text);
+                    }
                 },
                 _ => {},
             })
@@ -60,75 +61,50 @@ pub fn read_any<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 /// Writes an answer.
 pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     let mut out = Writer::new(Vec::with_capacity(512));
-    out.begin_object().key("output").begin_object().key("message").begin_object();
-    out.member("role", "assistant").key("content").begin_array();
+    out.fill(r#"{"output":{"message":{"role":"assistant","content":["#, &[]);
     let mut refused = false;
     for part in &answer.parts {
-        let said = matches!(
-            part,
-            Part::Text(_)
-                | Part::Refusal(_)
-                | Part::Reasoning { .. }
-                | Part::RedactedReasoning(_)
-                | Part::ToolCall(_)
-        );
-        // No model says others in an answer.
-        if !said {
-            continue;
-        }
-        out.begin_object();
         match part {
-            Part::Text(text) => _ = out.member("text", text),
+            Part::Text(text) => _ = out.fill(r#"{"text":?}"#, &[text]),
             Part::Refusal(text) => {
                 refused = true;
-                out.member("text", text);
+                out.fill(r#"{"text":?}"#, &[text]);
             }
-            Part::Reasoning { text, signature } => {
-                out.key("reasoningContent").begin_object().key("reasoningText").begin_object();
-                out.member("text", text);
-                if let Some(signature) = signature {
-                    out.member("signature", signature);
-                }
-                out.end_object().end_object();
-            }
+            Part::Reasoning { text, signature } => write_reasoning(&mut out, text, signature.as_deref()),
             Part::RedactedReasoning(data) => {
-                out.key("reasoningContent").begin_object().member("redactedContent", data).end_object();
+                out.fill(r#"{"reasoningContent":{"redactedContent":?}}"#, &[data]);
             }
             Part::ToolCall(call) => {
-                out.key("toolUse").begin_object();
-                out.member("toolUseId", &call.id).member("name", &call.name).key("input");
-                let arguments = call.arguments.trim();
-                if fields::is_object(arguments) {
-                    out.raw(arguments.as_bytes());
-                } else {
-                    // Cut by the ceiling, or broken by the model: the input must be an object, and this is what was said.
-                    out.begin_object();
-                    if !arguments.is_empty() {
-                        out.member("arguments", arguments);
-                    }
-                    out.end_object();
-                }
-                out.end_object();
+                out.fill(r#"{"toolUse":{"toolUseId":?,"name":?"#, &[&call.id, &call.name]);
+                write::input(&mut out, &call.arguments);
+                out.fill("}}", &[]);
             }
+            // No model says others in an answer.
             _ => {}
         }
-        out.end_object();
     }
-    out.end_array().end_object().end_object();
+    out.fill("]}}", &[]);
     let finish = if refused { Finish::ContentFilter } else { answer.finish };
     write_ending(&mut out, finish, answer.stop_sequence.as_deref());
     out.key("usage");
     write_usage(&mut out, &answer.usage.unwrap_or_default());
-    out.key("metrics").begin_object().key("latencyMs").u64(0).end_object();
-    out.end_object();
+    out.fill(r#""metrics":{"latencyMs":0}}"#, &[]);
     out.into_inner()
+}
+
+/// A block of reasoning.
+#[inline(never)]
+pub(super) fn write_reasoning(out: &mut Writer, text: &str, signature: Option<&str>) {
+    out.fill(r#"{"reasoningContent":{"reasoningText":{"text":?"#, &[text]);
+    write::text(out, "signature", signature);
+    out.fill("}}}", &[]);
 }
 
 /// Why an answer ended. Which stop text did stands where Claude's own field is when it is asked for.
 pub(super) fn write_ending(out: &mut Writer, finish: Finish, stop: Option<&str>) {
     out.member("stopReason", finish_word(finish));
     if let Some(stop) = stop {
-        out.key(EXTRA).begin_object().member("stop_sequence", stop).end_object();
+        out.key(EXTRA).fill(r#"{"stop_sequence":?}"#, &[stop]);
     }
 }
 
@@ -154,11 +130,8 @@ fn finish_word(finish: Finish) -> &'static str {
 
 /// Writes usage: cached tokens stand beside the input, and the total is of all.
 pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
-    let plain = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
-    out.begin_object();
-    out.key("inputTokens").u64(plain);
-    out.key("outputTokens").u64(usage.output);
-    out.key("totalTokens").u64(usage.total());
+    out.fill(r#"{"inputTokens":"#, &[]).u64(usage.uncached());
+    out.key("outputTokens").u64(usage.output).key("totalTokens").u64(usage.total());
     for (key, count) in
         [("cacheReadInputTokens", usage.cache_read), ("cacheWriteInputTokens", usage.cache_write)]
     {
@@ -172,11 +145,9 @@ pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
 /// Reads an answer. `renames` is what the request's encoding returned: it gives tools their own names back. A body
 /// that is no answer is the provider's failure.
 pub fn decode_answer(body: &[u8], renames: &Renames) -> Result<Answer, Failure> {
-    let doc: Doc<'_> = json::parse(body, &Limits::default())
-        .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))?;
+    let doc = fields::parsed(body)?;
     let root = doc.root();
-    let message = root.get("output").and_then(|output| output.get("message"));
-    let content = message.and_then(|message| message.get("content"));
+    let content = fields::dig(root, &["output", "message", "content"]);
     let (Some(content), Some(stop)) = (content, fields::member(root, "stopReason")) else {
         return Err(Failure::unreadable("the provider's answer has no message"));
     };
@@ -203,13 +174,13 @@ fn part_of(block: Value<'_, '_>, renames: &Renames) -> Option<Part> {
     }
     if let Some(call) = block.get("toolUse") {
         // A tool that the provider runs itself: its result is in the text.
-        if call.get("type").is_some_and(|kind| kind.is_str("server_tool_use")) {
+        if fields::is(call, "type", "server_tool_use") {
             return None;
         }
         return Some(Part::ToolCall(ToolCall {
             id: fields::member(call, "toolUseId")?,
             name: renames.original(&fields::member(call, "name")?).to_owned(),
-            arguments: call.get("input").map_or_else(|| "{}".to_owned(), fields::raw),
+            arguments: fields::arguments(call),
         }));
     }
     if let Some(reasoning) = block.get("reasoningContent") {
@@ -218,13 +189,15 @@ fn part_of(block: Value<'_, '_>, renames: &Renames) -> Option<Part> {
         }
         let text = reasoning.get("reasoningText")?;
         return Some(Part::Reasoning {
-            text: fields::member(text, "text").unwrap_or_default(),
+            text: fields::or_empty(text, "text"),
             signature: fields::member(text, "signature"),
         });
     }
-    let cited = block.get("citationsContent")?.get("content")?;
-    let texts = cited.items().filter_map(|piece| fields::member(piece, "text"));
-    Some(Part::Text(texts.collect()))
+    let mut whole = String::new();
+    for piece in fields::dig(block, &["citationsContent", "content"])?.items() {
+        whole.push_str(&fields::or_empty(piece, "text"));
+    }
+    Some(Part::Text(whole))
 }
 
 /// Converse's reason in the hub's words.
@@ -242,7 +215,7 @@ pub(super) fn finish_of(reason: &str) -> Finish {
 /// Converse's usage. Its input tokens leave the cached ones out; its `…TokenCount` fields repeat others and are not
 /// summed.
 pub(super) fn usage_of(usage: Value<'_, '_>) -> Option<Usage> {
-    let number = |key: &str| usage.get(key).and_then(Value::as_u64);
+    let number = |key: &str| fields::tokens(usage, &[key]);
     let (input, output) = (number("inputTokens")?, number("outputTokens")?);
     let cache_read = number("cacheReadInputTokens").unwrap_or(0);
     let cache_write = number("cacheWriteInputTokens").unwrap_or(0);
@@ -252,6 +225,8 @@ pub(super) fn usage_of(usage: Value<'_, '_>) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use weir_wire::json::{self, Limits};
+
     use super::*;
 
     fn answer(content: &str, stop: &str, usage: &str) -> Answer {

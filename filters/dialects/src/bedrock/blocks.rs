@@ -2,12 +2,14 @@
 
 use weir_wire::json::Writer;
 
+use super::answer::write_reasoning;
 use super::family::Family;
 use super::names::{self, Documents, Renames};
 use super::turns::{Block, Piece, at};
 use crate::hub::{Invalid, Loss, Part, ToolCall, ToolResult};
 use crate::media;
 use crate::openai_chat::fields;
+use crate::write;
 
 /// Writes blocks, and remembers what was renamed and lost.
 pub(super) struct Blocks {
@@ -19,8 +21,13 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn lose(&mut self, path: impl Into<String>, reason: &'static str) {
-        self.losses.push(Loss { path: path.into(), reason });
+    pub(super) fn lose(&mut self, path: &str, reason: &'static str) {
+        fields::lose(&mut self.losses, path, reason);
+    }
+
+    /// Notes what a message loses.
+    fn lose_at(&mut self, message: usize, reason: &'static str) {
+        self.lose(&at(message), reason);
     }
 
     /// One block of a turn.
@@ -43,14 +50,14 @@ impl Blocks {
     }
 
     fn text(&mut self, text: &str) {
-        self.out.begin_object().member("text", text).end_object();
+        self.out.fill(r#"{"text":?}"#, &[text]);
     }
 
     fn part(&mut self, part: &Part, message: usize) -> Result<(), Invalid> {
         match part {
             Part::Text(text) => self.text(text),
             Part::Refusal(text) => {
-                self.lose(at(message), "a refusal is written as text");
+                self.lose_at(message, "a refusal is written as text");
                 self.text(text);
             }
             Part::Image { media_type, data } => {
@@ -88,24 +95,18 @@ impl Blocks {
             Part::ToolCall(call) => {
                 let arguments = arguments_of(call, message)?;
                 let name = self.renames.tool(&call.name);
-                self.out.begin_object().key("toolUse").begin_object();
-                self.out.member("toolUseId", &names::call_id(&call.id));
-                self.out.member("name", &name);
-                self.out.key("input").raw(arguments.as_bytes());
-                self.out.end_object().end_object();
+                let piece = r#"{"toolUse":{"toolUseId":?,"name":?,"input":"#;
+                self.out
+                    .fill(piece, &[&names::call_id(&call.id), &name])
+                    .raw(arguments.as_bytes())
+                    .fill("}}", &[]);
             }
             Part::ToolResult(result) => self.result(result, message)?,
             Part::Reasoning { text, signature } => {
-                self.out.begin_object().key("reasoningContent").begin_object();
-                self.out.key("reasoningText").begin_object().member("text", text);
-                if let Some(signature) = signature {
-                    self.out.member("signature", signature);
-                }
-                self.out.end_object().end_object().end_object();
+                write_reasoning(&mut self.out, text, signature.as_deref());
             }
             Part::RedactedReasoning(data) => {
-                self.out.begin_object().key("reasoningContent").begin_object();
-                self.out.member("redactedContent", data).end_object().end_object();
+                self.out.fill(r#"{"reasoningContent":{"redactedContent":?}}"#, &[data]);
             }
             Part::CachePoint { ttl } => self.cache_point(ttl.as_deref(), message),
         }
@@ -113,18 +114,13 @@ impl Blocks {
     }
 
     fn media(&mut self, kind: &str, format: &str, name: Option<&str>, data: &str) {
-        self.out.begin_object().key(kind).begin_object().member("format", format);
-        if let Some(name) = name {
-            self.out.member("name", name);
-        }
-        self.out.key("source").begin_object().member("bytes", data).end_object();
-        self.out.end_object().end_object();
+        self.out.begin_object().key(kind).fill(r#"{"format":?"#, &[format]);
+        write::text(&mut self.out, "name", name);
+        self.out.fill(r#""source":{"bytes":?}}}"#, &[data]);
     }
 
     fn result(&mut self, result: &ToolResult, message: usize) -> Result<(), Invalid> {
-        self.out.begin_object().key("toolResult").begin_object();
-        self.out.member("toolUseId", &names::call_id(&result.id));
-        self.out.key("content").begin_array();
+        self.out.fill(r#"{"toolResult":{"toolUseId":?,"content":["#, &[&names::call_id(&result.id)]);
         let mut said = false;
         for part in &result.parts {
             match part {
@@ -137,11 +133,11 @@ impl Blocks {
                     self.part(part, message)?;
                     said = true;
                 }
-                _ => self.lose(at(message), "content that a tool result cannot hold"),
+                _ => self.lose_at(message, "content that a tool result cannot hold"),
             }
         }
         if !said {
-            self.lose(at(message), "an empty tool result is written as '(no output)'");
+            self.lose_at(message, "an empty tool result is written as '(no output)'");
             self.text("(no output)");
         }
         self.out.end_array();
@@ -149,17 +145,17 @@ impl Blocks {
             if matches!(self.family, Family::Claude | Family::OldClaude | Family::Nova | Family::Unknown) {
                 self.out.member("status", "error");
             } else {
-                self.lose(at(message), "that the tool failed: only Claude and Nova are told");
+                self.lose_at(message, "that the tool failed: only Claude and Nova are told");
             }
         }
-        self.out.end_object().end_object();
+        self.out.fill("}}", &[]);
         Ok(())
     }
 
     /// A cache point, for the families that have them.
     pub(super) fn cache_point(&mut self, ttl: Option<&str>, message: usize) {
         if !self.caches() {
-            return self.lose(at(message), "a cache point: this model has none");
+            return self.lose_at(message, "a cache point: this model has none");
         }
         self.write_cache_point(ttl);
     }
@@ -169,11 +165,9 @@ impl Blocks {
     }
 
     pub(super) fn write_cache_point(&mut self, ttl: Option<&str>) {
-        self.out.begin_object().key("cachePoint").begin_object().member("type", "default");
-        if let Some(ttl) = ttl {
-            self.out.member("ttl", ttl);
-        }
-        self.out.end_object().end_object();
+        self.out.fill(r#"{"cachePoint":{"type":"default""#, &[]);
+        write::text(&mut self.out, "ttl", ttl);
+        self.out.fill("}}", &[]);
     }
 }
 

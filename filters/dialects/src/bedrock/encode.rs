@@ -8,7 +8,9 @@ use super::blocks::Blocks;
 use super::family::{self, Effort, Family};
 use super::names::{self, Documents, Renames};
 use super::turns;
-use crate::hub::{Chat, Invalid, Loss, Part, ResponseFormat, ToolChoice};
+use crate::hub::{Chat, Invalid, Loss, Number, Part, ResponseFormat, ToolChoice};
+use crate::openai_chat::fields;
+use crate::write;
 
 /// A request for Bedrock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,15 +42,14 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
         losses,
         documents: Documents::default(),
     };
-    blocks.out.begin_object();
-    blocks.out.key("messages").begin_array();
+    blocks.out.fill(r#"{"messages":["#, &[]);
     for turn in &plan.turns {
-        blocks.out.begin_object().member("role", if turn.assistant { "assistant" } else { "user" });
-        blocks.out.key("content").begin_array();
+        let role = if turn.assistant { "assistant" } else { "user" };
+        blocks.out.fill(r#"{"role":?,"content":["#, &[role]);
         for block in &turn.blocks {
             blocks.block(block)?;
         }
-        blocks.out.end_array().end_object();
+        blocks.out.fill("]}", &[]);
     }
     blocks.out.end_array();
     if !plan.system.is_empty() {
@@ -64,15 +65,7 @@ pub fn encode(chat: &Chat, model_id: &str) -> Result<Encoded, Invalid> {
     output_config(chat, &mut blocks);
     service_tier(chat, &mut blocks);
     labels(chat, &mut blocks);
-    for (path, there) in [
-        ("seed", chat.seed.is_some()),
-        ("frequency_penalty", chat.frequency_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
-        ("presence_penalty", chat.presence_penalty.as_ref().is_some_and(|it| it.value != 0.0)),
-    ] {
-        if there {
-            blocks.lose(path, "a setting that Converse does not have");
-        }
-    }
+    lose_sampling(chat, "a setting that Converse does not have", &mut blocks.losses);
     blocks.out.end_object();
     Ok(Encoded {
         path: family::path(model_id, chat.stream),
@@ -97,6 +90,26 @@ pub(crate) fn one_answer(chat: &Chat) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Notes the sampling settings that only OpenAI has.
+#[inline(never)]
+pub(crate) fn lose_sampling(chat: &Chat, reason: &'static str, losses: &mut Vec<Loss>) {
+    let set = |number: &Option<Number>| number.as_ref().is_some_and(|number| number.value != 0.0);
+    for (path, there) in [
+        ("seed", chat.seed.is_some()),
+        ("frequency_penalty", set(&chat.frequency_penalty)),
+        ("presence_penalty", set(&chat.presence_penalty)),
+    ] {
+        if there {
+            fields::lose(losses, path, reason);
+        }
+    }
+}
+
+/// Whether a stop text can be one: a blank one is accepted nowhere but at OpenAI.
+pub(crate) fn is_said(stop: &&String) -> bool {
+    !stop.trim().is_empty()
+}
+
 /// Where Claude says which stop text ended its answer.
 pub(super) const STOP_PATH: &str = "/stop_sequence";
 
@@ -118,33 +131,22 @@ fn inference(chat: &Chat, blocks: &mut Blocks) -> Result<(), Invalid> {
         return Err(Invalid::value("max_completion_tokens", "an answer must be allowed at least 1 token"));
     }
     for (at, stop) in chat.stop.iter().enumerate() {
-        if stop.trim().is_empty() {
-            blocks.lose(format!("stop[{at}]"), "a blank stop text is not accepted");
+        if !is_said(&stop) {
+            blocks.lose(&fields::item("stop", at), "a blank stop text is not accepted");
         }
     }
-    let stops: Vec<_> = chat.stop.iter().filter(|stop| !stop.trim().is_empty()).collect();
-    if chat.max_output.is_none() && temperature.is_none() && chat.top_p.is_none() && stops.is_empty() {
+    let stops = chat.stop.iter().any(|stop| is_said(&stop));
+    if chat.max_output.is_none() && temperature.is_none() && chat.top_p.is_none() && !stops {
         return Ok(());
     }
     let out = blocks.out.key("inferenceConfig").begin_object();
-    if let Some(most) = chat.max_output {
-        // The service's integers are 32 bits.
-        out.key("maxTokens").u64(most.min(i32::MAX as u64));
-    }
-    for (key, number) in
-        [("temperature", temperature), ("topP", chat.top_p.as_ref().map(|asked| asked.text.as_str()))]
-    {
-        if let Some(number) = number {
-            out.key(key).raw(number.as_bytes());
-        }
-    }
-    if !stops.is_empty() {
-        out.key("stopSequences").begin_array();
-        stops.iter().for_each(|stop| _ = out.str(stop));
-        out.end_array();
-    }
+    // The service's integers are 32 bits.
+    write::count(out, "maxTokens", chat.max_output.map(|most| most.min(i32::MAX as u64)));
+    write::raw(out, "temperature", temperature);
+    write::raw(out, "topP", chat.top_p.as_ref().map(|asked| asked.text.as_str()));
+    write::texts(out, "stopSequences", &chat.stop, is_said);
     out.end_object();
-    if !stops.is_empty() && blocks.family.is_claude() {
+    if stops && blocks.family.is_claude() {
         // Which of them ended the answer is said where it is asked for.
         out.key("additionalModelResponseFieldPaths").begin_array().str(STOP_PATH).end_array();
     }
@@ -163,8 +165,7 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
         let reason = "the tools of the history must be offered, and there is no word for 'none': the model may call one";
         blocks.lose("tool_choice", reason);
     }
-    blocks.out.key("toolConfig").begin_object();
-    blocks.out.key("tools").begin_array();
+    blocks.out.fill(r#""toolConfig":{"tools":["#, &[]);
     for (at, tool) in chat.tools.iter().enumerate() {
         let description = tool.description.as_deref().filter(|text| !text.trim().is_empty());
         write_tool(&tool.name, description, tool.parameters.as_deref(), tool.strict, blocks);
@@ -172,7 +173,8 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
             if blocks.caches() {
                 blocks.write_cache_point(ttl.as_deref());
             } else {
-                blocks.lose(format!("tools[{at}].cache_control"), "a cache point: this model has none");
+                let path = fields::sub(&fields::item("tools", at), "cache_control");
+                blocks.lose(&path, "a cache point: this model has none");
             }
         }
     }
@@ -215,26 +217,19 @@ fn write_tool(
     blocks: &mut Blocks,
 ) {
     let name = blocks.renames.tool(name);
-    let out = blocks.out.begin_object().key("toolSpec").begin_object();
-    out.member("name", &name);
-    if let Some(description) = description {
-        out.member("description", description);
-    }
+    let out = blocks.out.fill(r#"{"toolSpec":{"name":?"#, &[&name]);
+    write::text(out, "description", description);
     let schema = parameters.unwrap_or(r#"{"type":"object","properties":{}}"#);
-    out.key("inputSchema").begin_object().key("json").raw(schema.as_bytes()).end_object();
-    if let Some(strict) = strict {
-        out.key("strict").bool(strict);
-    }
-    out.end_object().end_object();
+    out.fill(r#""inputSchema":{"json":"#, &[]).raw(schema.as_bytes()).end_object();
+    write::truth(out, "strict", strict);
+    out.fill("}}", &[]);
 }
 
 fn choice(kind: &str, name: Option<&str>, blocks: &mut Blocks) {
     let name = name.map(|name| blocks.renames.tool(name));
-    let out = blocks.out.key("toolChoice").begin_object().key(kind).begin_object();
-    if let Some(name) = name {
-        out.member("name", &name);
-    }
-    out.end_object().end_object();
+    let out = blocks.out.fill(r#""toolChoice":{"#, &[]).key(kind).begin_object();
+    write::text(out, "name", name.as_deref());
+    out.fill("}}", &[]);
 }
 
 /// Settings that Converse passes on to the model unread.
@@ -264,15 +259,13 @@ fn additional(chat: &Chat, tools: bool, blocks: &mut Blocks) {
         return;
     }
     let out = blocks.out.key("additionalModelRequestFields").begin_object();
-    if let Some(thinking) = thinking {
-        out.key("thinking").raw(thinking.as_bytes());
-    }
-    match top_k {
-        Some(top_k) if family == Family::Nova => {
-            out.key("inferenceConfig").begin_object().key("topK").u64(top_k).end_object();
-        }
-        Some(top_k) => _ = out.key("top_k").u64(top_k),
-        None => {}
+    write::raw(out, "thinking", thinking);
+    if family == Family::Nova && top_k.is_some() {
+        out.key("inferenceConfig").begin_object();
+        write::count(out, "topK", top_k);
+        out.end_object();
+    } else {
+        write::count(out, "top_k", top_k);
     }
     match effort {
         Some(Effort::GptOss(word)) => _ = out.member("reasoning_effort", word),
@@ -281,13 +274,14 @@ fn additional(chat: &Chat, tools: bool, blocks: &mut Blocks) {
     }
     if one_call {
         // Claude's own words; the choice is repeated because this object replaces what toolChoice becomes.
-        out.key("tool_choice").begin_object();
-        match (&chat.tool_choice, &named) {
-            (_, Some(name)) => _ = out.member("type", "tool").member("name", name),
-            (Some(ToolChoice::Required), _) => _ = out.member("type", "any"),
-            _ => _ = out.member("type", "auto"),
-        }
-        out.key("disable_parallel_tool_use").bool(true).end_object();
+        let kind = match &chat.tool_choice {
+            Some(ToolChoice::Named(_)) => "tool",
+            Some(ToolChoice::Required) => "any",
+            _ => "auto",
+        };
+        out.fill(r#""tool_choice":{"type":?"#, &[kind]);
+        write::text(out, "name", named.as_deref());
+        out.fill(r#""disable_parallel_tool_use":true}"#, &[]);
     }
     out.end_object();
 }
@@ -304,29 +298,21 @@ fn output_config(chat: &Chat, blocks: &mut Blocks) {
     if chat.response_format == ResponseFormat::JsonObject {
         blocks.lose("response_format", "an answer of any JSON cannot be demanded, only one of a schema");
     }
-    let schema = match &chat.response_format {
-        ResponseFormat::JsonSchema { name, description, schema, .. } => Some((name, description, schema)),
-        _ => None,
-    };
-    if effort.is_none() && schema.is_none() {
+    let structured = matches!(chat.response_format, ResponseFormat::JsonSchema { .. });
+    if effort.is_none() && !structured {
         return;
     }
     let out = blocks.out.key("outputConfig").begin_object();
-    if let Some((name, description, schema)) = schema {
-        out.key("textFormat").begin_object().member("type", "json_schema");
-        out.key("structure").begin_object().key("jsonSchema").begin_object();
+    if let ResponseFormat::JsonSchema { name, description, schema, .. } = &chat.response_format {
         // A JSON text inside a JSON string.
-        out.member("schema", schema);
+        let piece = r#""textFormat":{"type":"json_schema","structure":{"jsonSchema":{"schema":?"#;
+        out.fill(piece, &[schema]);
         for (key, text) in [("name", name), ("description", description)] {
-            if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
-                out.member(key, text);
-            }
+            write::text(out, key, text.as_deref().filter(|text| !text.is_empty()));
         }
-        out.end_object().end_object().end_object();
+        out.fill("}}}", &[]);
     }
-    if let Some(effort) = effort {
-        out.member("effort", effort);
-    }
+    write::text(out, "effort", effort);
     out.end_object();
 }
 
@@ -334,7 +320,7 @@ fn service_tier(chat: &Chat, blocks: &mut Blocks) {
     match chat.service_tier.as_deref() {
         None | Some("auto") => {}
         Some(tier @ ("default" | "flex" | "priority")) => {
-            blocks.out.key("serviceTier").begin_object().member("type", tier).end_object();
+            blocks.out.fill(r#""serviceTier":{"type":?}"#, &[tier]);
         }
         Some(_) => blocks.lose("service_tier", "a tier that Bedrock does not have"),
     }
@@ -342,23 +328,12 @@ fn service_tier(chat: &Chat, blocks: &mut Blocks) {
 
 /// The client's labels, which land in Bedrock's invocation logs.
 fn labels(chat: &Chat, blocks: &mut Blocks) {
-    let user = chat.user.iter().map(|user| ("user", "user".to_owned(), user.as_str()));
-    let named =
-        chat.metadata.iter().map(|(key, value)| (key.as_str(), format!("metadata.{key}"), value.as_str()));
     let mut kept: Vec<(String, String)> = Vec::new();
-    for (key, path, value) in named.chain(user) {
-        let (clean_key, clean_value) = (names::label(key, MOST_LABEL), names::label(value, MOST_LABEL));
-        if clean_key.is_empty()
-            || kept.len() >= MOST_LABELS
-            || kept.iter().any(|(known, _)| *known == clean_key)
-        {
-            blocks.lose(path, "Bedrock takes at most 16 labels with keys of their own");
-            continue;
-        }
-        if clean_key != key || clean_value != value {
-            blocks.lose(path, "characters that a label cannot have are replaced, and what is beyond 256 cut");
-        }
-        kept.push((clean_key, clean_value));
+    for (key, value) in &chat.metadata {
+        label(key, value, &fields::sub("metadata", key), &mut kept, blocks);
+    }
+    if let Some(user) = &chat.user {
+        label("user", user, "user", &mut kept, blocks);
     }
     if !kept.is_empty() {
         let out = blocks.out.key("requestMetadata").begin_object();
@@ -367,4 +342,18 @@ fn labels(chat: &Chat, blocks: &mut Blocks) {
         }
         out.end_object();
     }
+}
+
+/// Keeps a label that stands at `path` as Bedrock can have it.
+#[inline(never)]
+fn label(key: &str, value: &str, path: &str, kept: &mut Vec<(String, String)>, blocks: &mut Blocks) {
+    let (clean_key, clean_value) = (names::label(key, MOST_LABEL), names::label(value, MOST_LABEL));
+    if clean_key.is_empty() || kept.len() >= MOST_LABELS || kept.iter().any(|(known, _)| *known == clean_key)
+    {
+        return blocks.lose(path, "Bedrock takes at most 16 labels with keys of their own");
+    }
+    if clean_key != key || clean_value != value {
+        blocks.lose(path, "characters that a label cannot have are replaced, and what is beyond 256 cut");
+    }
+    kept.push((clean_key, clean_value));
 }

@@ -3,6 +3,7 @@
 use weir_wire::json::{self, Limits, Writer};
 
 use crate::hub::Failure;
+use crate::write;
 
 /// How one exception is told to the client.
 struct Row {
@@ -125,14 +126,9 @@ pub(super) fn class_in_stream(failure: &Failure) -> &'static str {
 /// The body of an error; its class is in a header. Our own code stands beside the message, where no SDK minds it.
 pub fn error(code: Option<&str>, message: &str, param: Option<&str>) -> Vec<u8> {
     let mut out = Writer::new(Vec::with_capacity(64 + message.len()));
-    out.begin_object();
-    match param.filter(|param| !param.is_empty()) {
-        Some(param) => out.member("message", &[param, ": ", message].concat()),
-        None => out.member("message", message),
-    };
-    if let Some(code) = code {
-        out.member("reason", code);
-    }
+    let named = param.filter(|param| !param.is_empty()).map(|param| [param, ": ", message].concat());
+    out.fill(r#"{"message":?"#, &[named.as_deref().unwrap_or(message)]);
+    write::text(&mut out, "reason", code);
     out.end_object();
     out.into_inner()
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value, Writer};
+use weir_wire::json::{Doc, Value, Writer};
 
 use super::fields;
 use super::stream_read::{Slot, read_texts};
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
+use crate::write;
 
 /// What an answer says of itself and the provider's body did not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,38 +81,31 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 
 /// A `usage` object; none for null and for what has no token numbers at all.
 pub fn read_usage(value: Value<'_, '_>) -> Option<Usage> {
-    let number = |holder: Option<Value<'_, '_>>, key: &str| {
-        holder.and_then(|holder| holder.get(key)).and_then(Value::as_u64)
-    };
-    let input = number(Some(value), "prompt_tokens");
-    let output = number(Some(value), "completion_tokens");
+    let input = fields::tokens(value, &["prompt_tokens"]);
+    let output = fields::tokens(value, &["completion_tokens"]);
     if input.is_none() && output.is_none() {
         return None;
     }
-    let prompt = value.get("prompt_tokens_details");
-    let completion = value.get("completion_tokens_details");
+    let detail = |path: [&str; 2]| fields::tokens(value, &path).unwrap_or(0);
     Some(Usage {
         input: input.unwrap_or(0),
         output: output.unwrap_or(0),
-        cache_read: number(prompt, "cached_tokens").unwrap_or(0),
-        cache_write: number(prompt, "cache_write_tokens").unwrap_or(0),
-        reasoning: number(completion, "reasoning_tokens").unwrap_or(0),
+        cache_read: detail(["prompt_tokens_details", "cached_tokens"]),
+        cache_write: detail(["prompt_tokens_details", "cache_write_tokens"]),
+        reasoning: detail(["completion_tokens_details", "reasoning_tokens"]),
     })
 }
 
 pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
-    out.begin_object();
-    out.key("prompt_tokens").u64(usage.input);
-    out.key("completion_tokens").u64(usage.output);
-    out.key("total_tokens").u64(usage.total());
-    out.key("prompt_tokens_details").begin_object();
-    out.key("cached_tokens").u64(usage.cache_read);
-    out.key("cache_write_tokens").u64(usage.cache_write);
-    out.end_object();
+    out.fill(r#"{"prompt_tokens":"#, &[]).u64(usage.input);
+    out.key("completion_tokens").u64(usage.output).key("total_tokens").u64(usage.total());
+    out.fill(r#""prompt_tokens_details":{"cached_tokens":"#, &[]).u64(usage.cache_read);
+    out.key("cache_write_tokens").u64(usage.cache_write).end_object();
     // A zero that nobody counted would be a lie; OpenAI's details are optional.
     if usage.reasoning > 0 {
-        out.key("completion_tokens_details").begin_object();
-        out.key("reasoning_tokens").u64(usage.reasoning).end_object();
+        out.fill(r#""completion_tokens_details":{"reasoning_tokens":"#, &[])
+            .u64(usage.reasoning)
+            .end_object();
     }
     out.end_object();
 }
@@ -179,30 +173,15 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
         }
     }
     let mut out = Writer::new(Vec::with_capacity(384 + content.len() + reasoning.len()));
-    out.begin_object();
-    out.member("id", &context.id);
-    out.member("object", "chat.completion");
-    out.key("created").u64(context.created);
-    out.member("model", &context.model);
-    out.key("choices").begin_array().begin_object();
-    out.key("index").u64(0);
-    out.key("message").begin_object();
-    out.member("role", "assistant");
-    out.key("content");
-    if content.is_empty() && (!calls.is_empty() || !refusal.is_empty()) {
-        out.null();
-    } else {
-        out.str(&content);
-    }
-    out.key("refusal");
-    if refusal.is_empty() {
-        out.null();
-    } else {
-        out.str(&refusal);
-    }
-    if !reasoning.is_empty() {
-        out.member("reasoning_content", &reasoning);
-    }
+    out.fill(r#"{"id":?,"object":"chat.completion","created":"#, &[&context.id]).u64(context.created);
+    out.fill(
+        r#""model":?,"choices":[{"index":0,"message":{"role":"assistant","content":"#,
+        &[&context.model],
+    );
+    let silent = content.is_empty() && (!calls.is_empty() || !refusal.is_empty());
+    out.opt((!silent).then_some(&content));
+    out.key("refusal").opt((!refusal.is_empty()).then_some(&refusal));
+    write::text(&mut out, "reasoning_content", (!reasoning.is_empty()).then_some(&reasoning));
     if signed {
         // The client sends them back with the tool results; without their signatures Claude refuses the turn.
         write_thinking_blocks(&mut out, &answer.parts);
@@ -214,13 +193,9 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
         }
         out.end_array();
     }
-    out.end_object();
-    out.key("logprobs").null();
-    out.member("finish_reason", finish_word(answer.finish));
-    if let Some(stop) = &answer.stop_sequence {
-        out.member(STOP, stop);
-    }
-    out.end_object().end_array();
+    out.fill(r#"},"logprobs":null,"finish_reason":?"#, &[finish_word(answer.finish)]);
+    write::text(&mut out, STOP, answer.stop_sequence.as_deref());
+    out.fill("}]", &[]);
     if let Some(usage) = &answer.usage {
         out.key("usage");
         write_usage(&mut out, usage);
@@ -230,14 +205,10 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
 }
 
 /// `{"id","type":"function","function":{"name","arguments"}}`
+#[inline(never)]
 pub(super) fn write_tool_call(out: &mut Writer, call: &ToolCall) {
-    out.begin_object();
-    out.member("id", &call.id);
-    out.member("type", "function");
-    out.key("function").begin_object();
-    out.member("name", &call.name);
-    out.member("arguments", &call.arguments);
-    out.end_object().end_object();
+    let piece = r#"{"id":?,"type":"function","function":{"name":?,"arguments":?}}"#;
+    out.fill(piece, &[&call.id, &call.name, &call.arguments]);
 }
 
 /// The `thinking_blocks` member of a message, for parts that are reasoning.
@@ -246,19 +217,12 @@ pub(super) fn write_thinking_blocks(out: &mut Writer, parts: &[Part]) {
     for part in parts {
         match part {
             Part::Reasoning { text, signature } => {
-                out.begin_object();
-                out.member("type", "thinking");
-                out.member("thinking", text);
-                if let Some(signature) = signature {
-                    out.member("signature", signature);
-                }
+                out.fill(r#"{"type":"thinking","thinking":?"#, &[text]);
+                write::text(out, "signature", signature.as_deref());
                 out.end_object();
             }
             Part::RedactedReasoning(data) => {
-                out.begin_object();
-                out.member("type", "redacted_thinking");
-                out.member("data", data);
-                out.end_object();
+                out.fill(r#"{"type":"redacted_thinking","data":?}"#, &[data]);
             }
             _ => {}
         }
@@ -268,52 +232,44 @@ pub(super) fn write_thinking_blocks(out: &mut Writer, parts: &[Part]) {
 
 /// Reads `chat.completion` into the hub: its first choice. A body that is no answer is the provider's failure.
 pub fn decode_answer(body: &[u8]) -> Result<Answer, Failure> {
-    let doc = json::parse(body, &Limits::default())
-        .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))?;
+    let doc = fields::parsed(body)?;
     let root = doc.root();
-    let choice = root.get("choices").and_then(|choices| choices.items().next());
-    let Some(choice) = choice else {
+    let Some(choice) = root.list("choices").next() else {
         return Err(Failure::unreadable("the provider's answer has no choices"));
     };
-    let stop_sequence = stop_of(choice);
-    let reason = choice.get("finish_reason");
     let mut answer = Answer {
         id: fields::member(root, "id"),
         model: fields::member(root, "model"),
-        parts: Vec::new(),
-        finish: reason.map(|reason| finish_of_choice(reason, &stop_sequence)).unwrap_or_default(),
-        stop_sequence,
+        stop_sequence: stop_of(choice),
         usage: root.get("usage").and_then(read_usage),
+        ..Answer::default()
     };
-    if let Some(message) = choice.get("message") {
-        super::decode::reasoning(message, &mut answer.parts);
-        for text in message.get("content").into_iter().flat_map(texts_of) {
-            answer.parts.push(Part::Text(text));
-        }
-        if let Some(refusal) = fields::member(message, "refusal").filter(|text| !text.is_empty()) {
-            answer.parts.push(Part::Refusal(refusal));
-        }
-        for call in message.get("tool_calls").into_iter().flat_map(Value::items) {
-            let function = call.get("function").unwrap_or(call);
-            answer.parts.push(Part::ToolCall(ToolCall {
-                id: fields::member(call, "id").unwrap_or_default(),
-                name: fields::member(function, "name").unwrap_or_default(),
-                arguments: fields::member(function, "arguments").unwrap_or_default(),
-            }));
-        }
+    if let Some(reason) = choice.get("finish_reason") {
+        answer.finish = finish_of_choice(reason, &answer.stop_sequence);
+    }
+    let Some(message) = choice.get("message") else { return Ok(answer) };
+    let parts = &mut answer.parts;
+    super::decode::reasoning(message, parts);
+    parts.extend(fields::said(message, "content").map(Part::Text));
+    for part in message.list("content") {
+        parts.extend(fields::member(part, "text").map(Part::Text));
+    }
+    parts.extend(fields::said(message, "refusal").map(Part::Refusal));
+    for call in message.list("tool_calls") {
+        let function = call.get("function").unwrap_or(call);
+        parts.push(Part::ToolCall(ToolCall {
+            id: fields::or_empty(call, "id"),
+            name: fields::or_empty(function, "name"),
+            arguments: fields::or_empty(function, "arguments"),
+        }));
     }
     Ok(answer)
 }
 
-fn texts_of(content: Value<'_, '_>) -> Vec<String> {
-    match content.kind() {
-        Kind::Array => content.items().filter_map(|part| fields::member(part, "text")).collect(),
-        _ => content.as_str().filter(|text| !text.is_empty()).map(Cow::into_owned).into_iter().collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use weir_wire::json::{self, Limits};
+
     use super::*;
 
     fn context() -> AnswerContext {

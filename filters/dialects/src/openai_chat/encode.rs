@@ -3,8 +3,10 @@
 use weir_wire::json::Writer;
 
 use super::answer::{write_thinking_blocks, write_tool_call};
+use super::fields;
 use crate::hub::{Chat, Loss, Message, Part, ResponseFormat, Role, ToolChoice, ToolResult};
 use crate::media;
+use crate::write;
 
 /// Writes the request body. `extended` allows the members that OpenAI itself does not know (`thinking_blocks`,
 /// `reasoning_content`, `cache_control`, `is_error`, `thinking`, `top_k`, `video_url`); without it they are losses,
@@ -22,114 +24,81 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn lose(&mut self, path: String, reason: &'static str) {
-        self.losses.push(Loss { path, reason });
+    fn lose(&mut self, path: &str, reason: &'static str) {
+        fields::lose(&mut self.losses, path, reason);
     }
 
     fn chat(&mut self, chat: &Chat) {
-        self.out.begin_object();
-        self.out.member("model", &chat.model);
-        self.out.key("messages").begin_array();
+        self.out.fill(r#"{"model":?,"messages":["#, &[&chat.model]);
         for (at, message) in chat.messages.iter().enumerate() {
-            self.message(message, &format!("messages[{at}]"));
+            self.message(message, &fields::item("messages", at));
         }
         self.out.end_array();
         if !chat.tools.is_empty() {
             self.out.key("tools").begin_array();
             for (at, tool) in chat.tools.iter().enumerate() {
-                let out = self.out.begin_object();
-                out.member("type", "function");
-                out.key("function").begin_object();
-                out.member("name", &tool.name);
-                if let Some(description) = &tool.description {
-                    out.member("description", description);
-                }
-                if let Some(parameters) = &tool.parameters {
-                    out.key("parameters").raw(parameters.as_bytes());
-                }
-                if let Some(strict) = tool.strict {
-                    out.key("strict").bool(strict);
-                }
+                let out = self.out.fill(r#"{"type":"function","function":{"name":?"#, &[&tool.name]);
+                write::text(out, "description", tool.description.as_deref());
+                write::raw(out, "parameters", tool.parameters.as_deref());
+                write::truth(out, "strict", tool.strict);
                 out.end_object();
                 if let Some(ttl) = &tool.cache {
-                    self.cache_control(ttl.as_deref(), &format!("tools[{at}]"));
+                    self.cache_control(ttl.as_deref(), &fields::item("tools", at));
                 }
                 self.out.end_object();
             }
             self.out.end_array();
         }
-        match &chat.tool_choice {
-            None => {}
+        let word = match &chat.tool_choice {
+            None => None,
             Some(ToolChoice::Named(name)) => {
-                let out = self.out.key("tool_choice").begin_object();
-                out.member("type", "function");
-                out.key("function").begin_object().member("name", name).end_object().end_object();
+                self.out.fill(r#""tool_choice":{"type":"function","function":{"name":?}}"#, &[name]);
+                None
             }
-            Some(ToolChoice::Auto) => _ = self.out.member("tool_choice", "auto"),
-            Some(ToolChoice::None) => _ = self.out.member("tool_choice", "none"),
-            Some(ToolChoice::Required) => _ = self.out.member("tool_choice", "required"),
-        }
+            Some(ToolChoice::Auto) => Some("auto"),
+            Some(ToolChoice::None) => Some("none"),
+            Some(ToolChoice::Required) => Some("required"),
+        };
+        write::text(&mut self.out, "tool_choice", word);
         self.settings(chat);
         self.out.end_object();
     }
 
     fn settings(&mut self, chat: &Chat) {
         let out = &mut self.out;
-        if let Some(parallel) = chat.parallel_tool_calls {
-            out.key("parallel_tool_calls").bool(parallel);
-        }
-        if let Some(most) = chat.max_output {
-            out.key("max_completion_tokens").u64(most);
-        }
+        write::truth(out, "parallel_tool_calls", chat.parallel_tool_calls);
+        write::count(out, "max_completion_tokens", chat.max_output);
         for (key, number) in [
             ("temperature", &chat.temperature),
             ("top_p", &chat.top_p),
             ("frequency_penalty", &chat.frequency_penalty),
             ("presence_penalty", &chat.presence_penalty),
         ] {
-            if let Some(number) = number {
-                out.key(key).raw(number.text.as_bytes());
-            }
+            write::raw(out, key, number.as_ref().map(|number| number.text.as_str()));
         }
         if let Some(seed) = chat.seed {
             out.key("seed").i64(seed);
         }
-        if !chat.stop.is_empty() {
-            out.key("stop").begin_array();
-            chat.stop.iter().for_each(|stop| _ = out.str(stop));
-            out.end_array();
-        }
-        if let Some(n) = chat.n {
-            out.key("n").u64(n);
-        }
-        if chat.logprobs {
-            out.key("logprobs").bool(true);
-        }
+        write::texts(out, "stop", &chat.stop, |_| true);
+        write::count(out, "n", chat.n);
+        write::truth(out, "logprobs", chat.logprobs.then_some(true));
         for (key, text) in
             [("reasoning_effort", &chat.effort), ("service_tier", &chat.service_tier), ("user", &chat.user)]
         {
-            if let Some(text) = text {
-                out.member(key, text);
-            }
+            write::text(out, key, text.as_deref());
         }
         match &chat.response_format {
             ResponseFormat::Text => {}
-            ResponseFormat::JsonObject => {
-                out.key("response_format").begin_object().member("type", "json_object").end_object();
-            }
+            ResponseFormat::JsonObject => _ = out.fill(r#""response_format":{"type":"json_object"}"#, &[]),
             ResponseFormat::JsonSchema { name, description, schema, strict } => {
-                out.key("response_format").begin_object().member("type", "json_schema");
-                out.key("json_schema").begin_object();
                 // OpenAI demands a name.
-                out.member("name", name.as_deref().unwrap_or("answer"));
-                if let Some(description) = description {
-                    out.member("description", description);
-                }
-                if let Some(strict) = strict {
-                    out.key("strict").bool(*strict);
-                }
-                out.key("schema").raw(schema.as_bytes());
-                out.end_object().end_object();
+                let name = name.as_deref().unwrap_or("answer");
+                let piece = r#""response_format":{"type":"json_schema","json_schema":{"name":?"#;
+                out.fill(piece, &[name]);
+                write::text(out, "description", description.as_deref());
+                write::truth(out, "strict", *strict);
+                write::raw(out, "schema", Some(schema));
+                out.fill("}}", &[]);
             }
         }
         if !chat.metadata.is_empty() {
@@ -140,23 +109,19 @@ impl Encoder {
             out.end_object();
         }
         if self.extended {
-            if let Some(top_k) = chat.top_k {
-                out.key("top_k").u64(top_k);
-            }
-            if let Some(thinking) = &chat.thinking {
-                out.key("thinking").raw(thinking.as_bytes());
-            }
+            write::count(out, "top_k", chat.top_k);
+            write::raw(out, "thinking", chat.thinking.as_deref());
         }
         if chat.stream {
-            out.key("stream").bool(true);
+            write::truth(out, "stream", Some(true));
             if chat.include_usage {
-                out.key("stream_options").begin_object().key("include_usage").bool(true).end_object();
+                out.fill(r#""stream_options":{"include_usage":true}"#, &[]);
             }
         }
         if !self.extended {
             for (path, there) in [("top_k", chat.top_k.is_some()), ("thinking", chat.thinking.is_some())] {
                 if there {
-                    self.lose(path.into(), "a setting that OpenAI does not have");
+                    self.lose(path, "a setting that OpenAI does not have");
                 }
             }
         }
@@ -165,40 +130,33 @@ impl Encoder {
     /// One hub message is one message here, but that each tool result is a message of its own and comes first,
     /// because results must follow their calls at once.
     fn message(&mut self, message: &Message, path: &str) {
-        let mut rest = Vec::with_capacity(message.parts.len());
+        let (mut said, mut calls) = (Vec::with_capacity(message.parts.len()), Vec::new());
+        let (mut results, mut others) = (false, false);
         let mut parts = message.parts.iter().peekable();
         while let Some(part) = parts.next() {
-            if let Part::ToolResult(result) = part {
-                let point = parts.next_if(|next| matches!(next, Part::CachePoint { .. }));
-                self.tool_result(result, point, path);
-            } else {
-                rest.push(part);
+            others |= !matches!(part, Part::ToolResult(_));
+            match part {
+                Part::ToolResult(result) => {
+                    let point = parts.next_if(|next| matches!(next, Part::CachePoint { .. }));
+                    self.tool_result(result, point, path);
+                    results = true;
+                }
+                Part::ToolCall(call) => calls.push(call),
+                Part::Reasoning { .. } | Part::RedactedReasoning(_) => {}
+                _ => said.push(part),
             }
         }
-        if rest.is_empty() && message.parts.iter().any(|part| matches!(part, Part::ToolResult(_))) {
+        if results && !others {
             return;
         }
-        self.out.begin_object();
-        self.out.member("role", message.role.as_str());
-        if let Some(name) = &message.name {
-            self.out.member("name", name);
-        }
-        let calls: Vec<_> = rest
-            .iter()
-            .filter_map(|part| match part {
-                Part::ToolCall(call) => Some(call),
-                _ => None,
-            })
-            .collect();
+        self.out.fill(r#"{"role":?"#, &[message.role.as_str()]);
+        write::text(&mut self.out, "name", message.name.as_deref());
         self.reasoning(message, path);
-        rest.retain(|part| {
-            !matches!(part, Part::ToolCall(_) | Part::Reasoning { .. } | Part::RedactedReasoning(_))
-        });
         self.out.key("content");
-        if rest.is_empty() && message.role == Role::Assistant {
+        if said.is_empty() && message.role == Role::Assistant {
             self.out.null();
         } else {
-            self.content(&rest, path);
+            self.content(&said, path);
         }
         if !calls.is_empty() {
             self.out.key("tool_calls").begin_array();
@@ -211,41 +169,42 @@ impl Encoder {
     }
 
     fn reasoning(&mut self, message: &Message, path: &str) {
-        let signed = message.parts.iter().any(|part| {
-            matches!(part, Part::Reasoning { signature: Some(_), .. } | Part::RedactedReasoning(_))
-        });
-        let bare = message.parts.iter().any(|part| matches!(part, Part::Reasoning { .. }));
-        if !signed && !bare {
+        let (mut signed, mut bare) = (false, None);
+        for part in &message.parts {
+            match part {
+                Part::Reasoning { text, signature } => {
+                    signed |= signature.is_some();
+                    bare.get_or_insert_with(String::new).push_str(text);
+                }
+                Part::RedactedReasoning(_) => signed = true,
+                _ => {}
+            }
+        }
+        if !signed && bare.is_none() {
             return;
         }
         if !self.extended {
-            self.lose(path.into(), "reasoning of an earlier turn: OpenAI takes none");
+            self.lose(path, "reasoning of an earlier turn: OpenAI takes none");
         } else if signed {
             write_thinking_blocks(&mut self.out, &message.parts);
         } else {
-            let mut whole = String::new();
-            for part in &message.parts {
-                if let Part::Reasoning { text, .. } = part {
-                    whole.push_str(text);
-                }
-            }
-            self.out.member("reasoning_content", &whole);
+            write::text(&mut self.out, "reasoning_content", bare.as_deref());
         }
     }
 
     fn tool_result(&mut self, result: &ToolResult, point: Option<&Part>, path: &str) {
-        self.out.begin_object();
-        self.out.member("role", "tool");
-        self.out.member("tool_call_id", &result.id);
+        self.out.fill(r#"{"role":"tool","tool_call_id":?"#, &[&result.id]);
         if result.error {
             if self.extended {
-                self.out.key("is_error").bool(true);
+                write::truth(&mut self.out, "is_error", Some(true));
             } else {
-                self.lose(path.into(), "that the tool failed: OpenAI has no field for it");
+                self.lose(path, "that the tool failed: OpenAI has no field for it");
             }
         }
         self.out.key("content");
-        let parts: Vec<_> = result.parts.iter().chain(point).collect();
+        let mut parts = Vec::with_capacity(result.parts.len() + 1);
+        parts.extend(&result.parts);
+        parts.extend(point);
         self.content(&parts, path);
         self.out.end_object();
     }
@@ -260,7 +219,7 @@ impl Encoder {
                 let mut parts = parts.iter().peekable();
                 while let Some(part) = parts.next() {
                     if let Part::CachePoint { .. } = part {
-                        self.lose(path.into(), "a cache point without content before it");
+                        self.lose(path, "a cache point without content before it");
                         continue;
                     }
                     if !self.begin_part(part, path) {
@@ -280,39 +239,30 @@ impl Encoder {
 
     /// Opens a part's object and writes all of it but the closing brace; false where the part cannot be said.
     fn begin_part(&mut self, part: &Part, path: &str) -> bool {
-        let url = |out: &mut Writer, kind: &str, url: &str| {
-            out.begin_object().member("type", kind);
-            out.key(kind).begin_object().member("url", url).end_object();
-        };
+        let data_uri = |media_type: &str, data: &str| ["data:", media_type, ";base64,", data].concat();
+        let out = &mut self.out;
         match part {
-            Part::Text(text) => _ = self.out.begin_object().member("type", "text").member("text", text),
-            Part::Refusal(text) => {
-                _ = self.out.begin_object().member("type", "refusal").member("refusal", text)
-            }
+            Part::Text(text) => _ = out.fill(r#"{"type":"text","text":?"#, &[text]),
+            Part::Refusal(text) => _ = out.fill(r#"{"type":"refusal","refusal":?"#, &[text]),
             Part::Image { media_type, data } => {
-                url(&mut self.out, "image_url", &format!("data:{media_type};base64,{data}"));
+                _ = out.fill(IMAGE, &[&data_uri(media_type, data)]);
             }
-            Part::ImageUrl { url: at } => url(&mut self.out, "image_url", at),
+            Part::ImageUrl { url } => _ = out.fill(IMAGE, &[url]),
             Part::Video { media_type, data } if self.extended => {
-                url(&mut self.out, "video_url", &format!("data:{media_type};base64,{data}"));
+                out.fill(r#"{"type":"video_url","video_url":{"url":?}"#, &[&data_uri(media_type, data)]);
             }
             Part::Audio { format, data } => {
-                self.out.begin_object().member("type", "input_audio");
-                self.out.key("input_audio").begin_object();
-                self.out.member("data", data).member("format", format).end_object();
+                out.fill(r#"{"type":"input_audio","input_audio":{"data":?,"format":?}"#, &[data, format]);
             }
             Part::Document { media_type, name, data } => {
-                self.out.begin_object().member("type", "file");
-                self.out.key("file").begin_object();
                 let extension = media::document_format(media_type, None).unwrap_or("bin");
-                match name {
-                    Some(name) => self.out.member("filename", name),
-                    None => self.out.member("filename", &format!("document.{extension}")),
-                };
-                self.out.member("file_data", &format!("data:{media_type};base64,{data}")).end_object();
+                let unnamed = ["document.", extension].concat();
+                let name = name.as_deref().unwrap_or(&unnamed);
+                let piece = r#"{"type":"file","file":{"filename":?,"file_data":?}"#;
+                out.fill(piece, &[name, &data_uri(media_type, data)]);
             }
             _ => {
-                self.lose(path.into(), "content that a chat message cannot hold");
+                self.lose(path, "content that a chat message cannot hold");
                 return false;
             }
         }
@@ -321,12 +271,13 @@ impl Encoder {
 
     fn cache_control(&mut self, ttl: Option<&str>, path: &str) {
         if !self.extended {
-            return self.lose(path.into(), "a cache point: OpenAI caches by itself");
+            return self.lose(path, "a cache point: OpenAI caches by itself");
         }
-        self.out.key("cache_control").begin_object().member("type", "ephemeral");
-        if let Some(ttl) = ttl {
-            self.out.member("ttl", ttl);
-        }
+        self.out.fill(r#""cache_control":{"type":"ephemeral""#, &[]);
+        write::text(&mut self.out, "ttl", ttl);
         self.out.end_object();
     }
 }
+
+/// A picture, up to the closing brace.
+const IMAGE: &str = r#"{"type":"image_url","image_url":{"url":?}"#;

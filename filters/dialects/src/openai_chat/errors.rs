@@ -2,6 +2,7 @@
 
 use weir_wire::json::{self, Limits, Writer};
 
+use super::fields;
 use crate::hub::Failure;
 
 /// The body of an error answer: `{"error":{"message","type","param","code"}}`. The HTTP status is in the headers;
@@ -25,17 +26,8 @@ pub(super) fn write_error(
     message: &str,
     param: Option<&str>,
 ) {
-    out.begin_object().key("error").begin_object();
-    out.member("message", message);
-    out.member("type", kind);
-    for (key, value) in [("param", param), ("code", code)] {
-        out.key(key);
-        match value {
-            Some(value) => out.str(value),
-            None => out.null(),
-        };
-    }
-    out.end_object().end_object();
+    out.fill(r#"{"error":{"message":?,"type":?,"param":"#, &[message, kind]).opt(param);
+    out.key("code").opt(code).fill("}}", &[]);
 }
 
 /// The SDKs' word for an HTTP status.
@@ -65,11 +57,11 @@ pub fn decode_error(status: u16, body: &[u8]) -> Failure {
     };
     let root = doc.root();
     let error = root.get("error").unwrap_or(root);
-    let text = |key| error.get(key).and_then(|value| value.as_str()).map(|text| text.into_owned());
-    if let Some(message) = error.as_str().map(|text| text.into_owned()).or_else(|| text("message")) {
+    let text = |key| fields::member(error, key);
+    if let Some(message) = fields::owned(error).or_else(|| text("message")) {
         failure.message = message;
     }
-    if let Some(kind) = text("type").filter(|kind| !kind.is_empty()) {
+    if let Some(kind) = fields::said(error, "type") {
         failure.kind = kind;
     }
     // An integer code only repeats the status.

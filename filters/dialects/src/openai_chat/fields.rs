@@ -3,9 +3,9 @@
 //! All dialects read their fields here, in hundreds of places. So nothing is generic and nothing is inlined: what is
 //! found is put where it belongs, and a place pays for a call.
 
-use weir_wire::json::{self, Kind, Limits, Value};
+use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
-use crate::hub::{Chat, Invalid, Loss, Number, ResponseFormat, Role, Tool, ToolChoice};
+use crate::hub::{Chat, Failure, Invalid, Loss, Number, ResponseFormat, Role, Tool, ToolChoice};
 
 /// A truth value, false where null.
 #[inline(never)]
@@ -124,6 +124,25 @@ pub(crate) fn object<'d, 'a>(holder: Value<'d, 'a>, key: &str) -> Option<Value<'
 #[inline(never)]
 pub(crate) fn some<'d, 'a>(holder: Value<'d, 'a>, key: &str) -> Option<Value<'d, 'a>> {
     holder.get(key).filter(|value| !value.is_null())
+}
+
+/// A number of things, at the end of a path of members.
+#[inline(never)]
+pub(crate) fn tokens(holder: Value<'_, '_>, path: &[&str]) -> Option<u64> {
+    dig(holder, path).and_then(Value::as_u64)
+}
+
+/// What stands at the end of a path of members.
+#[inline(never)]
+pub(crate) fn dig<'d, 'a>(holder: Value<'d, 'a>, path: &[&str]) -> Option<Value<'d, 'a>> {
+    path.iter().try_fold(holder, |holder, key| holder.get(key))
+}
+
+/// A provider's answer; that it cannot be read is the provider's failure.
+#[inline(never)]
+pub(crate) fn parsed(body: &[u8]) -> Result<Doc<'_>, Failure> {
+    json::parse(body, &Limits::default())
+        .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))
 }
 
 /// A member that is true or false.

@@ -7,6 +7,7 @@ use weir_wire::json::Writer;
 use super::answer::{AnswerContext, STOP, finish_word, write_usage};
 use super::errors::write_error;
 use crate::hub::{Event, Failure, Usage};
+use crate::write;
 
 /// Writes one stream.
 #[derive(Clone, Debug)]
@@ -25,12 +26,9 @@ impl StreamEncoder {
     /// A stream that shows `context` in each chunk.
     pub fn new(context: &AnswerContext, include_usage: bool) -> Self {
         let mut out = Writer::new(b"data: ".to_vec());
-        out.begin_object();
-        out.member("id", &context.id);
-        out.member("object", "chat.completion.chunk");
-        out.key("created").u64(context.created);
-        out.member("model", &context.model);
-        out.key("choices");
+        out.fill(r#"{"id":?,"object":"chat.completion.chunk","created":"#, &[&context.id])
+            .u64(context.created);
+        out.fill(r#""model":?,"choices":"#, &[&context.model]);
         StreamEncoder { head: out.into_inner(), include_usage, usage: None, stop: None, ended: false }
     }
 
@@ -41,52 +39,32 @@ impl StreamEncoder {
             return;
         }
         match event {
-            Event::Start { .. } => self.delta(0, None, out, |delta| {
-                delta.member("role", "assistant");
-                delta.member("content", "");
-            }),
-            Event::TextDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.member("content", text);
-            }),
-            Event::RefusalDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.member("refusal", text);
-            }),
-            Event::ReasoningDelta { choice, text } => self.delta(*choice, None, out, |delta| {
-                delta.member("reasoning_content", text);
-            }),
-            Event::ReasoningSignature { choice, signature } => self.delta(*choice, None, out, |delta| {
-                // The text has been sent already; the signature closes it.
-                delta.key("thinking_blocks").begin_array().begin_object();
-                delta.member("type", "thinking");
-                delta.member("thinking", "");
-                delta.member("signature", signature);
-                delta.end_object().end_array();
-            }),
-            Event::ReasoningRedacted { choice, data } => self.delta(*choice, None, out, |delta| {
-                delta.key("thinking_blocks").begin_array().begin_object();
-                delta.member("type", "redacted_thinking");
-                delta.member("data", data);
-                delta.end_object().end_array();
-            }),
-            Event::ToolStart { choice, index, id, name } => self.delta(*choice, None, out, |delta| {
-                delta.key("tool_calls").begin_array().begin_object();
-                delta.key("index").u64(u64::from(*index));
-                delta.member("id", id);
-                delta.member("type", "function");
-                delta.key("function").begin_object();
-                delta.member("name", name);
-                delta.member("arguments", "");
-                delta.end_object().end_object().end_array();
-            }),
-            Event::ToolArguments { choice, index, text } => self.delta(*choice, None, out, |delta| {
-                delta.key("tool_calls").begin_array().begin_object();
-                delta.key("index").u64(u64::from(*index));
-                delta.key("function").begin_object();
-                delta.member("arguments", text);
-                delta.end_object().end_object().end_array();
-            }),
+            Event::Start { .. } => self.delta(0, r#""role":"assistant","content":"""#, &[], out),
+            Event::TextDelta { choice, text } => self.delta(*choice, r#""content":?"#, &[text], out),
+            Event::RefusalDelta { choice, text } => self.delta(*choice, r#""refusal":?"#, &[text], out),
+            Event::ReasoningDelta { choice, text } => {
+                self.delta(*choice, r#""reasoning_content":?"#, &[text], out);
+            }
+            // The text has been sent already; the signature closes it.
+            Event::ReasoningSignature { choice, signature } => {
+                let piece = r#""thinking_blocks":[{"type":"thinking","thinking":"","signature":?}]"#;
+                self.delta(*choice, piece, &[signature], out);
+            }
+            Event::ReasoningRedacted { choice, data } => {
+                let piece = r#""thinking_blocks":[{"type":"redacted_thinking","data":?}]"#;
+                self.delta(*choice, piece, &[data], out);
+            }
+            Event::ToolStart { choice, index, id, name } => {
+                let piece = r#""id":?,"type":"function","function":{"name":?,"arguments":""}}]"#;
+                self.call(*choice, *index, piece, &[id, name], out);
+            }
+            Event::ToolArguments { choice, index, text } => {
+                self.call(*choice, *index, r#""function":{"arguments":?}}]"#, &[text], out);
+            }
             Event::StopSequence { text, .. } => self.stop = Some(text.clone()),
-            Event::Finish { choice, finish } => self.delta(*choice, Some(finish_word(*finish)), out, |_| {}),
+            Event::Finish { choice, finish } => {
+                self.chunk(*choice, Some(finish_word(*finish)), out, &mut |_| {})
+            }
             Event::Usage(usage) => {
                 self.usage = Some(self.usage.map_or(*usage, |before| usage.or_more(&before)));
             }
@@ -111,37 +89,45 @@ impl StreamEncoder {
     fn tell_usage(&self, out: &mut Vec<u8>) {
         if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
             let mut chunk = self.begin(out);
-            chunk.begin_array().end_array();
-            chunk.key("usage");
+            chunk.fill(r#"[],"usage":"#, &[]);
             write_usage(&mut chunk, usage);
             finish(chunk, out);
         }
     }
 
+    #[inline(never)]
     fn begin(&self, out: &mut Vec<u8>) -> Writer {
         out.extend_from_slice(&self.head);
         Writer::new(std::mem::take(out))
     }
 
-    fn delta(&self, choice: u32, reason: Option<&str>, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
+    /// A chunk whose delta is this piece of JSON.
+    fn delta(&self, choice: u32, piece: &str, texts: &[&str], out: &mut Vec<u8>) {
+        self.chunk(choice, None, out, &mut |chunk| _ = chunk.fill(piece, texts));
+    }
+
+    /// A chunk whose delta is about a tool call, of which this piece is what follows its number.
+    fn call(&self, choice: u32, index: u32, piece: &str, texts: &[&str], out: &mut Vec<u8>) {
+        self.chunk(choice, None, out, &mut |chunk| {
+            chunk.fill(r#""tool_calls":[{"index":"#, &[]).u64(u64::from(index)).fill(piece, texts);
+        });
+    }
+
+    fn chunk(
+        &self,
+        choice: u32,
+        reason: Option<&str>,
+        out: &mut Vec<u8>,
+        delta: &mut dyn FnMut(&mut Writer),
+    ) {
         let mut chunk = self.begin(out);
-        chunk.begin_array().begin_object();
-        chunk.key("index").u64(u64::from(choice));
-        chunk.key("delta").begin_object();
-        write(&mut chunk);
-        chunk.end_object();
-        chunk.key("logprobs").null();
-        chunk.key("finish_reason");
-        match reason {
-            Some(reason) => chunk.str(reason),
-            None => chunk.null(),
-        };
-        if let Some(stop) = self.stop.as_ref().filter(|_| reason.is_some()) {
-            chunk.member(STOP, stop);
-        }
-        chunk.end_object().end_array();
+        chunk.fill(r#"[{"index":"#, &[]).u64(u64::from(choice)).fill(r#""delta":{"#, &[]);
+        delta(&mut chunk);
+        chunk.fill(r#"},"logprobs":null,"finish_reason":"#, &[]).opt(reason);
+        write::text(&mut chunk, STOP, self.stop.as_deref().filter(|_| reason.is_some()));
+        chunk.fill("}]", &[]);
         if self.include_usage {
-            chunk.key("usage").null();
+            chunk.fill(r#""usage":null"#, &[]);
         }
         finish(chunk, out);
     }

@@ -4,7 +4,9 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use super::stream_write::StreamEncoder;
 use crate::hub::{Answer, Event, Failure, Finish, Part, Usage};
-use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, ECHO, Place, Slot, all_texts, string};
+use crate::openai_chat::{
+    AnswerContext, AnswerFacts, AnswerText, ECHO, Place, Slot, all_texts, fields, string,
+};
 
 /// Members of a response that repeat what the request said, and what they say of a request without them.
 const ECHOED: [(&str, &str); 13] = [
@@ -58,45 +60,42 @@ pub(super) fn write_response(out: &mut Writer, context: &AnswerContext, ending: 
         Ending::Incomplete(reason) => ("incomplete", Some(reason), None),
         Ending::Failed(failure) => ("failed", None, Some(failure)),
     };
-    out.begin_object().member("id", &context.id).member("object", "response");
-    out.key("created_at").u64(context.created).member("status", status).member("model", &context.model);
-    out.key("background").bool(false).key("store").bool(false).key("previous_response_id").null();
-    out.key("incomplete_details");
+    out.fill(r#"{"id":?,"object":"response","created_at":"#, &[&context.id]).u64(context.created);
+    let piece = r#""status":?,"model":?,"background":false,"store":false,"previous_response_id":null,"incomplete_details":"#;
+    out.fill(piece, &[status, &context.model]);
     match reason {
-        Some(reason) => _ = out.begin_object().member("reason", reason).end_object(),
-        None => _ = out.null(),
-    }
+        Some(reason) => out.fill(r#"{"reason":?}"#, &[reason]),
+        None => out.null(),
+    };
     out.key("error");
     match failure {
         Some(failure) => {
             let code = if failure.status == 429 { "rate_limit_exceeded" } else { "server_error" };
-            out.begin_object().member("code", code).member("message", &failure.message).end_object();
+            out.fill(r#"{"code":?,"message":?}"#, &[code, &failure.message])
         }
-        None => _ = out.null(),
-    }
+        None => out.null(),
+    };
     out.raw(echo);
 }
 
 pub(super) fn write_usage(out: &mut Writer, usage: &Usage) {
-    out.begin_object().key("input_tokens").u64(usage.input).key("input_tokens_details").begin_object();
-    out.key("cached_tokens").u64(usage.cache_read).key("cache_write_tokens").u64(usage.cache_write);
-    out.end_object().key("output_tokens").u64(usage.output).key("output_tokens_details").begin_object();
-    out.key("reasoning_tokens").u64(usage.reasoning).end_object();
+    out.fill(r#"{"input_tokens":"#, &[]).u64(usage.input);
+    out.fill(r#""input_tokens_details":{"cached_tokens":"#, &[]).u64(usage.cache_read);
+    out.key("cache_write_tokens").u64(usage.cache_write).end_object();
+    out.key("output_tokens").u64(usage.output);
+    out.fill(r#""output_tokens_details":{"reasoning_tokens":"#, &[]).u64(usage.reasoning).end_object();
     out.key("total_tokens").u64(usage.total()).end_object();
 }
 
 /// A `usage` object.
 pub(super) fn usage_of(usage: Value<'_, '_>) -> Option<Usage> {
-    let number = |holder: Option<Value<'_, '_>>, key: &str| {
-        holder.and_then(|holder| holder.get(key)).and_then(Value::as_u64)
-    };
-    let input = usage.get("input_tokens_details");
+    let number = |path: &[&str]| fields::tokens(usage, path).unwrap_or(0);
     Some(Usage {
-        input: number(Some(usage), "input_tokens")?,
-        output: number(Some(usage), "output_tokens").unwrap_or(0),
-        cache_read: number(input, "cached_tokens").unwrap_or(0),
-        cache_write: number(input, "cache_write_tokens").unwrap_or(0),
-        reasoning: number(usage.get("output_tokens_details"), "reasoning_tokens").unwrap_or(0),
+        input: fields::tokens(usage, &["input_tokens"])?,
+        output: number(&["output_tokens"]),
+        cache_read: number(&["input_tokens_details", "cached_tokens"]),
+        cache_write: number(&["input_tokens_details", "cache_write_tokens"]),
+        reasoning: number(&["output_tokens_details", "reasoning_tokens"]),
     })
 }
 

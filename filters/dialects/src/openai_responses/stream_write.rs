@@ -6,6 +6,7 @@ use weir_wire::json::Writer;
 use super::answer::{Ending, write_response, write_usage};
 use crate::hub::{Event, Failure, Finish, Usage};
 use crate::openai_chat::AnswerContext;
+use crate::write::{self, end_event};
 
 /// What `encrypted_content` begins with that Weir wrote: a signature over the item's text,
 pub(super) const SIGNED: &str = "weir.signed.";
@@ -77,7 +78,7 @@ impl Part {
         let (kind, key, ..) = self.words();
         out.begin_object().member("type", kind).member(key, text);
         if self == Part::Text {
-            out.key("annotations").begin_array().end_array().key("logprobs").begin_array().end_array();
+            out.fill(r#""annotations":[],"logprobs":[]"#, &[]);
         }
         out.end_object();
     }
@@ -152,7 +153,7 @@ impl StreamEncoder {
                 let mut w = self.begin("response.output_item.added", out);
                 w.key("output_index").u64(call.at as u64).key("item");
                 self.write_call(&mut w, &call, "in_progress");
-                end(w, out);
+                end_event(w, out);
                 self.calls.push(call);
             }
             Event::ToolArguments { choice: 0, index, text } => {
@@ -165,7 +166,7 @@ impl StreamEncoder {
                 let mut w = self.begin("response.function_call_arguments.delta", out);
                 w.member("item_id", &self.id("fc", at)).key("output_index").u64(at as u64);
                 w.member("delta", text);
-                end(w, out);
+                end_event(w, out);
             }
             Event::Finish { choice: 0, finish } => {
                 self.finish = *finish;
@@ -211,6 +212,7 @@ impl StreamEncoder {
         [kind, "_", id, "_", &at.to_string()].concat()
     }
 
+    #[inline(never)]
     fn begin(&mut self, kind: &str, out: &mut Vec<u8>) -> Writer {
         self.sequence += 1;
         begin(kind, self.sequence - 1, out)
@@ -220,7 +222,7 @@ impl StreamEncoder {
         let mut w = self.begin(kind, out);
         w.key("response");
         self.write_response(&mut w, ending);
-        end(w, out);
+        end_event(w, out);
     }
 
     fn write_response(&self, w: &mut Writer, ending: Ending<'_>) {
@@ -238,6 +240,7 @@ impl StreamEncoder {
     }
 
     /// An event about the open part: `…item_id, output_index, content_index`.
+    #[inline(never)]
     fn about(&mut self, kind: &str, part: Part, at: usize, out: &mut Vec<u8>) -> Writer {
         let (prefix, index) = match part.item() {
             Item::Message => ("msg", "content_index"),
@@ -259,16 +262,16 @@ impl StreamEncoder {
             let mut w = self.about(&[around, ".added"].concat(), part, at, out);
             w.key("part");
             part.write(&mut w, "");
-            end(w, out);
+            end_event(w, out);
         }
         self.text.push_str(text);
         self.size += text.len();
         let mut w = self.about(&[said, ".delta"].concat(), part, at, out);
         w.member("delta", text);
         if part == Part::Text {
-            w.key("logprobs").begin_array().end_array();
+            w.fill(r#""logprobs":[]"#, &[]);
         }
-        end(w, out);
+        end_event(w, out);
     }
 
     /// Opens an item where another kind or none is open.
@@ -283,7 +286,7 @@ impl StreamEncoder {
         let mut w = self.begin("response.output_item.added", out);
         w.key("output_index").u64(at as u64).key("item");
         self.write_item(&mut w, item, at, "in_progress");
-        end(w, out);
+        end_event(w, out);
     }
 
     fn close_part(&mut self, out: &mut Vec<u8>) {
@@ -293,15 +296,15 @@ impl StreamEncoder {
         let mut w = self.about(&[said, ".done"].concat(), part, at, out);
         w.member(key, &text);
         if part == Part::Text {
-            w.key("logprobs").begin_array().end_array();
+            w.fill(r#""logprobs":[]"#, &[]);
         }
-        end(w, out);
+        end_event(w, out);
         let mut json = Writer::new(Vec::with_capacity(text.len() + 64));
         part.write(&mut json, &text);
         let json = json.into_inner();
         let mut w = self.about(&[around, ".done"].concat(), part, at, out);
         w.key("part").raw(&json);
-        end(w, out);
+        end_event(w, out);
         if self.count > 0 {
             self.parts.push(b',');
         }
@@ -325,7 +328,7 @@ impl StreamEncoder {
             let mut w = self.begin("response.function_call_arguments.done", out);
             w.member("item_id", &id).key("output_index").u64(call.at as u64);
             w.member("name", &call.name).member("arguments", &call.arguments);
-            end(w, out);
+            end_event(w, out);
             let mut json = Writer::new(Vec::with_capacity(call.arguments.len() + 128));
             self.write_call(&mut json, &call, status(self.finish));
             self.done(call.at, json.into_inner(), out);
@@ -335,7 +338,7 @@ impl StreamEncoder {
     fn done(&mut self, at: usize, json: Vec<u8>, out: &mut Vec<u8>) {
         let mut w = self.begin("response.output_item.done", out);
         w.key("output_index").u64(at as u64).key("item").raw(&json);
-        end(w, out);
+        end_event(w, out);
         if let Some(item) = self.items.get_mut(at) {
             *item = json;
         }
@@ -346,25 +349,22 @@ impl StreamEncoder {
             Item::Message => ("msg", "message", "content"),
             Item::Reasoning => ("rs", "reasoning", "summary"),
         };
-        w.begin_object().member("id", &self.id(prefix, at)).member("type", kind);
+        w.fill(r#"{"id":?,"type":?"#, &[&self.id(prefix, at), kind]);
         if item == Item::Message {
-            w.member("status", status).member("role", "assistant");
+            w.fill(r#""status":?,"role":"assistant""#, &[status]);
         }
         w.key(parts).begin_array();
         if !self.parts.is_empty() {
             w.raw(&self.parts);
         }
         w.end_array();
-        if let Some(sealed) = &self.sealed {
-            w.member("encrypted_content", sealed);
-        }
+        write::text(w, "encrypted_content", self.sealed.as_deref());
         w.end_object();
     }
 
     fn write_call(&self, w: &mut Writer, call: &Call, status: &str) {
-        w.begin_object().member("id", &self.id("fc", call.at)).member("type", "function_call");
-        w.member("status", status).member("call_id", &call.id).member("name", &call.name);
-        w.member("arguments", &call.arguments).end_object();
+        let piece = r#"{"id":?,"type":"function_call","status":?,"call_id":?,"name":?,"arguments":?}"#;
+        w.fill(piece, &[&self.id("fc", call.at), status, &call.id, &call.name, &call.arguments]);
     }
 }
 
@@ -385,43 +385,27 @@ pub fn refused(context: &AnswerContext, sequence: u64, out: &mut Vec<u8>) {
     let mut w = begin("response.incomplete", sequence, out);
     w.key("response");
     write_response(&mut w, context, Ending::Incomplete("content_filter"), &super::echo(None));
-    w.key("output").begin_array().end_array().key("usage").null().end_object();
-    end(w, out);
+    w.fill(r#""output":[],"usage":null}"#, &[]);
+    end_event(w, out);
 }
 
 /// The event that says that the stream broke, as number `sequence`: flat as the API's types have it, and with the
 /// `error` that SDKs raise.
 pub fn stream_error(failure: &Failure, sequence: u64, out: &mut Vec<u8>) {
     let mut w = begin("error", sequence, out);
-    let kind = failure.kind.as_str();
     let members = |w: &mut Writer| {
-        w.member("message", &failure.message);
-        for (key, value) in [("param", &failure.param), ("code", &failure.code)] {
-            w.key(key);
-            match value {
-                Some(value) => w.str(value),
-                None => w.null(),
-            };
-        }
+        w.member("message", &failure.message).key("param").opt(failure.param.as_deref());
+        w.key("code").opt(failure.code.as_deref());
     };
     members(&mut w);
-    w.key("error").begin_object().member("type", kind);
+    w.fill(r#""error":{"type":?"#, &[&failure.kind]);
     members(&mut w);
     w.end_object();
-    end(w, out);
+    end_event(w, out);
 }
 
 fn begin(kind: &str, sequence: u64, out: &mut Vec<u8>) -> Writer {
-    out.extend_from_slice(b"event: ");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\ndata: ");
-    let mut w = Writer::new(std::mem::take(out));
-    w.begin_object().member("type", kind).key("sequence_number").u64(sequence);
+    let mut w = write::begin_event(kind, out);
+    w.key("sequence_number").u64(sequence);
     w
-}
-
-fn end(mut w: Writer, out: &mut Vec<u8>) {
-    w.end_object();
-    *out = w.into_inner();
-    out.extend_from_slice(b"\n\n");
 }

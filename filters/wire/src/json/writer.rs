@@ -59,10 +59,15 @@ impl Writer {
     /// A string, escaped here.
     pub fn str(&mut self, text: &str) -> &mut Self {
         self.separate();
+        self.quoted(text);
+        self
+    }
+
+    #[inline(never)]
+    fn quoted(&mut self, text: &str) {
         self.out.push(b'"');
         escape_into(&mut self.out, text);
         self.out.push(b'"');
-        self
     }
 
     /// An integer.
@@ -103,6 +108,24 @@ impl Writer {
             Some(text) => self.str(text),
             None => self.null(),
         }
+    }
+
+    /// A piece of JSON with a `?` for each of `texts`, which stands there as a string: `{"type":"text","text":?}`. It may
+    /// begin and end in the middle of things; what is written next goes on there.
+    #[inline(never)]
+    pub fn fill(&mut self, piece: &str, texts: &[&str]) -> &mut Self {
+        if !piece.starts_with(['}', ']']) {
+            self.separate();
+        }
+        let mut texts = texts.iter();
+        for (at, literal) in piece.as_bytes().split(|byte| *byte == b'?').enumerate() {
+            if at > 0 {
+                self.quoted(texts.next().copied().unwrap_or_default());
+            }
+            self.out.extend_from_slice(literal);
+        }
+        self.comma = !piece.ends_with(['{', '[', ':']);
+        self
     }
 
     /// A value that is JSON already.
