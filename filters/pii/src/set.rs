@@ -7,7 +7,7 @@ use weir_sorted::sort_by;
 use crate::detect::pass::Pass;
 use crate::detect::pattern::Pattern;
 use crate::detect::words::Words;
-use crate::detect::{DETECTORS, Match, Scan};
+use crate::detect::{DETECTORS, Match, Scan, Whole};
 use crate::tail::{Reach, Tail};
 use crate::view::View;
 use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
@@ -17,6 +17,8 @@ use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
 pub struct Set {
     /// By kind, each once.
     detectors: Vec<(Kind, Action)>,
+    /// Those that pass over a text by themselves.
+    wholes: Vec<(Whole, Kind, Action)>,
     pass: Pass,
     words: Words,
     patterns: Vec<(Pattern, Action)>,
@@ -38,7 +40,12 @@ impl Set {
             rule.words.iter().for_each(|word| set.words.add(word, rule.action));
         }
         sort_by(&mut set.detectors, Ord::cmp);
-        set.detectors.iter().for_each(|(kind, _)| set.pass.add(kind.number()));
+        for (kind, action) in &set.detectors {
+            match kind.detector().map(|detector| &detector.scan) {
+                Some(Scan::Whole(scan)) => set.wholes.push((*scan, *kind, *action)),
+                _ => set.pass.add(kind.number()),
+            }
+        }
         Ok(set)
     }
 
@@ -113,10 +120,7 @@ impl Set {
             let view = View::new(text, &mut folded);
             let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
             let mut matches: Vec<Match> = Vec::new();
-            for (kind, action) in &self.detectors {
-                let Some(Scan::Whole(scan)) = kind.detector().map(|detector| &detector.scan) else {
-                    continue;
-                };
+            for (scan, kind, action) in &self.wholes {
                 let from = scan(&view, last, &mut matches);
                 hold = hold.min(view.start(from));
                 matches.drain(..).for_each(|found| places.add(*kind, *action, &found));

@@ -2,7 +2,7 @@
 //! with a token of letters and digits (RFC 6750).
 
 use super::context::Context;
-use super::pass::{ANY, Ask, Word};
+use super::pass::{Ask, Beside, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
@@ -18,13 +18,11 @@ pub(super) const DETECTOR: Detector = Detector {
     longest: LONGEST,
     context: &[],
     scan: Scan::Word(Ask {
-        kinds: ANY,
-        longest: usize::MAX,
         opens: &["bas", "bea"],
         behind: true,
-        lone: true,
-        spaced: b"cCrR",
-        at,
+        before: Beside::Of(b" "),
+        spaced: Beside::Of(b"cCrR"),
+        ..Ask::new(at)
     }),
 };
 

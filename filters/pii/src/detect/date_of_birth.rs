@@ -2,7 +2,7 @@
 
 use super::check::day_of_month;
 use super::context::{Context, Near, Said};
-use super::pass::{ANY, Ask, DIGIT, Word};
+use super::pass::{Ask, DIGIT, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 
@@ -28,15 +28,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "naissance",
         "nato il",
     ],
-    scan: Scan::Word(Ask {
-        kinds: ANY,
-        longest: 9,
-        opens: MONTHS,
-        behind: false,
-        lone: true,
-        spaced: b"",
-        at,
-    }),
+    scan: Scan::Word(Ask { longest: 9, opens: MONTHS, near: true, ..Ask::new(at) }),
 };
 
 /// First letters of months in English.

@@ -4,7 +4,7 @@
 
 use super::check::modulo;
 use super::context::Context;
-use super::pass::{Ask, WITH_DIGIT, Word};
+use super::pass::{Ask, MIXED, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 
@@ -19,15 +19,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IBAN]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask {
-        kinds: WITH_DIGIT,
-        longest: usize::MAX,
-        opens: &[],
-        behind: false,
-        lone: false,
-        spaced: b"",
-        at,
-    }),
+    scan: Scan::Word(Ask { kinds: MIXED, lone: false, ..Ask::new(at) }),
 };
 
 /// Countries of the SWIFT registry, each with the characters of its numbers.

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::context::Context;
-use super::pass::{ANY, Ask, Word};
+use super::pass::{Ask, Beside, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
@@ -22,13 +22,12 @@ pub(super) const DETECTOR: Detector = Detector {
     longest: LONGEST,
     context: &[],
     scan: Scan::Word(Ask {
-        kinds: ANY,
         longest: 4,
         opens: &["X:*", "XX:", "XXX"],
-        behind: false,
         lone: false,
-        spaced: b"",
-        at,
+        before: Beside::Not(b"_"),
+        after: Beside::Of(b":."),
+        ..Ask::new(at)
     }),
 };
 

@@ -101,11 +101,14 @@ pub(crate) enum Verdict {
     Cut(usize),
 }
 
+/// All matches in a view; returns from which character on a text that goes on may have others. The flag says that the
+/// text does not go on.
+pub(crate) type Whole = fn(&View<'_>, bool, &mut Vec<Match>) -> usize;
+
 /// How a detector finds its values.
 pub(crate) enum Scan {
-    /// All matches in a view, by its own pass; returns from which character on a text that goes on may have
-    /// others. The flag says that the text does not go on.
-    Whole(fn(&View<'_>, bool, &mut Vec<Match>) -> usize),
+    /// By its own pass.
+    Whole(Whole),
     /// Groups of letters and digits, as data.
     Rows(&'static [Row]),
     /// Tokens by what they begin with, as data.
@@ -349,6 +352,8 @@ pub(crate) mod vectors {
             assert_eq!((kind.name(), kind.mask()), (name, mask));
             assert_eq!((kind.label(), super::Kind::of(name)), (name.to_uppercase().as_str(), None));
         }
+        let asked = super::DETECTORS.iter().filter(|detector| matches!(detector.scan, super::Scan::Word(_)));
+        assert!(asked.count() <= 8, "a byte has a bit for each of them");
         let all: Vec<u8> = super::Kind::all().map(super::Kind::number).collect();
         assert!(
             all.is_sorted_by(|a, b| a < b) && all.len() == super::DETECTORS.len() + super::OUTSIDE.len() + 2

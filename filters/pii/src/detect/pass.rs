@@ -36,10 +36,52 @@ pub(crate) struct Ask {
     pub(super) behind: bool,
     /// Asked at numbers that nothing goes on with, too.
     pub(super) lone: bool,
-    /// What has to stand before a space that stands before the word; empty where anything may.
-    pub(super) spaced: &'static [u8],
+    /// Asked only near its words.
+    pub(super) near: bool,
+    /// What may stand right before the word.
+    pub(super) before: Beside,
+    /// What may stand before a space that stands before the word.
+    pub(super) spaced: Beside,
+    /// What may stand right behind the word, unless a colon stands before it.
+    pub(super) after: Beside,
     /// The question; told the detector's own number, for the words around.
     pub(super) at: fn(&mut Context<'_>, Word, u8) -> Verdict,
+}
+
+impl Ask {
+    /// Asked at words of any kind, wherever they stand.
+    pub(super) const fn new(at: fn(&mut Context<'_>, Word, u8) -> Verdict) -> Self {
+        Self {
+            kinds: ANY,
+            longest: usize::MAX,
+            opens: &[],
+            behind: false,
+            lone: true,
+            near: false,
+            before: Beside::Any,
+            spaced: Beside::Any,
+            after: Beside::Any,
+            at,
+        }
+    }
+}
+
+/// What may stand beside a word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Beside {
+    Any,
+    Of(&'static [u8]),
+    Not(&'static [u8]),
+}
+
+impl Beside {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(bytes) => bytes.contains(&byte),
+            Self::Not(bytes) => !bytes.contains(&byte),
+        }
+    }
 }
 
 /// A detector that is asked at digits behind something else. It reports what begins there; false where a text that
@@ -47,29 +89,51 @@ pub(crate) struct Ask {
 pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
 
 /// Words of any kind.
-pub(super) const ANY: u8 = 0xfe;
+const ANY: u8 = 0xfe;
+/// Words of letters and digits.
+pub(super) const MIXED: u8 = 0b1010_1000;
 /// Words with a digit in them.
 pub(super) const WITH_DIGIT: u8 = 0b1010_1010;
 
 /// Characters after a sign of assignment in which the assigned word begins.
 const ASSIGNED: usize = 8;
+/// What may stand between a name and its value.
+pub(super) const BETWEEN: &[u8] = b"=: \"'`\t>\\!#%*@^~$-";
+/// Last letters of the names of secrets; see `password`.
+const NAMES_END: &[u8] = b"detnyls";
 
 /// How words without a digit begin that any detector is asked at: by their first three characters. Words with
 /// one are always asked about, others hardly ever.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Openers {
-    /// For each byte, the beginnings that have it in first, second and third place, as bits; the upper half is for
-    /// the words that candidates look up.
-    places: Vec<[u64; 3]>,
+    /// By the last five bits of the first two characters, and whether both are capitals: those of the third, a bit for
+    /// each; once for what is asked about, once for words that candidates look up.
+    thirds: Vec<[u32; 2]>,
+}
+
+/// The index of two characters in [`Openers::thirds`].
+fn pair(first: u8, second: u8) -> usize {
+    let capitals = first.is_ascii_uppercase() & second.is_ascii_uppercase();
+    usize::from(capitals) << 10 | usize::from(first & 31) << 5 | usize::from(second & 31)
 }
 
 impl Openers {
-    /// Adds a beginning; those of one group are mixed up with each other.
-    pub(super) fn group(&mut self, group: u8, has: &dyn Fn(usize, u8) -> bool) {
-        self.places.resize(256, [0; 3]);
-        for (byte, places) in self.places.iter_mut().enumerate() {
-            for (place, bits) in places.iter_mut().enumerate() {
-                *bits |= u64::from(has(place, byte as u8)) << (group & 63);
+    /// Adds what has such a character in each place.
+    pub(super) fn group(&mut self, has: &dyn Fn(usize, u8) -> bool) {
+        self.insert(0, has);
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, which: usize, has: &dyn Fn(usize, u8) -> bool) {
+        self.thirds.resize(2048, [0; 2]);
+        let have = |place| (0..=u8::MAX).filter(move |byte| has(place, *byte));
+        let third = have(2).fold(0u32, |bits, byte| bits | 1 << (byte & 31));
+        for first in have(0) {
+            for second in have(1) {
+                if let Some(slot) = self.thirds.get_mut(pair(first, second)).and_then(|of| of.get_mut(which))
+                {
+                    *slot |= third;
+                }
             }
         }
     }
@@ -77,12 +141,7 @@ impl Openers {
     /// Adds a beginning without regard to case; `X` is a hexadecimal letter, `*` is anything.
     pub(super) fn add(&mut self, text: &str) {
         let text = text.as_bytes();
-        let group = match text {
-            [b'X', rest @ ..] => 27 + rest.iter().filter(|byte| **byte == b'X').count() as u8,
-            [first, ..] => *first & 31,
-            [] => 0,
-        };
-        self.group(group, &|place, byte| match text.get(place) {
+        self.insert(0, &|place, byte| match text.get(place) {
             Some(b'X') => byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic(),
             Some(b'*') | None => true,
             Some(one) => one.eq_ignore_ascii_case(&byte),
@@ -91,18 +150,15 @@ impl Openers {
 
     /// Adds a word that candidates look up.
     pub(super) fn word(&mut self, text: &[u8]) {
-        let group = 32 + (text.first().copied().unwrap_or(0) & 31);
-        self.group(group, &|place, byte| text.get(place).is_none_or(|one| one.eq_ignore_ascii_case(&byte)));
+        self.insert(1, &|place, byte| text.get(place).is_none_or(|one| one.eq_ignore_ascii_case(&byte)));
     }
 
     /// Whether a word that begins here may be asked about, and whether it may be one to look up; so may what the
     /// text's end cuts off.
     fn has(&self, bytes: &[u8], start: usize) -> (bool, bool) {
         let Some([a, b, c, ..]) = bytes.get(start..) else { return (true, true) };
-        let place = |byte: &u8| self.places.get(usize::from(*byte)).copied().unwrap_or_default();
-        let ([a, _, _], [_, b, _], [_, _, c]) = (place(a), place(b), place(c));
-        let both = a & b & c;
-        (both as u32 != 0, both >> 32 != 0)
+        let [asked, looked_up] = self.thirds.get(pair(*a, *b)).copied().unwrap_or_default();
+        (asked >> (c & 31) & 1 != 0, looked_up >> (c & 31) & 1 != 0)
     }
 }
 
@@ -114,7 +170,13 @@ pub(crate) struct Pass {
     asked: Vec<(Ask, u8)>,
     /// Which of them to ask at a word, by what it consists of (0: its end is not known); four times, since words stand
     /// behind signs of assignment or do not, and are lone numbers or are not.
-    asks: Vec<u32>,
+    asks: Vec<u8>,
+    /// The same by the word's length, up to fifteen.
+    lengths: [u8; 16],
+    /// The same by the character before it, by the one before a space before it, and by the one behind it.
+    beside: Vec<[u8; 3]>,
+    /// Those that are asked only near their words.
+    near: u8,
     digits: Vec<(AskDigits, u8)>,
     openers: Openers,
     vocabulary: Vocabulary,
@@ -132,6 +194,8 @@ impl Pass {
             }
             Some(Scan::Word(ask)) => {
                 self.asks.resize(32, 0);
+                self.beside.resize(256, [0; 3]);
+                let bit = 1 << (self.asked.len() & 7);
                 for (index, asks) in self.asks.iter_mut().enumerate() {
                     let (kind, behind, lone) =
                         (index as u8 & 7, index & BEHIND_BIT != 0, index & LONE_BIT != 0);
@@ -139,9 +203,18 @@ impl Pass {
                         && (behind || !ask.behind)
                         && (ask.lone || !lone)
                     {
-                        *asks |= 1 << self.asked.len();
+                        *asks |= bit;
                     }
                 }
+                for (length, asks) in self.lengths.iter_mut().enumerate() {
+                    *asks |= if length <= ask.longest { bit } else { 0 };
+                }
+                for (byte, beside) in self.beside.iter_mut().enumerate() {
+                    for (asks, may) in beside.iter_mut().zip([ask.before, ask.spaced, ask.after]) {
+                        *asks |= if may.has(byte as u8) { bit } else { 0 };
+                    }
+                }
+                self.near |= if ask.near { bit } else { 0 };
                 self.asked.push((*ask, detector));
                 ask.opens.iter().for_each(|text| self.openers.add(text));
             }
@@ -177,7 +250,7 @@ impl Pass {
             }
             let behind = place & BEHIND != 0;
             // Most numbers are short, stand alone, and beside no word that anybody asks for.
-            if !lone || behind || start != at || !asking.context.silent(at, at + SHORT) {
+            if !lone || behind || start != at || !asking.context.silent(at, at + 4 * SHORT) {
                 done = asking.word(start, behind, lone && start == at);
             }
         }
@@ -192,7 +265,7 @@ impl Pass {
 
     /// Where to ask, by position, four times the offset and what is there; a word may be there twice.
     fn places(&self, bytes: &[u8], last: bool, seen: &mut Vec<Seen>) -> Vec<u32> {
-        let mut places = Vec::with_capacity(64);
+        let mut places = Vec::with_capacity(256);
         // Where the current word begins, and up to where one is assigned.
         let (mut begin, mut behind) = (0, 0);
         let (mut word, mut letter, mut digit) = (0, 0, 0);
@@ -225,7 +298,9 @@ impl Pass {
                     continue;
                 }
                 if signs.assigns & bit != 0 {
-                    behind = at + ASSIGNED;
+                    if assigns(bytes, at) {
+                        behind = at + ASSIGNED;
+                    }
                     continue;
                 }
                 let (asked, looked_up) = self.openers.has(bytes, at);
@@ -261,6 +336,17 @@ const LONE_BIT: usize = 16;
 const BEHIND: u32 = 1;
 const NUMBER: u32 = 2;
 
+/// Whether what the sign at `at` assigns may be a secret: nearly all names of secrets' last letters are these. A colon
+/// may stand in an address, too.
+fn assigns(bytes: &[u8], at: usize) -> bool {
+    if bytes.get(at) == Some(&b':') && bytes.get(at + 1).is_none_or(|next| *next == b'/') {
+        return true;
+    }
+    let name = bytes.get(..at).unwrap_or_default();
+    let last = name.iter().rev().take(ASSIGNED).find(|byte| !BETWEEN.contains(byte));
+    last.is_some_and(|last| NAMES_END.contains(&last.to_ascii_lowercase()))
+}
+
 /// Up to where credentials begin behind a word that announces them.
 fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
     let is = |word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word));
@@ -272,7 +358,7 @@ fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
 struct Signs {
     letters: u64,
     digits: u64,
-    /// `=`, `:` and the two between.
+    /// `=` and `:`.
     assigns: u64,
 }
 
@@ -294,7 +380,7 @@ impl Signs {
             };
             signs.letters |= within(v128_or(bytes, u8x16_splat(0x20)), b'a', 26);
             signs.digits |= within(bytes, b'0', 10);
-            signs.assigns |= within(bytes, b':', 4);
+            signs.assigns |= within(bytes, b':', 1) | within(bytes, b'=', 1);
         }
         signs
     }
@@ -317,7 +403,7 @@ impl Signs {
             let behind = from(0x3a);
             signs.letters |= packed((lower + ONES * 0x1f) & !(lower + ONES * 0x05));
             signs.digits |= packed(from(0x30) & !behind);
-            signs.assigns |= packed(behind & !from(0x3e));
+            signs.assigns |= packed(behind & !from(0x3b) | from(0x3d) & !from(0x3e));
         }
         signs
     }
@@ -356,14 +442,28 @@ impl Asking<'_, '_, '_> {
         }
         let flags = if behind { BEHIND_BIT } else { 0 } | if lone { LONE_BIT } else { 0 };
         let index = flags | if open { 0 } else { usize::from(kind) };
-        let mut asks = self.pass.asks.get(index).copied().unwrap_or(0);
+        let pass = self.pass;
+        let mut asks = pass.asks.get(index).copied().unwrap_or(0);
+        let beside = |byte: u8| pass.beside.get(usize::from(byte)).copied().unwrap_or_default();
+        let [here, _, _] = beside(before);
+        asks &= here;
+        if before == b' ' {
+            let [_, spaced, _] = beside(far);
+            asks &= spaced;
+        }
+        if !open {
+            asks &= pass.lengths.get(length.min(15)).copied().unwrap_or(0);
+            if before != b':' {
+                let [_, _, after] = beside(view.at(end));
+                asks &= after;
+            }
+        }
         while asks != 0 {
             let next = asks.trailing_zeros() as usize;
+            let near = pass.near & asks & asks.wrapping_neg() != 0;
             asks &= asks - 1;
-            let Some((ask, detector)) = self.pass.asked.get(next) else { break };
-            if !open && length > ask.longest
-                || before == b' ' && !ask.spaced.is_empty() && !ask.spaced.contains(&far)
-            {
+            let Some((ask, detector)) = pass.asked.get(next) else { break };
+            if near && self.context.lacks(*detector, start) {
                 continue;
             }
             match (ask.at)(&mut self.context, word, *detector) {
@@ -386,7 +486,7 @@ impl Asking<'_, '_, '_> {
         let end = view.digits_end(start);
         if end - start <= SHORT
             && view.before(start) != b':'
-            && lone(view.bytes().get(end..).unwrap_or_default())
+            && lone(view.bytes().get(end..).unwrap_or_default(), end - start)
         {
             return true;
         }
@@ -401,19 +501,34 @@ impl Asking<'_, '_, '_> {
 
 /// Digits of a short number.
 const SHORT: usize = 6;
+/// Digits that no value is made of that needs no words around, but for what full stops or colons join.
+const FEW: usize = 5;
 
-/// Whether what follows a number neither is another one nor could join it to something.
-fn lone(rest: &[u8]) -> bool {
+/// Whether what follows a number of so many digits neither is another one, but for a few digits, nor could join it to
+/// something.
+fn lone(mut rest: &[u8], mut digits: usize) -> bool {
     let sign =
         |byte: &&u8| matches!(**byte, b' ' | b'-' | b'.' | b'/' | b':' | b'(' | b')' | b'_' | b'+' | b',');
-    let signs = rest.iter().take(4).take_while(sign).count();
-    let next = |at: usize| rest.get(at).copied().unwrap_or(b'0');
-    match signs {
-        // What nothing separates is the same word.
-        0 => !next(0).is_ascii_alphanumeric(),
-        1 if next(0) == b' ' => !next(1).is_ascii_digit(),
-        1..4 if !rest.starts_with(b"::") => !next(signs).is_ascii_alphanumeric(),
-        _ => false,
+    loop {
+        let signs = rest.iter().take(4).take_while(sign).count();
+        let next = |at: usize| rest.get(at).copied().unwrap_or(b'0');
+        let alone = match signs {
+            // What nothing separates is the same word.
+            0 => return !next(0).is_ascii_alphanumeric(),
+            1 if next(0) == b' ' => !next(1).is_ascii_digit(),
+            1..4 if !rest.starts_with(b"::") => !next(signs).is_ascii_alphanumeric(),
+            _ => return false,
+        };
+        if alone {
+            return true;
+        }
+        let (between, after) = rest.split_at_checked(signs).unwrap_or_default();
+        let more = after.iter().take(SHORT).take_while(|byte| byte.is_ascii_digit()).count();
+        digits += more;
+        if more == 0 || digits > FEW || between.iter().any(|byte| matches!(byte, b'.' | b':')) {
+            return false;
+        }
+        rest = after.get(more..).unwrap_or_default();
     }
 }
 

@@ -3,7 +3,7 @@
 //! something else (`${…}`, `os.environ`, a call).
 
 use super::context::Context;
-use super::pass::{ANY, Ask, Word};
+use super::pass::{self, Ask, Beside, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
@@ -22,13 +22,10 @@ pub(super) const DETECTOR: Detector = Detector {
     longest: LONGEST,
     context: &[],
     scan: Scan::Word(Ask {
-        kinds: ANY,
-        longest: usize::MAX,
-        opens: &[],
         behind: true,
-        lone: true,
-        spaced: b"=:> ",
-        at,
+        before: Beside::Of(pass::BETWEEN),
+        spaced: Beside::Of(b"=:> "),
+        ..Ask::new(at)
     }),
 };
 
@@ -69,12 +66,11 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let mut at = start;
     let mut assigned = false;
     while start - at < BETWEEN {
-        match view.before(at) {
-            b'=' | b':' => assigned = true,
-            b' ' | b'"' | b'\'' | b'`' | b'\t' | b'>' | b'\\' | b'!' | b'#' | b'%' | b'*' | b'@' | b'^'
-            | b'~' | b'$' | b'-' => {}
-            _ => break,
+        let before = view.before(at);
+        if !pass::BETWEEN.contains(&before) {
+            break;
         }
+        assigned |= matches!(before, b'=' | b':');
         at -= 1;
     }
     let Some(least) = named(view, at).filter(|_| assigned) else { return Verdict::No };

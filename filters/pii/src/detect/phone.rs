@@ -5,7 +5,7 @@
 
 use super::check::{part, varied};
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, WITH_DIGIT, Word};
+use super::pass::{Ask, Beside, WITH_DIGIT, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
@@ -55,15 +55,7 @@ pub(super) const DETECTOR: Detector = Detector {
         "ring me",
         "cep no",
     ],
-    scan: Scan::Word(Ask {
-        kinds: WITH_DIGIT,
-        longest: usize::MAX,
-        opens: &[],
-        behind: false,
-        lone: false,
-        spaced: b"",
-        at,
-    }),
+    scan: Scan::Word(Ask { kinds: WITH_DIGIT, lone: false, before: Beside::Not(b"$*_#"), ..Ask::new(at) }),
 };
 
 /// How sure a form is.
@@ -145,6 +137,10 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         number.dated |= date && number.dashes;
         // Behind another number only what has a form of its own is one.
         if row && !number.plus && !number.open() {
+            return found(best);
+        }
+        // Where no words stand around only a form of its own makes it one.
+        if !number.strong_may() && context.lacks(detector, start) {
             return found(best);
         }
         let next = separated(view, end);
@@ -253,6 +249,19 @@ impl Number {
             _ => 0,
         };
         matches!(self.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
+            || self.count <= national && (2..=5).contains(&self.lead)
+    }
+
+    /// Whether it has, or may yet have, a form that nothing else has.
+    fn strong_may(&self) -> bool {
+        let national = match self.digits {
+            [b'0', b'0', ..] if self.lead > 1 => return true,
+            [b'0', ..] => 11,
+            _ if self.area => 12,
+            _ => 0,
+        };
+        self.plus
+            || matches!(self.groups, 1 | 2 | 3 | 0x13 | 0x23 | 0x33 | 0x133 | 0x233 | 0x334 | 0x1334 | 0x2334)
             || self.count <= national && (2..=5).contains(&self.lead)
     }
 

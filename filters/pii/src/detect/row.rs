@@ -172,8 +172,7 @@ impl Rows {
             let alone = groups << 4 == 0;
             if kinds & !WITH_DIGIT != 0 {
                 // Such a word may begin a value without a digit in it.
-                let hexadecimal = classes == 8;
-                openers.group(if hexadecimal { 29 } else { 30 } + (length == 1) as u8, &|place, byte| {
+                openers.group(&|place, byte| {
                     if place > length || alone && place == length {
                         return true;
                     }

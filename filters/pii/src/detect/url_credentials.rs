@@ -2,7 +2,7 @@
 //! stands between the scheme and the `@` is the value.
 
 use super::context::Context;
-use super::pass::{ANY, Ask, Word};
+use super::pass::{Ask, Beside, Word};
 
 use super::{Detector, Match, Scan, Verdict};
 
@@ -16,15 +16,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[URL_CREDENTIALS]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask {
-        kinds: ANY,
-        longest: usize::MAX,
-        opens: &[],
-        behind: true,
-        lone: true,
-        spaced: b"/",
-        at,
-    }),
+    scan: Scan::Word(Ask { behind: true, before: Beside::Of(b"/:_-.~%$!"), ..Ask::new(at) }),
 };
 
 /// Asked at every word, it looks whether that is the first of an address's authority.
