@@ -19,7 +19,7 @@ use crate::outside::Finder;
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
 use crate::search::{document, search};
-use crate::seen::Seen;
+use crate::seen::{Hash, Seen};
 
 /// A request of one of the client APIs.
 pub enum Request<'d, 'a> {
@@ -435,7 +435,7 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
                 Api::BedrockConverse => bedrock::prompt_tokens(doc, rules, &mut tokens),
                 Api::OpenaiResponses => openai_responses::prompt_tokens(doc, rules, &mut tokens),
                 _ if api.anthropic() => anthropic::prompt_tokens(doc, rules, &mut tokens),
-                _ => openai_chat::prompt_tokens_of(doc, rules, &mut Remembered { vocabulary, seen }),
+                _ => openai_chat::prompt_tokens_of(doc, rules, &mut Remembered::new(vocabulary, seen)),
             };
             Counted { tokens: count.tokens, exact: count.exact, images: count.images }
         }
@@ -446,6 +446,14 @@ pub fn count_by(api: Api, doc: &Doc<'_>, vocabulary: Vocabulary, rules: &Rules, 
 struct Remembered<'s> {
     vocabulary: Vocabulary,
     seen: &'s mut Seen,
+    /// What all messages are known by.
+    all: Option<Hash>,
+}
+
+impl<'s> Remembered<'s> {
+    fn new(vocabulary: Vocabulary, seen: &'s mut Seen) -> Self {
+        Self { vocabulary, seen, all: None }
+    }
 }
 
 impl openai_chat::Tokens for Remembered<'_> {
@@ -457,6 +465,16 @@ impl openai_chat::Tokens for Remembered<'_> {
     fn value(&mut self, value: Value<'_, '_>) -> u64 {
         let vocabulary = self.vocabulary;
         self.seen.count_value(vocabulary.number(), value, |text| weir_tokens::count(vocabulary, text))
+    }
+
+    fn resume(&mut self, messages: Value<'_, '_>, rules: &Rules) -> (usize, u64) {
+        let known = self.seen.resume(self.vocabulary.number(), rules, messages);
+        self.all = known.all;
+        (known.messages, known.tokens)
+    }
+
+    fn remember(&mut self, tokens: u64) {
+        self.seen.put(self.all, tokens);
     }
 }
 

@@ -3,9 +3,11 @@
 //!
 //! A text is known by a 128-bit hash under seeds that no client knows, so nobody can make one text pass for another. It
 //! is the text that is hashed, without its escapes: JSON may write the same text in many ways. Beside it stands how it
-//! was written, so that a text which comes again as it came is not unescaped. The table is of fixed size; a text takes
-//! the place of another that hashes to the same slot.
+//! was written, so that a text which comes again as it came is not unescaped; and beside the texts of a chat, all its
+//! messages as they were written, so that the next turn does not even walk through them. The table is of fixed size; a
+//! text takes the place of another that hashes to the same slot.
 
+use weir_dialects::openai_chat::Rules;
 use weir_wire::json::Value;
 
 /// Slots; with 24 bytes each the table is 96 KiB per VM and policy version.
@@ -14,6 +16,12 @@ const SLOTS: usize = 4096;
 pub const MIN: usize = 64;
 /// Marks what is known by how it is written.
 const WRITTEN: u64 = 1 << 63;
+/// Marks the messages that a chat begins with.
+const MESSAGES: u64 = 1 << 62;
+/// Messages of a chat whose beginning is looked for; those before a second turn are fewer.
+const FEWEST: usize = 3;
+/// The last messages behind which a known beginning may end.
+const ENDS: usize = 8;
 
 /// What a text is known by.
 pub type Hash = (u64, u64);
@@ -22,6 +30,17 @@ pub type Hash = (u64, u64);
 struct Slot {
     hash: Hash,
     tokens: u64,
+}
+
+/// What is known of a chat.
+#[derive(Default)]
+pub struct Known {
+    /// So many of its first messages.
+    pub messages: usize,
+    /// Their tokens.
+    pub tokens: u64,
+    /// What all its messages are to be known by; none where that is not worth it.
+    pub all: Option<Hash>,
 }
 
 /// The table.
@@ -74,13 +93,45 @@ impl Seen {
         tokens
     }
 
+    /// The longest beginning of a chat that was counted by these rules, as it is written.
+    pub fn resume(&mut self, salt: u64, rules: &Rules, messages: Value<'_, '_>) -> Known {
+        let number = messages.len();
+        let mut out = Known::default();
+        if number < FEWEST || self.seeds == [0; 4] {
+            return out;
+        }
+        let mut key = self.key(salt | MESSAGES);
+        for rule in [rules.per_message, rules.per_name] {
+            key.push(&rule.to_le_bytes());
+        }
+        let (from, raw) = (messages.range().start, messages.raw());
+        let first = number.saturating_sub(ENDS);
+        let mut hashes = [Hash::default(); ENDS];
+        // Behind the bracket.
+        let mut at = 1;
+        for (message, hash) in messages.items().skip(first).zip(&mut hashes) {
+            let end = message.range().end - from;
+            key.push(raw.get(at..end).unwrap_or_default());
+            (at, *hash) = (end, key.finish());
+            out.all = Some(*hash);
+        }
+        for (before, hash) in hashes.iter().enumerate().take(number - first).rev() {
+            if let Some(slot) = self.slot(*hash).filter(|slot| slot.hash == *hash) {
+                (out.messages, out.tokens) = (first + before + 1, slot.tokens);
+                break;
+            }
+        }
+        out
+    }
+
     /// Takes in a text that was counted elsewhere.
     pub fn learn(&mut self, key: &Key, tokens: u64) {
         let remembered = key.length >= MIN as u64 && self.seeds != [0; 4];
         self.put(remembered.then(|| key.finish()), tokens);
     }
 
-    fn put(&mut self, hash: Option<Hash>, tokens: u64) {
+    /// Takes in what is known by this hash.
+    pub fn put(&mut self, hash: Option<Hash>, tokens: u64) {
         if let Some(hash) = hash
             && let Some(slot) = self.slot(hash)
         {
