@@ -40,18 +40,17 @@ pub struct Content {
 
 /// Reads a request that is redacted, in whichever dialect. Where a conversation is too long its newest messages are
 /// shown.
+#[inline(never)]
 pub fn request(root: Value<'_, '_>, set: &Rc<pii::Set>) -> Content {
     let mut content = Content::default();
-    if let Some(system) = root.get("system").or_else(|| root.get("instructions")) {
+    if let Some(system) = first(root, &["system", "instructions"]) {
         let mut parts = Parts::new(set, SYSTEM);
         parts.out.begin_array();
         parts.block(system);
         parts.out.end_array();
         content.system = parts.take(&mut content.cut);
     }
-    let Some(all) = ["messages", "input", "prompt"].iter().find_map(|key| root.get(key)) else {
-        return content;
-    };
+    let Some(all) = first(root, &["messages", "input", "prompt"]) else { return content };
     let messages: Vec<Value<'_, '_>> = match all.kind() {
         json::Kind::Array => all.items().collect(),
         _ => vec![all],
@@ -73,8 +72,14 @@ pub fn request(root: Value<'_, '_>, set: &Rc<pii::Set>) -> Content {
         room -= (message.len() + 1).min(room);
         shown.push(message);
     }
-    shown.reverse();
-    content.input = ["[", &shown.join(","), "]"].concat();
+    content.input.push('[');
+    for message in shown.iter().rev() {
+        if content.input.len() > 1 {
+            content.input.push(',');
+        }
+        content.input.push_str(message);
+    }
+    content.input.push(']');
     content
 }
 
@@ -147,23 +152,27 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    #[inline(never)]
     pub(crate) fn new(set: &Rc<pii::Set>, most: usize) -> Self {
         Self { set: set.clone(), out: Writer::new(Vec::new()), most, written: 0, cut: false }
     }
 
     /// What was written, and whether something of it had no room.
+    #[inline(never)]
     pub(crate) fn take(self, cut: &mut bool) -> String {
         *cut |= self.cut;
         String::from_utf8(self.out.into_inner()).unwrap_or_default()
     }
 
     /// Begins a message.
+    #[inline(never)]
     pub(crate) fn begin(&mut self, role: &str) {
         self.out.begin_object().member("role", role).key("parts").begin_array();
         self.written += 64;
     }
 
     /// Ends it.
+    #[inline(never)]
     pub(crate) fn end(&mut self, finish: Option<&str>) {
         self.out.end_array();
         if let Some(finish) = finish {
@@ -194,6 +203,7 @@ impl Parts {
     }
 
     /// Whether another part has room.
+    #[inline(never)]
     pub(crate) fn fits(&mut self) -> bool {
         let fits = self.written + ROOM <= self.most;
         self.cut |= !fits;
@@ -212,25 +222,21 @@ impl Parts {
 
     fn said(&mut self, kind: &'static str, value: Value<'_, '_>) {
         match value.kind() {
-            json::Kind::String => return self.text(kind, &value.as_str().unwrap_or_default(), true),
+            json::Kind::String => return self.text(kind, &word(Some(value)), true),
             json::Kind::Array => return value.items().for_each(|item| self.said(kind, item)),
             json::Kind::Object => {}
             json::Kind::Null | json::Kind::Bool | json::Kind::Number => return,
         }
-        let first = |keys: &[&str]| keys.iter().find_map(|key| value.get(key));
-        let id = first(&["call_id", "toolUseId", "tool_use_id", "id"]);
+        let id = first(value, &["call_id", "toolUseId", "tool_use_id", "id"]);
         let of = string(value, "type");
         // What is called stands beside the call's id in chats, with it in the others.
-        let call = first(&["function", "custom"]).unwrap_or(value);
-        let input = ["arguments", "input"].iter().find_map(|key| call.get(key));
+        let call = first(value, &["function", "custom"]).unwrap_or(value);
+        let input = first(call, &["arguments", "input"]);
         if let (Some(name), Some(input)) = (call.get("name"), input) {
-            let id = id.and_then(|id| id.as_str()).unwrap_or_default();
-            let said = input.as_str();
-            let input = said.as_deref().or_else(|| std::str::from_utf8(input.raw()).ok());
-            return self.call(&id, &name.as_str().unwrap_or_default(), input.unwrap_or_default(), true);
+            return self.call(&word(id), &word(Some(name)), &whole(input), true);
         }
         if of == "tool_result" || of.ends_with("_output") {
-            return self.result(id, first(&["content", "output"]));
+            return self.result(id, first(value, &["content", "output"]));
         }
         if of == "reasoning" {
             return;
@@ -243,15 +249,14 @@ impl Parts {
             match does {
                 Does::Says(kind) => self.said(kind, member),
                 Does::Result => self.result(member.get("toolUseId"), member.get("content")),
-                Does::Json => {
-                    self.call("", "json", std::str::from_utf8(member.raw()).unwrap_or_default(), true)
-                }
+                Does::Json => self.call("", "json", &whole(member), true),
                 Does::Medium => self.medium(key, member),
             }
         }
     }
 
     /// A text.
+    #[inline(never)]
     pub(crate) fn text(&mut self, kind: &str, text: &str, whole: bool) {
         if text.is_empty() || !self.fits() {
             return;
@@ -301,14 +306,14 @@ impl Parts {
             return;
         }
         self.out.begin_object().member("type", "tool_call_response");
-        self.named("id", &id.and_then(|id| id.as_str()).unwrap_or_default());
+        self.named("id", &word(id));
         self.out.key("response");
         self.written += 64;
-        match said.and_then(|said| said.as_str()) {
-            Some(text) => self.say(&text, true, self.most),
-            None => {
+        match said.filter(|said| said.kind() != json::Kind::String) {
+            None => self.say(&word(said), true, self.most),
+            Some(said) => {
                 self.out.begin_array();
-                said.into_iter().for_each(|said| self.block(said));
+                self.block(said);
                 self.out.end_array();
             }
         }
@@ -322,13 +327,14 @@ impl Parts {
         }
         self.out.begin_object().member("type", "weir.omitted").member("modality", modality);
         let source = value.get("source").unwrap_or(value);
-        let kind = source.get("media_type").or_else(|| value.get("format"));
-        self.named("mime_type", &kind.and_then(|kind| kind.as_str()).unwrap_or_default());
+        let kind = first(source, &["media_type"]).or_else(|| first(value, &["format"]));
+        self.named("mime_type", &word(kind));
         self.out.key("size").u64(value.raw().len() as u64);
         self.out.end_object();
         self.written += 96;
     }
 
+    #[inline(never)]
     fn say(&mut self, text: &str, whole: bool, most: usize) {
         let shown = self.shown(text, whole, most).unwrap_or_default();
         self.put(&shown, most);
@@ -380,6 +386,26 @@ impl Parts {
 
 /// Words in the types of parts that hold bytes, and what they are called.
 const MEDIA: [&str; 5] = ["image", "audio", "video", "document", "file"];
+
+/// The first member that is there.
+#[inline(never)]
+pub(crate) fn first<'d, 'a>(value: Value<'d, 'a>, keys: &[&str]) -> Option<Value<'d, 'a>> {
+    keys.iter().find_map(|key| value.get(key))
+}
+
+/// A string; empty where it is none.
+#[inline(never)]
+pub(crate) fn word(value: Option<Value<'_, '_>>) -> String {
+    value.and_then(|value| value.as_str()).unwrap_or_default().into_owned()
+}
+
+/// A string, or else the JSON of it.
+fn whole(value: Value<'_, '_>) -> String {
+    match value.kind() {
+        json::Kind::String => word(Some(value)),
+        _ => String::from_utf8_lossy(value.raw()).into_owned(),
+    }
+}
 
 fn string<'a>(value: Value<'_, 'a>, key: &str) -> &'a str {
     value.get(key).and_then(Value::str_raw).unwrap_or_default()

@@ -8,7 +8,7 @@ use weir_pii as pii;
 use weir_wire::json::{self, Limits, Value};
 
 use super::sealed;
-use crate::content::{FAILED, MOST, NAME, Parts, prefix};
+use crate::content::{FAILED, MOST, NAME, Parts, first, prefix, word};
 use crate::paths::Api;
 
 /// Texts that are kept.
@@ -79,21 +79,19 @@ impl Heard {
         }
     }
 
+    #[inline(never)]
     fn call(&mut self, of: (u32, Slot), call: Value<'_, '_>) {
-        let first = |value: Value<'_, '_>, keys: &[&str]| {
-            let found = keys.iter().find_map(|key| value.get(key)).and_then(|found| found.as_str());
-            found.map(|found| prefix(&found, 2 * NAME).to_owned()).unwrap_or_default()
-        };
-        let named = call.get("function").or_else(|| call.get("custom")).unwrap_or(call);
-        let name = first(named, &["name"]);
+        let named = first(call, &["function", "custom"]).unwrap_or(call);
+        let name = word(named.get("name"));
         if !name.is_empty()
             && let Some(piece) = self.piece(of)
         {
-            piece.id = first(call, &["call_id", "toolUseId", "id"]);
-            piece.name = name;
+            let id = word(first(call, &["call_id", "toolUseId", "id"]));
+            (piece.id, piece.name) = (prefix(&id, 2 * NAME).to_owned(), prefix(&name, 2 * NAME).to_owned());
         }
     }
 
+    #[inline(never)]
     fn piece(&mut self, of: (u32, Slot)) -> Option<&mut Piece> {
         let at = self.pieces.iter().position(|piece| piece.of >= of).unwrap_or(self.pieces.len());
         if self.pieces.get(at).is_none_or(|piece| piece.of != of) {
