@@ -12,6 +12,8 @@ use crate::view::View;
 pub(super) const DIGIT: u8 = 1;
 pub(super) const SMALL: u8 = 2;
 pub(super) const CAPITAL: u8 = 4;
+/// Beside it; no part of the sum.
+pub(super) const HEXADECIMAL: u8 = 8;
 
 /// A word: a run of ASCII letters and digits.
 #[derive(Clone, Copy, Debug)]
@@ -431,6 +433,7 @@ impl Asking<'_, '_, '_> {
             }
             end += 1;
         }
+        kind &= DIGIT | SMALL | CAPITAL;
         let word = Word { start, end, kind };
         let (length, before) = (end - start, view.before(start));
         let far = start.checked_sub(2).map_or(0, |at| view.at(at));
@@ -533,7 +536,7 @@ fn lone(mut rest: &[u8], mut digits: usize) -> bool {
 }
 
 /// What a character is: a bit, so that a word's characters are the sum of them.
-fn class(byte: u8) -> u8 {
+pub(super) fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
@@ -544,7 +547,9 @@ static CLASSES: [u8; 256] = {
         #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
         {
             classes[byte] = match byte as u8 {
-                b'0'..=b'9' => DIGIT,
+                b'0'..=b'9' => DIGIT | HEXADECIMAL,
+                b'a'..=b'f' => SMALL | HEXADECIMAL,
+                b'A'..=b'F' => CAPITAL | HEXADECIMAL,
                 b'a'..=b'z' => SMALL,
                 b'A'..=b'Z' => CAPITAL,
                 _ => 0,

@@ -8,7 +8,7 @@
 use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
-use super::pass::{CAPITAL, DIGIT, Openers, SMALL, WITH_DIGIT, Word};
+use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, Openers, SMALL, WITH_DIGIT, Word, class};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -57,42 +57,35 @@ impl Row {
         self
     }
 
-    /// Whether characters are the shape's, or the beginning of it.
-    fn fits(&self, text: &[u8], whole: bool) -> bool {
-        let mut rest = text;
+    /// What the shape consists of.
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::default();
         let mut shape = self.shape.as_bytes();
-        while let [class, after @ ..] = shape {
-            let class = *class;
-            if let [b'*', ..] = after {
-                return rest.iter().all(|byte| is(class, *byte));
-            }
+        for part in &mut parts {
+            let [of, after @ ..] = shape else { break };
+            let of = match of {
+                b'd' => DIGIT,
+                b'U' => CAPITAL,
+                b'N' => DIGIT | CAPITAL,
+                b'a' => SMALL | CAPITAL,
+                b'x' => HEXADECIMAL,
+                _ => DIGIT | SMALL | CAPITAL,
+            };
             let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
             let (number, after) = after.split_at_checked(digits).unwrap_or_default();
-            let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
-            let (part, others) = match rest.split_at_checked(count) {
-                Some(split) => split,
-                None if whole => return false,
-                None => (rest, &[][..]),
-            };
-            if !part.iter().all(|byte| is(class, *byte)) {
-                return false;
-            }
-            (rest, shape) = (others, after);
+            // No number is written as `*`.
+            let count = number.iter().fold(0, |count, digit| count * 10 + (digit - b'0'));
+            *part = (of, if count == 0 { ALL } else { count });
+            shape = after;
         }
-        rest.is_empty()
+        parts
     }
 }
 
-fn is(class: u8, byte: u8) -> bool {
-    match class {
-        b'd' => byte.is_ascii_digit(),
-        b'a' => byte.is_ascii_alphabetic(),
-        b'U' => byte.is_ascii_uppercase(),
-        b'N' => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
-        b'x' => byte.is_ascii_hexdigit(),
-        _ => byte.is_ascii_alphanumeric(),
-    }
-}
+/// Characters of a shape: what each consists of, and how many follow each other.
+type Parts = [(u8, u8); 8];
+/// As many as there are.
+const ALL: u8 = u8::MAX;
 
 /// The bit of a separator; 0 for other characters.
 fn separator(byte: u8) -> u8 {
@@ -113,6 +106,7 @@ struct Placed {
     /// The groups, the first one's length in the highest bits.
     groups: u64,
     row: &'static Row,
+    parts: Parts,
     detector: u8,
 }
 
@@ -135,22 +129,25 @@ impl Rows {
         self.second.resize(2048, 0);
         for row in rows {
             let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
-            self.rows.push(Placed { groups, row, detector });
+            let parts = row.parts();
+            self.rows.push(Placed { groups, row, parts, detector });
             let length = (groups >> 60) as usize;
             // What the first group may consist of, a bit for each sum.
             let (mut classes, mut kinds) = (0u8, 1u8);
             // Of fifteen and more it is the whole.
             let mut left = if length == 15 { usize::MAX } else { length };
-            let mut shape = row.shape.as_bytes();
-            while let ([class, after @ ..], true) = (shape, left > 0) {
-                let (class, of) = match class {
-                    b'd' => (1, DIGIT),
-                    b'U' => (2, CAPITAL),
-                    b'N' => (2, DIGIT | CAPITAL),
-                    b'a' => (4, SMALL | CAPITAL),
-                    b'x' => (8, 7),
-                    _ => (16, 7),
+            for (of, count) in parts.into_iter().take_while(|(_, count)| *count > 0) {
+                if left == 0 {
+                    break;
+                }
+                let class = match of {
+                    DIGIT => 1,
+                    HEXADECIMAL => 8,
+                    _ if of & SMALL == 0 => 2,
+                    _ if of & DIGIT == 0 => 4,
+                    _ => 16,
                 };
+                let of = if of == HEXADECIMAL { 7 } else { of };
                 classes |= class;
                 let before = kinds;
                 kinds = 0;
@@ -159,11 +156,7 @@ impl Rows {
                         kinds |= 1 << (kind | more);
                     }
                 }
-                let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let (number, after) = after.split_at_checked(digits).unwrap_or_default();
-                let count = number.iter().fold(0, |count, digit| count * 10 + usize::from(digit - b'0'));
-                left = if count == 0 { 0 } else { left.saturating_sub(count) };
-                shape = after;
+                left = if count == ALL { 0 } else { left.saturating_sub(usize::from(count)) };
             }
             if classes & 16 != 0 {
                 // No row of any characters is without a digit, unless it begins with capitals.
@@ -206,6 +199,10 @@ impl Rows {
 
     /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
     pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
+        let view = context.view;
+        if !separate(view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)), 0) {
+            return false;
+        }
         let length = word.end - word.start;
         let first = self.first.get(length.min(15) * 8 + usize::from(word.kind));
         let [all, free] = first.copied().unwrap_or_default();
@@ -244,6 +241,7 @@ impl Rows {
         let view = context.view;
         let length = view.bytes().len();
         let holds = !context.last && view.left(start) <= LONGEST + AFTER;
+        let (before, far) = (view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
         let mut text = [0u8; CHARACTERS];
         let (mut count, mut between) = (0, 0);
         let (mut groups, mut shift) = (0u64, 64u32);
@@ -292,7 +290,7 @@ impl Rows {
                 && !rows.iter().any(|row| {
                     between & !row.row.separators == 0
                         && !row.lacks(context, start)
-                        && row.row.fits(so_far, false)
+                        && row.fits(so_far, false)
                 })
             {
                 return whole;
@@ -317,10 +315,13 @@ impl Rows {
                 let waits = |row: &Placed| {
                     row.groups != groups
                         && next & !row.row.separators == 0
-                        && row.row.fits(so_far, false)
+                        && row.fits(so_far, false)
                         && row.may_stand(context, start)
                 };
                 return whole && !(holds && rows.iter().any(waits));
+            }
+            if between == 0 && !separate(before, far, next) {
+                return whole;
             }
             between = next;
             at = end + 1;
@@ -333,6 +334,22 @@ impl Rows {
 }
 
 impl Placed {
+    /// Whether characters are the shape's, or the beginning of it.
+    fn fits(&self, text: &[u8], whole: bool) -> bool {
+        let mut parts = self.parts.iter();
+        let (mut of, mut left) = (0, 0);
+        for byte in text {
+            if left == 0 {
+                (of, left) = parts.next().copied().unwrap_or_default();
+            }
+            if class(*byte) & of == 0 {
+                return false;
+            }
+            left -= u8::from(left != ALL);
+        }
+        !whole || left == ALL || left == 0 && parts.next().is_none_or(|(_, count)| *count == 0)
+    }
+
     /// Whether it needs words of which none are near, nor can come.
     fn lacks(&self, context: &Context<'_>, start: usize) -> bool {
         self.row.near != Near::Free && context.lacks(self.detector, start)
@@ -343,7 +360,7 @@ impl Placed {
     fn goes_on(&self, text: &[u8], between: u8, shift: u32, group: usize) -> bool {
         let Some(shift) = shift.checked_sub(4) else { return false };
         let length = (self.groups >> shift & 15) as usize;
-        between & !self.row.separators == 0 && (group <= length || length == 15) && self.row.fits(text, false)
+        between & !self.row.separators == 0 && (group <= length || length == 15) && self.fits(text, false)
     }
 
     /// Whether the words that have to stand before a value do.
@@ -361,22 +378,21 @@ impl Placed {
         between: u8,
     ) -> Verdict {
         let (row, view) = (self.row, context.view);
-        if !row.fits(text, true) || !(row.check)(text) || view.end(end) - view.start(start) > LONGEST {
-            return Verdict::No;
-        }
-        if !separate(view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)), between) {
-            return Verdict::No;
-        }
-        let length = view.bytes().len();
-        if end + 2 > length
-            && !context.last
-            && (end == length || matches!(view.at(end), b' ' | b'-' | b'.' | b',' | b'/' | b':'))
+        if !self.fits(text, true)
+            || !separate(view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)), between)
         {
-            return Verdict::Cut(start);
-        }
-        let next = if end + 1 < length { view.at(end + 1) } else { 0 };
-        if !separate(view.at(end), next, between) || view.at(end) == b'%' {
             return Verdict::No;
+        }
+        let (length, near, far) = (view.bytes().len(), view.at(end), view.at(end + 1));
+        let cut = end + 2 > length
+            && !context.last
+            && (end == length || matches!(near, b' ' | b'-' | b'.' | b',' | b'/' | b':'));
+        let goes_on = !separate(near, if end + 1 < length { far } else { 0 }, between) || near == b'%';
+        if !cut && goes_on || !(row.check)(text) || view.end(end) - view.start(start) > LONGEST {
+            return Verdict::No;
+        }
+        if cut {
+            return Verdict::Cut(start);
         }
         match context.said(self.detector, row.near, start, end) {
             Said::Yes => Verdict::Yes(Match::new(start, end)),
