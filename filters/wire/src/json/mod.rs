@@ -167,6 +167,19 @@ impl<'a> Doc<'a> {
         self.nodes.get(index as usize).unwrap_or(&NOTHING)
     }
 
+    /// The index after a value and all that is inside it.
+    #[inline(never)]
+    fn after(&self, index: u32) -> u32 {
+        self.node(index).next
+    }
+
+    /// The same of a container of this kind; 0 for other values.
+    #[inline(never)]
+    fn end_of(&self, index: u32, kind: Kind) -> u32 {
+        let node = self.node(index);
+        if node.kind() == kind { node.next } else { 0 }
+    }
+
     fn slice(&self, start: u32, end: u32) -> &'a str {
         self.text.get(start as usize..end as usize).unwrap_or_default()
     }

@@ -14,7 +14,9 @@ pub struct Value<'d, 'a> {
     index: u32,
 }
 
-// Nothing here is inlined: dialects ask for hundreds of values, and each would bring the tape's bounds check along.
+// Dialects and policies ask for hundreds of values. So what looks into the tape is not inlined, which would bring its
+// bounds check along. But on wasm an `Option` of a value is returned through memory: the most frequent question is
+// answered by a number, and inlined is only what makes an `Option` of it (5 KB less code than returning it).
 impl<'d, 'a> Value<'d, 'a> {
     pub(super) fn at(doc: &'d Doc<'a>, index: u32) -> Self {
         Self { doc, index }
@@ -111,9 +113,16 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     /// The member of an object; linear in its number of members.
-    #[inline(never)]
+    #[inline(always)]
     pub fn get(self, key: &str) -> Option<Value<'d, 'a>> {
-        self.members().find(|(name, _)| name.is(key)).map(|(_, value)| value)
+        let index = self.find(key);
+        (index > 0).then_some(Value { doc: self.doc, index })
+    }
+
+    /// The member's place on the tape; 0, which is the root's, where there is none.
+    #[inline(never)]
+    fn find(self, key: &str) -> u32 {
+        self.members().find(|(name, _)| name.is(key)).map_or(0, |(_, value)| value.index)
     }
 
     /// An object's members in document order; nothing for other values.
@@ -131,16 +140,14 @@ impl<'d, 'a> Value<'d, 'a> {
     /// The items of a member that is an array; nothing where it is absent or something else.
     #[inline(never)]
     pub fn list(self, key: &str) -> Items<'d, 'a> {
-        match self.get(key) {
-            Some(list) => list.items(),
-            None => Items(Children { doc: self.doc, at: 0, end: 0 }),
-        }
+        let index = self.find(key);
+        let end = if index > 0 { self.doc.end_of(index, Kind::Array) } else { 0 };
+        Items(Children { doc: self.doc, at: index + 1, end })
     }
 
+    #[inline]
     fn children(self, of: Kind) -> Children<'d, 'a> {
-        let node = self.node();
-        let end = if node.kind() == of { node.next } else { 0 };
-        Children { doc: self.doc, at: self.index + 1, end }
+        Children { doc: self.doc, at: self.index + 1, end: self.doc.end_of(self.index, of) }
     }
 
     /// Number of items or members; 0 for other values.
@@ -197,12 +204,13 @@ struct Children<'d, 'a> {
 }
 
 impl<'d, 'a> Children<'d, 'a> {
+    #[inline]
     fn step(&mut self) -> Option<Value<'d, 'a>> {
         if self.at >= self.end {
             return None;
         }
-        let value = Value::at(self.doc, self.at);
-        self.at = value.node().next;
+        let value = Value { doc: self.doc, index: self.at };
+        self.at = self.doc.after(self.at);
         Some(value)
     }
 }
@@ -214,8 +222,17 @@ pub struct Members<'d, 'a>(Children<'d, 'a>);
 impl<'d, 'a> Iterator for Members<'d, 'a> {
     type Item = (Key<'d, 'a>, Value<'d, 'a>);
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        Some((Key(self.0.step()?), self.0.step()?))
+        let children = &mut self.0;
+        if children.at >= children.end {
+            return None;
+        }
+        // A key is a string, which has nothing inside it: its value follows at once.
+        let key = Value { doc: children.doc, index: children.at };
+        let value = Value { doc: children.doc, index: children.at + 1 };
+        children.at = children.doc.after(value.index);
+        Some((Key(key), value))
     }
 }
 
@@ -226,6 +243,7 @@ pub struct Items<'d, 'a>(Children<'d, 'a>);
 impl<'d, 'a> Iterator for Items<'d, 'a> {
     type Item = Value<'d, 'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.0.step()
     }
