@@ -1,6 +1,8 @@
 //! One VM's client of the ledger: reservations and settlements. What goes to the ledger is composed in `report`, what
 //! comes back is taken in in `reply`.
 
+use weir_sorted::Gather;
+
 use crate::flight::{Call, Flight};
 use crate::instance::{Instance, mix};
 use crate::level::{Cell, Level};
@@ -105,7 +107,7 @@ impl Hold {
             let cell = if wid == 0 { None } else { Cell::read(store, part.place) }?;
             (cell.id == part.id && cell.wid == wid).then(|| cell.level(part.spent))
         };
-        self.parts.iter().map(&mut level).collect()
+        self.parts.iter().map(&mut level).gather()
     }
 
     /// The encoded counters, in the order of the needs.
@@ -290,7 +292,7 @@ impl Lessee {
             self.vm = shared::beat(store, self.vm, now);
             self.beat_at = now;
         }
-        let mut slips: Vec<Slip> = needs.into_iter().map(|need| self.slip(need)).collect();
+        let mut slips: Vec<Slip> = needs.into_iter().map(|need| self.slip(need)).gather();
         if slips.iter().all(|slip| slip.need.full == 0) {
             return Reserve::Held(hold_of(&mut slips));
         }
@@ -575,7 +577,7 @@ pub(crate) fn shortfall(slip: &Slip, code: Code) -> Shortfall {
 pub(crate) fn shortfalls(slips: &[Slip], code: Code) -> Vec<Shortfall> {
     let any = slips.iter().any(|slip| slip.short);
     let lacks = |slip: &&Slip| slip.need.full > 0 && (slip.short || !any);
-    slips.iter().filter(lacks).map(|slip| shortfall(slip, code)).collect()
+    slips.iter().filter(lacks).map(|slip| shortfall(slip, code)).gather()
 }
 
 /// Terminal when even all that is held coming back would not cover the need.

@@ -1,6 +1,8 @@
 //! What comes back from the ledger: grants are merged and reserved in the same compare-and-swap, so that a neighbour
 //! cannot take what a waiting request was granted.
 
+use weir_sorted::Gather;
+
 use crate::flight::{Flight, Method};
 use crate::lessee::{Lessee, Part, Tried, Waiter, short_of, shortfall, shortfalls};
 use crate::level::Cell;
@@ -152,7 +154,7 @@ impl Lessee {
             self.session_at = Some(now);
         }
         let mut waiters: Vec<(u64, Box<Waiter>)> =
-            flight.waiters.iter().filter_map(|id| Some((*id, self.waiters.remove(*id)?))).collect();
+            flight.waiters.iter().filter_map(|id| Some((*id, self.waiters.remove(*id)?))).gather();
         for (one, item) in flight.refs.iter().zip(&reply.items) {
             self.take_in(now, store, flight.sent, one, item, &mut waiters);
         }

@@ -2,6 +2,8 @@
 //! process, the leader, reports for all; each VM acquires for its own requests, since a callback reaches only the VM
 //! that dispatched.
 
+use weir_sorted::Gather;
+
 use crate::flight::{Call, Flight, Method, Ref};
 use crate::instance::mix;
 use crate::lessee::{Lessee, Slip, shortfall, shortfalls};
@@ -115,7 +117,7 @@ impl Lessee {
             .iter()
             .filter(|flight| now > flight.sent + Nanos::from(flight.timeout_ms) * MS + GRACE)
             .map(|flight| flight.id)
-            .collect();
+            .gather();
         for id in late {
             self.reply(now, store, id, Err(4));
         }
@@ -124,7 +126,7 @@ impl Lessee {
             .iter()
             .filter(|id| self.waiters.get(**id).is_none_or(|waiter| now >= waiter.deadline))
             .copied()
-            .collect();
+            .gather();
         for id in over {
             self.pending.retain(|one| *one != id);
             if let Some(waiter) = self.waiters.remove(id) {
@@ -326,7 +328,7 @@ impl Lessee {
         for id in gathered {
             let Some(waiter) = self.waiters.get(id) else { continue };
             let of = |slip: &Slip| shortfall(slip, Code::Contended);
-            let list: Vec<_> = waiter.slips.iter().filter(missing).map(of).collect();
+            let list: Vec<_> = waiter.slips.iter().filter(missing).map(of).gather();
             if list.is_empty() {
                 served.push(id);
             } else {
@@ -352,7 +354,7 @@ impl Lessee {
             .filter(|(_, due)| due.at <= now)
             .take(BATCH)
             .map(|(at, due)| (*at, *due))
-            .collect();
+            .gather();
         for (place, due) in ready {
             self.due.remove(place);
             let mut snapshot = Record::default();

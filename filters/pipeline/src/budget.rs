@@ -6,6 +6,7 @@
 use weir_config::filter::{self, Budget, Price, Target};
 use weir_dialects::hub::Usage;
 use weir_lease::{Code, Instance, LedgerLost, Need, Unit};
+use weir_sorted::Gather;
 
 use crate::codec::{Reader, Writer};
 use crate::policy::{Caller, any, who};
@@ -128,7 +129,7 @@ fn ceil_nano(pico: u128) -> u64 {
 
 /// The budgets that count a request of `caller` to `model`.
 pub fn matching<'p>(budgets: &'p [Budget], caller: &Caller, model: &str) -> Vec<&'p Budget> {
-    budgets.iter().filter(|b| who(&b.when, caller) && any(&b.when.model, model)).collect()
+    budgets.iter().filter(|b| who(&b.when, caller) && any(&b.when.model, model)).gather()
 }
 
 /// The least of [`Lowering::usual`].
@@ -253,12 +254,12 @@ pub fn used(needs: &[Need], usage: &Usage, cost: Option<u64>, tries_sent: bool) 
         // Unpriced under a usd budget is refused by the policy; were it to happen, the whole hold is spent.
         Unit::NanoUsd => cost.unwrap_or(need.full),
     };
-    Settlement { used: needs.iter().map(amount).collect() }
+    Settlement { used: needs.iter().map(amount).gather() }
 }
 
 /// The whole of every hold.
 pub fn in_full(needs: &[Need]) -> Settlement {
-    Settlement { used: needs.iter().map(|n| n.full).collect() }
+    Settlement { used: needs.iter().map(|n| n.full).gather() }
 }
 
 /// A refusal as the client reads it. Used up for more than a minute tells the SDK not to try again.

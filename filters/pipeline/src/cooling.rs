@@ -4,6 +4,7 @@
 //! Bounded: a fixed number of targets; the one that is free again first makes room.
 
 use weir_lease::SharedData;
+use weir_sorted::Gather;
 use weir_wire::number;
 
 use crate::io::{Headers, Now};
@@ -89,7 +90,7 @@ impl Cooling {
             until: word(bytes.get(8..).unwrap_or_default()),
             told: bytes.get(16) == Some(&1),
         };
-        Self(bytes.chunks_exact(17).map(one).collect())
+        Self(bytes.chunks_exact(17).map(one).gather())
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! Nothing later opens what an earlier step closed; nothing left is an answer of its own, never "elsewhere".
 
 use weir_config::filter::{Boundary, Model, ProviderKind, Route, Target};
+use weir_sorted::Gather;
 
 use crate::cooling::Cool;
 use crate::io::Now;
@@ -98,10 +99,10 @@ pub fn decide<'p>(
         let region = policy.provider(&target.provider).map(|p| p.region.as_str()).unwrap_or_default();
         allows(&inside, &target.provider, region)
     };
-    let mut targets: Vec<(usize, &Target)> = model.targets.iter().enumerate().collect();
+    let mut targets: Vec<(usize, &Target)> = model.targets.iter().enumerate().gather();
     keep(&mut targets, &mut |t| inside_boundaries(t));
     if targets.is_empty() {
-        let names: Vec<&str> = inside.iter().map(|b| b.name.as_str()).collect();
+        let names: Vec<&str> = inside.iter().map(|b| b.name.as_str()).gather();
         trace.note(Stage::Targets, || format!("no target of {} is inside {names:?}", model.name));
         return Err(Refusal::policy(
             "outside_boundaries",
@@ -195,7 +196,7 @@ pub fn decide<'p>(
 pub fn inside<'p>(policy: &'p Policy, caller: &Caller, asked: &str, found: &[String]) -> Vec<&'p Boundary> {
     let asked = policy.name_of(asked);
     let applies = |b: &&Boundary| who(&b.when, caller) && any(&b.when.model, asked) && finds(b, found);
-    policy.config.boundaries.iter().filter(applies).collect()
+    policy.config.boundaries.iter().filter(applies).gather()
 }
 
 /// Whether it may be seen by somebody in a region.
@@ -214,7 +215,7 @@ fn warm(
 ) -> Result<(), Refusal> {
     let cooling = policy.cooling.borrow();
     let cool: Vec<Option<Cool>> =
-        targets.iter().map(|(_, t)| cooling.of(&t.provider, &t.model, now)).collect();
+        targets.iter().map(|(_, t)| cooling.of(&t.provider, &t.model, now)).gather();
     if cool.iter().all(Option::is_none) {
         return Ok(());
     }

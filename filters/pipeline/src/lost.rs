@@ -5,6 +5,7 @@
 //! Bounded: so many slots a VM, so many VMs. An exchange that finds none free is only not told of.
 
 use weir_lease::SharedData;
+use weir_sorted::Gather;
 
 use crate::codec::{Reader, Writer};
 use crate::io::Now;
@@ -41,7 +42,7 @@ fn decode(bytes: &[u8]) -> Vec<Line> {
         let mut next = || words.next().unwrap_or(0);
         Line { vm: next(), number: next(), at: next() }
     };
-    bytes.chunks_exact(LINE).take(VMS).map(line).collect()
+    bytes.chunks_exact(LINE).take(VMS).map(line).gather()
 }
 
 fn encode(lines: &[Line]) -> Vec<u8> {
@@ -79,8 +80,8 @@ impl Open {
             let number = number.or_else(|| (0..VMS as u64).find(free))?;
             let line = Line { number, at: now.0, ..self.own };
             own = Some(line);
-            silent = others().filter(gone).copied().collect();
-            let mut live: Vec<Line> = others().filter(|line| !gone(line)).copied().collect();
+            silent = others().filter(gone).copied().gather();
+            let mut live: Vec<Line> = others().filter(|line| !gone(line)).copied().gather();
             live.push(line);
             Some(encode(&live))
         });

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use weir_config::filter;
 use weir_pii::outside::{self, Hit};
 use weir_pii::{self as pii, Finding, Kind};
-use weir_sorted::Map;
+use weir_sorted::{Gather, Map};
 use weir_wire::json::{self, Limits, Value};
 
 use crate::io::Now;
@@ -172,7 +172,7 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     let action = policy::action(analyzer.action);
     // Where each character begins, where that is not simply its number.
     let starts: Option<Vec<u32>> = (!shown.is_ascii() && !root.is_empty())
-        .then(|| shown.char_indices().map(|(at, _)| at as u32).chain([shown.len() as u32]).collect());
+        .then(|| shown.char_indices().map(|(at, _)| at as u32).chain([shown.len() as u32]).gather());
     let place = |name| {
         let at = usize::try_from(name).ok()?;
         match &starts {

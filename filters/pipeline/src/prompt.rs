@@ -11,6 +11,7 @@ use weir_dialects::{
     anthropic, bedrock, openai_chat, openai_completions, openai_embeddings, openai_responses,
 };
 use weir_pii as pii;
+use weir_sorted::Gather;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
 use weir_wire::splice::Splices;
@@ -393,7 +394,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         }
     }
     weir_sorted::sort_by(&mut out.counts, Ord::cmp);
-    out.found = out.counts.iter().map(|(name, _)| name.clone()).collect();
+    out.found = out.counts.iter().map(|(name, _)| name.clone()).gather();
     out.vault = (!vault.is_empty()).then_some(vault);
     Ok(out)
 }

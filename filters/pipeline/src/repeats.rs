@@ -5,6 +5,7 @@
 //! the measure of it, and told now and then. A line that nobody refreshes was a VM's that is gone, and counts no more.
 
 use weir_lease::SharedData;
+use weir_sorted::Gather;
 
 use crate::io::Now;
 use crate::shared;
@@ -42,7 +43,7 @@ fn decode(bytes: &[u8]) -> Vec<Line> {
         let mut next = || words.next().unwrap_or(0);
         Line { vm: next(), requests: next(), repeats: next(), at: next() }
     };
-    bytes.chunks_exact(LINE).take(MOST).map(line).collect()
+    bytes.chunks_exact(LINE).take(MOST).map(line).gather()
 }
 
 fn encode(lines: &[Line]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use weir_lease::{
 use weir_pipeline::budget::Settlement;
 use weir_pipeline::io::Now;
 use weir_pipeline::span::{Counted, Span};
+use weir_sorted::Gather;
 
 use crate::host;
 use crate::statistics::LEASE;
@@ -63,7 +64,7 @@ impl Holds {
     pub fn take(&mut self, decided: Decided) -> Result<Granted, Refusal> {
         self.waiting = None;
         let hold = decided?;
-        let granted = Granted { amounts: hold.amounts().collect(), levels: hold.levels(&mut HostData) };
+        let granted = Granted { amounts: hold.amounts().gather(), levels: hold.levels(&mut HostData) };
         self.held = Some(hold);
         Ok(granted)
     }
@@ -72,7 +73,7 @@ impl Holds {
     pub fn add(&mut self, decided: Decided) -> Result<Granted, Refusal> {
         self.topping = false;
         let hold = decided?;
-        let granted = Granted { amounts: hold.amounts().collect(), levels: Vec::new() };
+        let granted = Granted { amounts: hold.amounts().gather(), levels: Vec::new() };
         self.more.push(hold);
         Ok(granted)
     }
@@ -172,7 +173,7 @@ impl Lease {
         let mut used = settlement.used.clone();
         for more in std::mem::take(&mut holds.more) {
             // As much of it as was reserved there; the first reservation takes the rest.
-            let mut part: Vec<u64> = more.amounts().collect();
+            let mut part: Vec<u64> = more.amounts().gather();
             for (part, used) in part.iter_mut().zip(&mut used) {
                 *part = (*part).min(*used);
                 *used -= *part;
@@ -284,7 +285,7 @@ impl Lease {
                 Reserve::Refused(refusal) => Some((waiter, Err(refusal))),
                 Reserve::Wait => None,
             })
-            .collect()
+            .gather()
     }
 
     /// Sends what the client wants sent, on the plugin's context so that no stream's end cancels it.

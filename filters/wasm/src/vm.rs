@@ -11,7 +11,7 @@ use weir_pipeline::lost::Open;
 use weir_pipeline::record;
 use weir_pipeline::repeats::InFlight;
 use weir_pipeline::span::Span;
-use weir_sorted::Map;
+use weir_sorted::{Gather, Map};
 
 use crate::attempt::{AttemptStream, Provider};
 use crate::decisions::Decisions;
@@ -78,7 +78,7 @@ pub struct Vm {
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = RefCell::new(Vm::new());
+    static VM: RefCell<Option<Box<Vm>>> = const { RefCell::new(None) };
 }
 
 /// Runs a callback on the VM. Should the host ever call in from inside a host call, `otherwise` is the answer.
@@ -92,7 +92,7 @@ pub fn with<R>(otherwise: R, mut callback: impl FnMut(&mut Vm) -> R) -> R {
 #[inline(never)]
 fn enter(callback: &mut dyn FnMut(&mut Vm)) {
     VM.with(|vm| match vm.try_borrow_mut() {
-        Ok(mut vm) => callback(&mut vm),
+        Ok(mut vm) => callback(vm.get_or_insert_with(Vm::new)),
         Err(_) => host::log(host::Level::Error, "weir: a callback inside a host call was not served"),
     });
 }
@@ -179,7 +179,8 @@ impl Shared {
 }
 
 impl Vm {
-    fn new() -> Self {
+    #[inline(never)]
+    fn new() -> Box<Self> {
         let shared = Shared {
             lease: Lease::new(),
             telemetry: Telemetry::default(),
@@ -195,7 +196,7 @@ impl Vm {
             calls: Vec::new(),
             swept: 0,
         };
-        Self { roots: Vec::new(), streams: Map::new(), shared }
+        Box::new(Self { roots: Vec::new(), streams: Map::new(), shared })
     }
 
     /// A context begins: a plugin (`root` 0) or a stream of one.
@@ -208,11 +209,14 @@ impl Vm {
             Some(Root::Attempt(provider)) => {
                 Stream::Attempt(Box::new(AttemptStream::new(context, root, provider.clone())))
             }
-            Some(Root::Exchange(policy)) => {
-                Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy.clone())))
-            }
             // Without a role every request is refused: never a pass.
-            _ => Stream::Exchange(Box::new(ExchangeStream::new(context, root, None))),
+            other => {
+                let policy = match other {
+                    Some(Root::Exchange(policy)) => policy.clone(),
+                    _ => None,
+                };
+                Stream::Exchange(Box::new(ExchangeStream::new(context, root, policy)))
+            }
         };
         if matches!(stream, Stream::Exchange(_)) {
             self.shared.in_flight.request(1);
@@ -310,7 +314,7 @@ impl Vm {
             Stream::Attempt(s) => s.due(now),
         };
         let due: Vec<u32> =
-            self.streams.iter().filter(|(_, stream)| due(stream)).map(|(context, _)| *context).collect();
+            self.streams.iter().filter(|(_, stream)| due(stream)).map(|(context, _)| *context).gather();
         for context in due {
             match self.streams.get_mut(&context) {
                 Some(Stream::Exchange(s)) => s.tick(now, &mut self.shared),

@@ -4,6 +4,7 @@ use weir_dialects::hub::{Event, Finish, Usage};
 use weir_dialects::openai_chat::{AnswerContext, Chunk, ECHO, Slot, StreamEncoder, unquote};
 use weir_dialects::{anthropic, bedrock, openai_responses};
 use weir_pii as pii;
+use weir_sorted::Gather;
 use weir_tokens::Counter;
 use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
@@ -131,7 +132,7 @@ impl Stream {
             model: e.model.clone(),
             tier: e.tier.clone(),
             fingerprint: e.fingerprint.clone(),
-            finish: e.finish.iter().map(|(_, word)| word.clone()).collect(),
+            finish: e.finish.iter().map(|(_, word)| word.clone()).gather(),
             usage: e.usage,
             output: self.output(),
             counted: e.texts.len() < MAX_TEXTS,

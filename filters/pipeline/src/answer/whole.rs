@@ -1,5 +1,6 @@
 //! An answer that is one JSON document.
 
+use weir_sorted::Gather;
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
@@ -132,7 +133,7 @@ impl Whole {
         self.facts.tier = said(root.get("service_tier").or_else(beside));
         self.facts.fingerprint = said(root.get("system_fingerprint"));
         self.facts.usage = answer.usage;
-        self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).collect();
+        self.facts.finish = answer.finishes.iter().map(|(_, word)| word.as_ref().to_owned()).gather();
         if let Some(set) = &self.treatment.shown {
             self.shown = Some(content::answer(root, &self.facts.finish, set));
         }

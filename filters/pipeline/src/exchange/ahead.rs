@@ -4,6 +4,7 @@
 
 use weir_dialects::hub::Usage;
 use weir_lease::{Granted, Need, Refusal, Unit};
+use weir_sorted::Gather;
 
 use super::{Exchange, Flight, State};
 use crate::budget::{self, Bound};
@@ -77,7 +78,7 @@ impl Ahead {
             asking: None,
             refused: false,
             over: false,
-            grows: needs.iter().map(grows).collect(),
+            grows: needs.iter().map(grows).gather(),
         }
     }
 }

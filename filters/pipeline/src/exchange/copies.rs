@@ -61,8 +61,8 @@ impl Flight {
     pub(super) fn copy(&self) -> Option<(String, String)> {
         let (cluster, copy) = self.copy.as_ref()?;
         let mut plan = self.plan.clone();
-        plan.needs.clone_from(&copy.plan.needs);
-        plan.legs.clone_from(&copy.plan.legs);
+        plan.needs = copy.plan.needs.clone();
+        plan.legs = copy.plan.legs.clone();
         // It is tried once, and nobody waits for it.
         (plan.one_cluster, plan.stall_ms, plan.wider, plan.repeats) = (false, 0, 0, None);
         Some((cluster.clone(), copy.encode(&plan)))

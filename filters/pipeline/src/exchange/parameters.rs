@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use weir_sorted::Gather;
 use weir_wire::json::Value;
 
 use super::Exchange;
@@ -68,7 +69,7 @@ impl Exchange {
             let one = stop.as_str().map(Cow::into_owned);
             self.span.stop = match one {
                 Some(one) => vec![one],
-                None => stop.items().filter_map(|v| v.as_str()).map(Cow::into_owned).take(16).collect(),
+                None => stop.items().filter_map(|v| v.as_str()).map(Cow::into_owned).take(16).gather(),
             };
         }
     }

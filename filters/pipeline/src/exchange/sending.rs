@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use weir_dialects::bedrock;
 use weir_pii as pii;
+use weir_sorted::Gather;
 
 use super::{Exchange, Flight};
 use crate::answer::Answer;
@@ -48,8 +49,8 @@ impl Exchange {
                 let (provider, model) = (t.provider.clone(), t.model.clone());
                 Leg { provider, model, target: *i as u64, invoke: bedrock && passes }
             })
-            .collect();
-        let targets: Vec<Target> = order.iter().map(|(_, t)| (*t).clone()).collect();
+            .gather();
+        let targets: Vec<Target> = order.iter().map(|(_, t)| (*t).clone()).gather();
         if let Some(first) = targets.first() {
             self.span.target.clone_from(&first.provider);
             self.span.target_model.clone_from(&first.model);

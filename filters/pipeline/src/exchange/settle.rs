@@ -1,6 +1,7 @@
 //! What an exchange cost, by the best word there is: the provider's usage, what was counted here, or a bound.
 
 use weir_dialects::hub::Usage;
+use weir_sorted::Gather;
 
 use super::{Exchange, Flight, client_left};
 use crate::answer::{Answer, Facts};
@@ -75,7 +76,7 @@ impl Exchange {
             None => None,
         };
         let mut found: Vec<_> =
-            facts.found.iter().map(|(kind, count)| (["answer.", kind.name()].concat(), *count)).collect();
+            facts.found.iter().map(|(kind, count)| (["answer.", kind.name()].concat(), *count)).gather();
         weir_sorted::sort_by(&mut found, Ord::cmp);
         self.span.findings.append(&mut found);
         if facts.blocked.is_some() {
@@ -176,11 +177,11 @@ impl Exchange {
             // Cut short here, by more than was reserved if need be.
             let cost = Bound { output: said, ..self.bound };
             return Some(Settlement {
-                used: self.needs.iter().map(|need| cost.of(need.instance.unit())).collect(),
+                used: self.needs.iter().map(|need| cost.of(need.instance.unit())).gather(),
             });
         }
         let cost = Bound { output: said.min(self.bound.output), ..self.bound };
-        let used = self.needs.iter().map(|need| cost.of(need.instance.unit()).min(need.full)).collect();
+        let used = self.needs.iter().map(|need| cost.of(need.instance.unit()).min(need.full)).gather();
         Some(Settlement { used })
     }
 }
