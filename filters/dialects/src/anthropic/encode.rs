@@ -57,11 +57,13 @@ struct Encoder {
 }
 
 impl Encoder {
+    #[inline(never)]
     fn lose(&mut self, path: &str, reason: &'static str) {
         fields::lose(&mut self.losses, path, reason);
     }
 
     /// Notes what a message loses.
+    #[inline(never)]
     fn lose_at(&mut self, message: usize, reason: &'static str) {
         self.lose(&at(message), reason);
     }

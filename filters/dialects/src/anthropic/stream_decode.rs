@@ -1,7 +1,7 @@
 //! A message's stream, whatever its cuts, as hub events. An `error` event, an event that is no JSON and an end before
 //! `message_stop` are one [`Event::Error`]; nothing follows it and there is never a [`Event::Done`] beside it.
 
-use weir_wire::json::{self, Kind, Limits, Value};
+use weir_wire::json::Value;
 use weir_wire::sse;
 
 use super::answer::{finish_of, usage_of};
@@ -94,23 +94,19 @@ impl StreamDecoder {
 
 impl State {
     fn event(&mut self, payload: &[u8], events: &mut Vec<Event>) {
-        let doc = match json::parse(payload, &Limits::default()) {
+        let doc = match fields::parsed_event(payload) {
             Ok(doc) => doc,
-            Err(error) => {
-                let message = format!("an event of the provider's stream cannot be read: {error}");
-                self.failure = Some(Failure::unreadable(&message));
+            Err(failure) => {
+                self.failure = Some(failure);
                 return;
             }
         };
         let root = doc.root();
-        let at =
-            root.get("index").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok()).unwrap_or(0);
-        by_name!(fields::member(root, "type").unwrap_or_default().as_str() => {
+        let at = fields::index(root, "index") as usize;
+        by_name!(root.get("type") => {
             "message_start" => {
-                let message = root.get("message");
-                let text = |key: &str| message.and_then(|message| fields::member(message, key));
-                let usage = message.and_then(|message| message.get("usage"));
-                self.begun = usage.and_then(usage_of).unwrap_or_default();
+                let text = |key: &str| fields::dig(root, &["message", key]).and_then(fields::owned);
+                self.begun = fields::dig(root, &["message", "usage"]).and_then(usage_of).unwrap_or_default();
                 events.push(Event::Start { id: text("id"), model: text("model") });
             },
             "content_block_start" => {
@@ -130,7 +126,7 @@ impl State {
                 }
             },
             "message_delta" => {
-                let text = |key: &str| root.get("delta").and_then(|delta| fields::member(delta, key));
+                let text = |key: &str| fields::dig(root, &["delta", key]).and_then(fields::owned);
                 let reason = text("stop_reason");
                 if let Some(reason) = reason.filter(|_| !std::mem::replace(&mut self.finished, true)) {
                     events.extend(text("stop_sequence").map(|text| Event::StopSequence { choice: 0, text }));
@@ -156,10 +152,9 @@ impl State {
             self.failure = Some(Failure::unreadable("a block of the provider's stream is out of order"));
             return;
         }
-        let text = |key: &str| fields::member(block, key).filter(|text| !text.is_empty());
-        let kind = text("type").unwrap_or_default();
+        let text = |key: &str| fields::said(block, key);
         self.blocks.push(Block::Shown);
-        by_name!(kind.as_str() => {
+        by_name!(block.get("type") => {
             "text" => events.extend(text("text").map(|text| Event::TextDelta { choice: 0, text })),
             "thinking" => {
                 events.extend(text("thinking").map(|text| Event::ReasoningDelta { choice: 0, text }))
@@ -170,11 +165,10 @@ impl State {
             "tool_use" => {
                 let index = self.tools;
                 self.tools += 1;
-                let name = self.renames.original(&text("name").unwrap_or_default()).to_owned();
-                events.push(Event::ToolStart { choice: 0, index, id: text("id").unwrap_or_default(), name });
+                let name = self.renames.original(&fields::or_empty(block, "name")).to_owned();
+                events.push(Event::ToolStart { choice: 0, index, id: fields::or_empty(block, "id"), name });
                 // As a rule the input comes in deltas, and is an empty object here.
-                let input =
-                    block.get("input").filter(|input| input.kind() == Kind::Object && !input.is_empty());
+                let input = fields::object(block, "input").filter(|input| !input.is_empty());
                 events.extend(input.map(|input| Event::ToolArguments {
                     choice: 0,
                     index,
@@ -193,7 +187,7 @@ impl State {
     }
 
     fn delta(&mut self, delta: Value<'_, '_>, at: usize, events: &mut Vec<Event>) {
-        let text = |key: &str| fields::member(delta, key).filter(|text| !text.is_empty());
+        let text = |key: &str| fields::said(delta, key);
         match self.blocks.get_mut(at) {
             Some(Block::Call(index, said)) => {
                 if let Some(text) = text("partial_json") {

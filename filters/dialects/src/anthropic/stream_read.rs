@@ -5,7 +5,7 @@ use weir_wire::json::{self, Kind, Limits, Value};
 
 use super::answer::{finish_of, usage_of};
 use crate::hub::Finish;
-use crate::openai_chat::{Chunk, ChunkChoice, ChunkText, Slot};
+use crate::openai_chat::{Chunk, ChunkChoice, ChunkText, Slot, fields};
 
 /// The "choice" of the message itself, which no block has.
 const MESSAGE: u32 = u32::MAX;
@@ -16,8 +16,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
     chunk.clear();
     let doc = json::parse(payload, &Limits::default())?;
     let root = doc.root();
-    let index =
-        root.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
+    let index = fields::index(root, "index");
     let mut choice = |index, finish: Option<Finish>, word: Option<Value<'_, '_>>| {
         let finish_value = word.map(Value::range);
         chunk.choices.push(ChunkChoice {
@@ -28,22 +27,23 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
             finish_value,
         });
     };
-    let string =
-        |value: Option<Value<'_, '_>>| value.filter(|value| value.kind() == Kind::String).map(Value::range);
     by_name!(root.get("type").and_then(Value::str_raw) => {
         "message_start" => {
-            let message = root.get("message");
-            let of = |key: &str| message.and_then(|message| message.get(key));
-            chunk.id = string(of("id"));
-            chunk.model = string(of("model"));
-            chunk.begun = of("usage").and_then(usage_of);
-            chunk.tier = string(of("usage").and_then(|usage| usage.get("service_tier")));
+            if let Some(message) = root.get("message") {
+                chunk.id = fields::span(message, "id");
+                chunk.model = fields::span(message, "model");
+                let usage = message.get("usage");
+                chunk.begun = usage.and_then(usage_of);
+                chunk.tier = usage.and_then(|usage| fields::span(usage, "service_tier"));
+            }
         },
         "content_block_start" => {
-            let text = root.get("content_block").and_then(|block| block.get("text"));
-            if let Some(value) = string(text).filter(|value| value.len() > 2) {
-                chunk.texts.push(ChunkText { choice: index, slot: Slot::Content, value });
-            }
+            let text = root.get("content_block").and_then(|block| fields::span(block, "text"));
+            chunk.texts.extend(text.filter(|value| value.len() > 2).map(|value| ChunkText {
+                choice: index,
+                slot: Slot::Content,
+                value,
+            }));
         },
         "content_block_delta" => {
             choice(index, None, None);
@@ -51,7 +51,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
             let slots =
                 [("text", Slot::Content), ("partial_json", Slot::Tool(0)), ("thinking", Slot::Reasoning)];
             for (key, slot) in slots {
-                if let Some(value) = string(delta.and_then(|delta| delta.get(key))) {
+                if let Some(value) = delta.and_then(|delta| fields::span(delta, key)) {
                     chunk.texts.push(ChunkText { choice: index, slot, value });
                 }
             }
@@ -59,7 +59,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
         "content_block_stop" => choice(index, Some(Finish::Stop), None),
         "message_delta" => {
             chunk.usage = root.get("usage").and_then(usage_of);
-            let word = root.get("delta").and_then(|delta| delta.get("stop_reason"));
+            let word = fields::dig(root, &["delta", "stop_reason"]);
             if let Some(word) = word.filter(|word| word.kind() == Kind::String) {
                 choice(MESSAGE, word.as_str().map(|word| finish_of(&word)), Some(word));
             }
@@ -80,8 +80,7 @@ pub fn text_event(block: u32, slot: Slot, text: &[u8]) -> Vec<u8> {
         Slot::Content | Slot::Refusal => ("text_delta", "text"),
     };
     let mut out = json::Writer::new(Vec::with_capacity(96 + text.len()));
-    out.begin_object().member("type", "content_block_delta").key("index").u64(u64::from(block));
-    out.key("delta").begin_object().member("type", kind).key(key).raw(text);
-    out.end_object().end_object();
+    out.fill(r#"{"type":"content_block_delta","index":"#, &[]).u64(u64::from(block));
+    out.fill(r#""delta":{"type":?"#, &[kind]).key(key).raw(text).fill("}}", &[]);
     out.into_inner()
 }

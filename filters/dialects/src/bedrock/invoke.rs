@@ -54,7 +54,7 @@ pub fn to_messages(doc: &Doc<'_>, model: &str, stream: bool) -> Vec<u8> {
 /// What a body asks for in `anthropic_beta`, as Anthropic's header says it.
 pub fn beta(doc: &Doc<'_>) -> String {
     let mut out = String::new();
-    for word in doc.root().get("anthropic_beta").into_iter().flat_map(Value::items).take(32) {
+    for word in doc.root().list("anthropic_beta").take(32) {
         let Some(word) = word.as_str() else { continue };
         if out.len() + word.len() < 1024 && word.bytes().all(|b| b.is_ascii_graphic() && b != b',') {
             if !out.is_empty() {

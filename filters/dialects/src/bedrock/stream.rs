@@ -115,7 +115,7 @@ impl State {
     }
 
     fn event(&mut self, kind: &str, payload: Value<'_, '_>, events: &mut Vec<Event>) {
-        let block = payload.get("contentBlockIndex").and_then(Value::as_u64).unwrap_or(0);
+        let block = fields::tokens(payload, &["contentBlockIndex"]).unwrap_or(0);
         by_name!(kind => {
             "messageStart" => events.push(Event::Start { id: None, model: None }),
             "contentBlockStart" => {
@@ -134,7 +134,7 @@ impl State {
             // An answer ends once: the first word counts.
             "messageStop" if !self.stopped => {
                 self.stopped = true;
-                let reason = fields::member(payload, "stopReason").unwrap_or_default();
+                let reason = fields::or_empty(payload, "stopReason");
                 events.extend(stop_of(payload).map(|text| Event::StopSequence { choice: 0, text }));
                 events.push(Event::Finish { choice: 0, finish: finish_of(&reason) });
             },
@@ -153,7 +153,7 @@ impl State {
     }
 
     fn tool(&mut self, call: Value<'_, '_>, block: u64, events: &mut Vec<Event>) {
-        if call.get("type").is_some_and(|kind| kind.is_str("server_tool_use")) {
+        if fields::is(call, "type", "server_tool_use") {
             return self.hide(block);
         }
         let (Some(id), Some(name)) = (fields::member(call, "toolUseId"), fields::member(call, "name")) else {
@@ -181,23 +181,22 @@ impl State {
     }
 
     fn delta(&mut self, delta: Value<'_, '_>, block: u64, events: &mut Vec<Event>) {
-        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        if let Some(text) = said(fields::member(delta, "text")) {
+        if let Some(text) = fields::said(delta, "text") {
             events.push(Event::TextDelta { choice: 0, text });
         } else if let Some(call) = delta.get("toolUse") {
-            let text = said(fields::member(call, "input"));
+            let text = fields::said(call, "input");
             if let (Some((index, call)), Some(text)) = (self.call(block), text) {
                 call.said = true;
                 events.push(Event::ToolArguments { choice: 0, index, text });
             }
         } else if let Some(reasoning) = delta.get("reasoningContent") {
-            if let Some(text) = said(fields::member(reasoning, "text")) {
+            if let Some(text) = fields::said(reasoning, "text") {
                 events.push(Event::ReasoningDelta { choice: 0, text });
             }
-            if let Some(signature) = said(fields::member(reasoning, "signature")) {
+            if let Some(signature) = fields::said(reasoning, "signature") {
                 events.push(Event::ReasoningSignature { choice: 0, signature });
             }
-            if let Some(data) = said(fields::member(reasoning, "redactedContent")) {
+            if let Some(data) = fields::said(reasoning, "redactedContent") {
                 events.push(Event::ReasoningRedacted { choice: 0, data });
             }
         }

@@ -22,13 +22,8 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                 }
             },
             "toolConfig" => {
-                for (key, value) in
-                    value.get("tools").into_iter().flat_map(Value::items).flat_map(Value::members)
-                {
-                    if !key.is("toolSpec") {
-                        continue;
-                    }
-                    for (key, value) in value.members() {
+                for spec in value.list("tools").filter_map(|tool| tool.get("toolSpec")) {
+                    for (key, value) in spec.members() {
                         by_name!(key => {
                             "name" => {},
                             "description" => all_texts(value, Place::Description, None, sink),
@@ -105,7 +100,8 @@ fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: S
 
 /// Of a medium's source all but its bytes.
 fn source<'d, 'a>(medium: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
-    for (key, value) in medium.get("source").into_iter().flat_map(Value::members) {
+    let Some(source) = medium.get("source") else { return };
+    for (key, value) in source.members() {
         by_name!(key => {
             "bytes" => {},
             "s3Location" => all_texts(value, Place::Url, at, sink),

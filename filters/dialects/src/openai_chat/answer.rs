@@ -59,8 +59,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
             "error" => facts.error = !value.is_null(),
             "choices" => {
                 for choice in value.items() {
-                    let index = choice.get("index").and_then(Value::as_u64);
-                    let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
+                    let index = fields::index(choice, "index");
                     if let Some(reason) = choice.get("finish_reason")
                         && let Some(word) = reason.as_str()
                     {

@@ -24,6 +24,7 @@ struct Encoder {
 }
 
 impl Encoder {
+    #[inline(never)]
     fn lose(&mut self, path: &str, reason: &'static str) {
         fields::lose(&mut self.losses, path, reason);
     }

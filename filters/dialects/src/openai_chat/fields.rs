@@ -3,6 +3,8 @@
 //! All dialects read their fields here, in hundreds of places. So nothing is generic and nothing is inlined: what is
 //! found is put where it belongs, and a place pays for a call.
 
+use std::ops::Range;
+
 use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
 use crate::hub::{Chat, Failure, Invalid, Loss, Number, ResponseFormat, Role, Tool, ToolChoice};
@@ -143,6 +145,26 @@ pub(crate) fn dig<'d, 'a>(holder: Value<'d, 'a>, path: &[&str]) -> Option<Value<
 pub(crate) fn parsed(body: &[u8]) -> Result<Doc<'_>, Failure> {
     json::parse(body, &Limits::default())
         .map_err(|error| Failure::unreadable(&format!("the provider's answer cannot be read: {error}")))
+}
+
+/// An event of a provider's stream; that it cannot be read is the provider's failure.
+#[inline(never)]
+pub(crate) fn parsed_event(payload: &[u8]) -> Result<Doc<'_>, Failure> {
+    json::parse(payload, &Limits::default()).map_err(|error| {
+        Failure::unreadable(&format!("an event of the provider's stream cannot be read: {error}"))
+    })
+}
+
+/// Where a member stands that is a string, with its quotes.
+#[inline(never)]
+pub(crate) fn span(holder: Value<'_, '_>, key: &str) -> Option<Range<usize>> {
+    holder.get(key).filter(|value| value.kind() == Kind::String).map(Value::range)
+}
+
+/// A member that counts something that there are few of; 0 where it is absent or too large.
+#[inline(never)]
+pub(crate) fn index(holder: Value<'_, '_>, key: &str) -> u32 {
+    holder.get(key).and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok()).unwrap_or(0)
 }
 
 /// A member that is true or false.

@@ -290,8 +290,9 @@ impl<'d, 'a> Request<'d, 'a> {
     #[inline(never)]
     pub(crate) fn chat(self) -> Chat {
         let max_output = self.ceiling();
-        let chat = Chat::of(self.model_name.into_owned(), self.stream, self.include_usage);
-        Chat { max_output, ..chat }
+        let mut chat = Chat::of(self.model_name.into_owned(), self.stream, self.include_usage);
+        chat.max_output = max_output;
+        chat
     }
 }
 

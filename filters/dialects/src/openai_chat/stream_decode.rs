@@ -1,7 +1,7 @@
 //! A chat stream of another provider, whatever its cuts, as hub events, for clients of another dialect. An error
 //! object, a payload that is no JSON and an end before any finish are one [`Event::Error`]; nothing follows it.
 
-use weir_wire::json::{self, Limits, Value};
+use weir_wire::json::Value;
 use weir_wire::sse;
 
 use super::answer::{finish_of_choice, read_usage, stop_of};
@@ -91,17 +91,16 @@ impl State {
             }
             return;
         }
-        let doc = match json::parse(payload, &Limits::default()) {
+        let doc = match fields::parsed_event(payload) {
             Ok(doc) => doc,
-            Err(error) => {
-                let message = format!("an event of the provider's stream cannot be read: {error}");
-                self.failure = Some(Failure::unreadable(&message));
+            Err(failure) => {
+                self.failure = Some(failure);
                 return;
             }
         };
         let root = doc.root();
-        let error = root.get("error").filter(|error| !error.is_null());
-        if error.is_some() || root.get("object").is_some_and(|object| object.is_str("error")) {
+        let error = fields::some(root, "error");
+        if error.is_some() || fields::is(root, "object", "error") {
             let code = error.unwrap_or(root).get("code").and_then(Value::as_u64);
             let status =
                 code.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
@@ -113,8 +112,8 @@ impl State {
             events
                 .push(Event::Start { id: fields::member(root, "id"), model: fields::member(root, "model") });
         }
-        for choice in root.get("choices").into_iter().flat_map(Value::items) {
-            if choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0 {
+        for choice in root.list("choices") {
+            if fields::tokens(choice, &["index"]).unwrap_or(0) == 0 {
                 self.choice(choice, events);
             }
         }
@@ -123,7 +122,7 @@ impl State {
 
     fn choice(&mut self, choice: Value<'_, '_>, events: &mut Vec<Event>) {
         if let Some(delta) = choice.get("delta") {
-            let text = |key: &str| fields::member(delta, key).filter(|text| !text.is_empty());
+            let text = |key: &str| fields::said(delta, key);
             if let Some(text) = text("reasoning_content").or_else(|| text("reasoning")) {
                 events.push(Event::ReasoningDelta { choice: 0, text });
             }
@@ -133,11 +132,11 @@ impl State {
             if let Some(text) = text("refusal") {
                 events.push(Event::RefusalDelta { choice: 0, text });
             }
-            for (position, call) in (0..).zip(delta.get("tool_calls").into_iter().flat_map(Value::items)) {
+            for (position, call) in (0..).zip(delta.list("tool_calls")) {
                 self.call(call, position, events);
             }
         }
-        if let Some(reason) = choice.get("finish_reason").filter(|reason| !reason.is_null()) {
+        if let Some(reason) = fields::some(choice, "finish_reason") {
             for (index, (_, said)) in (0..).zip(&mut self.tools) {
                 if !std::mem::replace(said, true) {
                     events.push(Event::ToolArguments { choice: 0, index, text: "{}".into() });
@@ -154,9 +153,9 @@ impl State {
     }
 
     fn call(&mut self, call: Value<'_, '_>, position: u64, events: &mut Vec<Event>) {
-        let number = call.get("index").and_then(Value::as_u64).unwrap_or(position);
+        let number = fields::tokens(call, &["index"]).unwrap_or(position);
         let function = call.get("function");
-        let text = |key: &str| function.and_then(|function| fields::member(function, key));
+        let text = |key: &str| function.and_then(|function| fields::said(function, key));
         let at = match self.tools.iter().position(|(known, _)| *known == number) {
             Some(at) => at,
             None if self.tools.len() >= MOST_TOOLS => {
@@ -166,7 +165,7 @@ impl State {
             None => {
                 self.tools.push((number, false));
                 let index = u32::try_from(self.tools.len() - 1).unwrap_or(u32::MAX);
-                let id = fields::member(call, "id").unwrap_or_default();
+                let id = fields::or_empty(call, "id");
                 events.push(Event::ToolStart {
                     choice: 0,
                     index,
@@ -176,7 +175,7 @@ impl State {
                 self.tools.len() - 1
             }
         };
-        if let Some(arguments) = text("arguments").filter(|text| !text.is_empty())
+        if let Some(arguments) = text("arguments")
             && let Some((_, said)) = self.tools.get_mut(at)
         {
             *said = true;

@@ -220,11 +220,10 @@ fn choice(value: Value<'_, '_>, chunk: &mut Chunk) {
 /// Reads the facts of a whole answer.
 pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = openai_chat::read_answer(doc);
-    let choices = doc.root().get("choices");
-    for choice in choices.into_iter().flat_map(Value::items) {
-        let index = choice.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
-        if let Some(value) = choice.get("text").filter(|text| text.kind() == Kind::String) {
-            facts.texts.push(AnswerText { choice: index.unwrap_or(0), slot: Slot::Content, value });
+    for answer in doc.root().list("choices") {
+        if let Some(value) = answer.get("text").filter(|text| text.kind() == Kind::String) {
+            let choice = fields::index(answer, "index");
+            facts.texts.push(AnswerText { choice, slot: Slot::Content, value });
         }
     }
     facts

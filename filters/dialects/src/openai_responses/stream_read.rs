@@ -7,7 +7,7 @@ use weir_wire::json::{self, Kind, Limits, Value, Writer};
 
 use super::answer::{ended, of_response, said, usage_of};
 use crate::hub::{Failure, Finish};
-use crate::openai_chat::{self, Chunk, ChunkChoice, ChunkText, Slot, string};
+use crate::openai_chat::{self, Chunk, ChunkChoice, ChunkText, Slot, fields};
 
 /// The "choice" of the response itself, which no part has.
 const RESPONSE: u32 = u32::MAX;
@@ -25,11 +25,11 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
         chunk.sequence = Some((number.range(), at));
     }
     if let Some(response) = root.get("response") {
-        chunk.id = response.get("id").and_then(string).map(Value::range);
-        chunk.model = response.get("model").and_then(string).map(Value::range);
+        chunk.id = fields::span(response, "id");
+        chunk.model = fields::span(response, "model");
         // What was asked for stands in the first events, what was served in the last, which alone is complete.
-        if response.get("usage").is_some_and(|usage| !usage.is_null()) {
-            chunk.tier = response.get("service_tier").and_then(string).map(Value::range);
+        if fields::some(response, "usage").is_some() {
+            chunk.tier = fields::span(response, "service_tier");
         }
         chunk.usage = response.get("usage").and_then(usage_of);
         of_response(response, &mut |choice, slot, value| {
@@ -56,7 +56,7 @@ pub fn read_event_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Er
         chunk.error = true;
         return Ok(());
     }
-    let number = |key: &str| root.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let number = |key: &str| fields::tokens(root, &[key]).unwrap_or(0);
     // Few parts, in few items.
     let part = number("content_index").max(number("summary_index")).min(0xff);
     let choice = (number("output_index").min(0xff_fffe) << 8 | part) as u32;
@@ -114,8 +114,8 @@ pub fn first(payload: &[u8]) -> First {
     let root = doc.root();
     let error = by_name!(root.get("type").and_then(Value::str_raw).unwrap_or_default() => {
         "response.created" | "response.in_progress" | "response.queued" => return First::Nothing,
-        "response.failed" => root.get("response").and_then(|response| response.get("error")),
-        "error" => root.get("error").filter(|error| error.kind() == Kind::Object).or(Some(root)),
+        "response.failed" => fields::dig(root, &["response", "error"]),
+        "error" => fields::object(root, "error").or(Some(root)),
         _ => return First::Good,
     });
     let code = error.and_then(|error| error.get("code")).and_then(|code| code.as_str());
