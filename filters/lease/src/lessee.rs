@@ -337,9 +337,9 @@ impl Lessee {
         if let Some(mut gone) = self.waiters.remove(waiter) {
             self.roll_back(now, store, &mut gone.slips);
         }
-        self.pending.retain(|one| *one != waiter);
+        weir_sorted::keep(&mut self.pending, |one| *one != waiter);
         let mut holds = Vec::new();
-        self.woken.retain_mut(|(one, outcome)| {
+        weir_sorted::keep(&mut self.woken, |(one, outcome)| {
             if *one != waiter {
                 return true;
             }

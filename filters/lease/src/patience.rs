@@ -56,7 +56,7 @@ impl Lessee {
     /// they ask it.
     pub(crate) fn look_again(&mut self, now: Nanos, store: &mut dyn SharedData) {
         let mut ready = Vec::new();
-        self.pending.retain(|id| {
+        weir_sorted::keep(&mut self.pending, |id| {
             let looks = self.waiters.get(*id).is_some_and(|one| one.patient && one.after <= now);
             if looks {
                 ready.push(*id);

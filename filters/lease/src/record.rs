@@ -204,7 +204,7 @@ impl Record {
                 slot.n_prev = core::mem::take(&mut slot.n);
             }
         }
-        self.slots.retain(|slot| slot.n_prev > 0);
+        weir_sorted::keep(&mut self.slots, |slot| slot.n_prev > 0);
         self.wid = wid;
         self.ends_at = ends_at;
         self.now = Vector { g, ..Vector::default() };
@@ -258,7 +258,7 @@ impl Record {
         vector.u = vector.u.saturating_add(actual);
         let over = actual.saturating_sub(ticket.amount);
         self.excess = (self.excess - (self.excess >> MEMORY)).max(over.saturating_mul(PART));
-        self.slots.retain(|slot| slot.n > 0 || slot.n_prev > 0);
+        weir_sorted::keep(&mut self.slots, |slot| slot.n > 0 || slot.n_prev > 0);
         self.rev += 1;
         Settled::Booked
     }
@@ -267,7 +267,7 @@ impl Record {
     pub fn reap(&mut self, dead: &mut dyn FnMut(u32) -> bool) -> u64 {
         let mut presumed = 0u64;
         let (now, prev) = (&mut self.now, &mut self.prev);
-        self.slots.retain(|slot| {
+        weir_sorted::keep(&mut self.slots, |slot| {
             if !dead(slot.vm) {
                 return true;
             }

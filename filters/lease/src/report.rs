@@ -128,7 +128,7 @@ impl Lessee {
             .copied()
             .gather();
         for id in over {
-            self.pending.retain(|one| *one != id);
+            weir_sorted::keep(&mut self.pending, |one| *one != id);
             if let Some(waiter) = self.waiters.remove(id) {
                 let outcome = self.refused(shortfalls(&waiter.slips, Code::Unavailable));
                 self.woken.push((id, outcome));
@@ -253,7 +253,7 @@ impl Lessee {
         let out = self.flights.iter().filter(|flight| !flight.waiters.is_empty()).count();
         for _ in out..ACQUIRES {
             let mut gathered = Vec::new();
-            self.pending.retain(|id| {
+            weir_sorted::keep(&mut self.pending, |id| {
                 let ready = self.waiters.get(*id).is_some_and(|waiter| waiter.after <= now);
                 let take = ready && gathered.len() < GATHER;
                 if take {

@@ -206,7 +206,9 @@ pub fn bury(store: &mut dyn SharedData, dead: &[u32], now: Nanos) {
     for _ in 0..TRIES {
         let Some((bytes, cas)) = store.get(VMS) else { return };
         let mut vms = Vms::decode(&bytes);
-        vms.beats.retain(|(vm, beat)| !dead.contains(vm) || now.saturating_sub(*beat) <= VM_DEAD);
+        weir_sorted::keep(&mut vms.beats, |(vm, beat)| {
+            !dead.contains(vm) || now.saturating_sub(*beat) <= VM_DEAD
+        });
         if store.set(VMS, &vms.encode(), Some(cas)).is_ok() {
             return;
         }

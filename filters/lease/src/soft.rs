@@ -75,6 +75,6 @@ impl Lessee {
 
     /// The ledger knows no such budget: nothing is owed to it.
     pub(crate) fn forgive(&mut self, id: u128) {
-        self.owed.retain(|owed| owed.id != id);
+        weir_sorted::keep(&mut self.owed, |owed| owed.id != id);
     }
 }

@@ -229,7 +229,7 @@ impl Attempt {
             }
         };
         // Its stream has no filter state, and nobody who would read it.
-        own.retain(|effect| !matches!(effect, Effect::State(..)));
+        weir_sorted::keep(&mut own, |effect| !matches!(effect, Effect::State(..)));
         effects.append(&mut own);
         if over {
             let sent = self.request == Outgoing::Sent;

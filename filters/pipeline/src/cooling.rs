@@ -114,7 +114,7 @@ impl Cooling {
 
     /// Takes in one more. A guess never takes the place of the provider's word.
     pub fn put(&mut self, cool: Cool, now: Now) {
-        self.0.retain(|one| one.until > now.0);
+        weir_sorted::keep(&mut self.0, |one| one.until > now.0);
         match self.0.iter_mut().find(|one| one.target == cool.target) {
             Some(one) if one.told && !cool.told => {}
             Some(one) => *one = cool,

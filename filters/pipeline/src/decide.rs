@@ -245,7 +245,7 @@ fn warm(
 /// Keeps the targets for which this holds. One loop for all rules, since each closure would get its own.
 #[inline(never)]
 pub fn keep(targets: &mut Vec<(usize, &Target)>, holds: &mut dyn FnMut(&Target) -> bool) {
-    targets.retain(|(_, target)| holds(target));
+    weir_sorted::keep(targets, |(_, target)| holds(target));
 }
 
 fn finds(boundary: &Boundary, found: &[String]) -> bool {

@@ -384,7 +384,7 @@ impl Policy {
                 let mut find = rule.find.clone();
                 if rule.pass {
                     // A newer control plane may know types that this module does not.
-                    find.retain(|name| pii::Kind::of(name).is_some());
+                    weir_sorted::keep(&mut find, |name| pii::Kind::of(name).is_some());
                 }
                 patterns.extend(rule.patterns.iter().map(|table| (action, table)));
                 rules.push(pii::Rule { find, words: rule.words.clone(), action });

@@ -89,7 +89,7 @@ impl Refusal {
     /// The answer to a client of this API.
     pub fn reply(&self, api: Api) -> Reply {
         let mut headers = vec![("content-type", "application/json".to_owned())];
-        headers.extend(self.headers.iter().cloned());
+        headers.extend_from_slice(&self.headers);
         let (status, code, param) = (self.status, Some(self.code), self.param.as_deref());
         if api.aws() {
             let (status, class) = bedrock::class_of(status, self.kind, code);

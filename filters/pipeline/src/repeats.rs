@@ -96,7 +96,9 @@ impl InFlight {
         let (mut own, mut full) = (before, false);
         let written = shared::change(store, KEY, &mut |bytes| {
             let mut lines = decode(bytes);
-            lines.retain(|line| line.vm != before.vm && line.at.saturating_add(STALE) > now.0);
+            weir_sorted::keep(&mut lines, |line| {
+                line.vm != before.vm && line.at.saturating_add(STALE) > now.0
+            });
             own = Line { repeats: before.repeats.saturating_add_signed(change), at: now.0, ..before };
             lines.push(own);
             let sum = |of: fn(&Line) -> u64| lines.iter().map(of).fold(0, u64::saturating_add);

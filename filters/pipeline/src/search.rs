@@ -46,7 +46,7 @@ fn inside(
                 edits.push((string.raw_range(range), String::from_utf8(spelled).unwrap_or_default()));
             }
         });
-        findings.retain(|finding| {
+        weir_sorted::keep(&mut findings, |finding| {
             // Strings come in the order of the document.
             let next = judged.partition_point(|at| at.end <= finding.range.start);
             judged.get(next).is_none_or(|at| finding.range.end <= at.start)

@@ -227,5 +227,7 @@ impl Statistics {
 
 /// Appends a label's value; a semicolon would begin another label.
 fn push(to: &mut String, value: &str) {
-    to.extend(value.chars().map(|c| if c == ';' { ',' } else { c }));
+    for c in value.chars() {
+        to.push(if c == ';' { ',' } else { c });
+    }
 }

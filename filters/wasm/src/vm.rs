@@ -463,6 +463,6 @@ impl Vm {
         if let Some(Stream::Exchange(_)) = self.streams.remove(&context) {
             self.shared.in_flight.request(-1);
         }
-        self.roots.retain(|(of, _)| *of != context);
+        weir_sorted::keep(&mut self.roots, |(of, _)| *of != context);
     }
 }

@@ -67,14 +67,14 @@ impl Attempt {
             self.request = Outgoing::Body;
             return Step::Pause;
         }
-        let send = vec![self.headers(self.plan.as_ref().map_or(0, |p| p.body_len), None)];
+        let mut send = vec![self.headers(self.plan.as_ref().map_or(0, |p| p.body_len), None)];
         if (self.report.lost > 0 || self.is_copy()) && !needs.is_empty() {
             self.request = Outgoing::Held;
             self.waiting = send;
             effects.push(Effect::Reserve(needs));
             return Step::Pause;
         }
-        effects.extend(send);
+        effects.append(&mut send);
         self.request = Outgoing::Sent;
         Step::Continue
     }
@@ -86,7 +86,7 @@ impl Attempt {
         if !end {
             return Step::Pause;
         }
-        let outgoing = match self.outgoing(body) {
+        let mut outgoing = match self.outgoing(body) {
             Ok((bytes, path)) => {
                 vec![self.headers(bytes.len() as u64, path), Effect::RequestBody(bytes)]
             }
@@ -102,7 +102,7 @@ impl Attempt {
             effects.push(Effect::Reserve(needs));
             return Step::Pause;
         }
-        effects.extend(outgoing);
+        effects.append(&mut outgoing);
         self.request = Outgoing::Sent;
         Step::Continue
     }
@@ -179,12 +179,14 @@ impl Attempt {
         }
         if !self.translates() {
             let extra = plan.map(|p| p.extra.as_str()).unwrap_or_default();
-            let lines = extra.lines().filter_map(|line| {
+            for line in extra.lines() {
                 // One byte is searched for: two bring the standard library's two-way searcher along.
-                let (name, value) = line.split_once(':')?;
-                Some((name.to_owned(), value.strip_prefix(' ')?.to_owned()))
-            });
-            out.extend(lines);
+                if let Some((name, value)) = line.split_once(':')
+                    && let Some(value) = value.strip_prefix(' ')
+                {
+                    out.push((name.to_owned(), value.to_owned()));
+                }
+            }
         }
         self.url = url;
         Effect::RequestHeaders(out)

@@ -186,7 +186,7 @@ impl Exchange {
                 }
             }
             Ok(Some(mut bytes)) => {
-                bytes.extend(self.keep_ahead(now, effects).unwrap_or_default());
+                bytes.append(&mut self.keep_ahead(now, effects).unwrap_or_default());
                 effects.respond_body(bytes);
             }
             Ok(None) => {}

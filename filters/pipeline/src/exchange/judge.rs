@@ -320,8 +320,8 @@ impl Exchange {
         flight.ahead = first.map(|first| ahead::Ahead::new(first, &self.bound, &self.needs, &budgets));
         if self.needs.is_empty() {
             self.trace.note(Stage::Budgets, || "none applies".to_owned());
-            let send = self.send(policy, &flight, body.len(), out);
-            effects.extend(send);
+            let mut send = self.send(policy, &flight, body.len(), out);
+            effects.append(&mut send);
             self.state = State::Sent(Box::new(flight));
             return Ok(Step::Continue);
         }

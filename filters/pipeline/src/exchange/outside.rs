@@ -56,7 +56,7 @@ impl Exchange {
                 self.unheard(at, analyzer, &why, now)?;
             }
         }
-        wanted.retain(|text| !self.known.failed(text.analyzer));
+        weir_sorted::keep(&mut wanted, |text| !self.known.failed(text.analyzer));
         if wanted.is_empty() {
             // At most once for each of them.
             return self.judge(policy, admitted, body, now, effects);

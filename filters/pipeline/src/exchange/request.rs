@@ -195,7 +195,9 @@ impl Exchange {
         let mut ids: Vec<&str> = Vec::new();
         for name in allowed {
             ids.push(name);
-            ids.extend(policy.model(name).iter().flat_map(|m| &m.aliases).map(String::as_str));
+            for alias in policy.model(name).map(|model| model.aliases.as_slice()).unwrap_or_default() {
+                ids.push(alias);
+            }
         }
         let mut w = Writer::new(Vec::new());
         w.begin_object().key("object").str("list").key("data").begin_array();

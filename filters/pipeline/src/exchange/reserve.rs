@@ -96,8 +96,8 @@ impl Exchange {
         }
         flight.plan.needs = self.needs.clone();
         flight.left = ratelimit::admitted(&self.needs, &granted.levels);
-        let send = self.send(&policy, &flight, size, body);
-        effects.extend(send);
+        let mut send = self.send(&policy, &flight, size, body);
+        effects.append(&mut send);
         self.state = State::Sent(flight);
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Exchange {
             self.span.note(now.0, "weir.budget", "weir.budget.refused", &first.instance.budget);
         }
         let mut out = budget::explain(refusal);
-        out.headers.extend(ratelimit::fields(ratelimit::style(api), &left, now));
+        out.headers.append(&mut ratelimit::fields(ratelimit::style(api), &left, now));
         let show = self.policy.as_ref().map_or(ShowHeaders::None, |policy| policy.config.headers);
         let first = refusal.budgets.first().filter(|_| show != ShowHeaders::None);
         let name = first.map(|first| first.instance.budget.clone());

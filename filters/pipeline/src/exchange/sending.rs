@@ -35,7 +35,9 @@ impl Exchange {
         let tries = (policy.config.retry.tries.max(1) as usize).min(SLOTS.len());
         let mut order: Vec<&(usize, &Target)> = Vec::with_capacity(tries);
         while order.len() < tries && !choice.targets.is_empty() {
-            order.extend(choice.targets.iter().take(tries - order.len()));
+            for target in choice.targets.iter().take(tries - order.len()) {
+                order.push(target);
+            }
         }
         let cluster = policy.config.lists.as_ref().and_then(|lists| one_cluster(policy, lists, &mut order));
         let legs = order
@@ -164,7 +166,7 @@ fn one_cluster(policy: &Policy, lists: &[List], order: &mut Vec<&(usize, &Target
     let list =
         (2..=names.len()).rev().find_map(|n| lists.iter().find(|l| names.get(..n) == Some(&l.providers)));
     names.truncate(list.map_or(1, |l| l.providers.len()));
-    order.retain(|(_, target)| names.contains(&target.provider));
+    weir_sorted::keep(order, |(_, target)| names.contains(&target.provider));
     match list {
         Some(list) => Some(list.cluster.clone()),
         None => policy.provider(names.first()?).map(|p| p.cluster.clone()),
