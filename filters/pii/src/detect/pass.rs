@@ -101,8 +101,6 @@ pub(super) const WITH_DIGIT: u8 = 0b1010_1010;
 const ASSIGNED: usize = 8;
 /// What may stand between a name and its value.
 pub(super) const BETWEEN: &[u8] = b"=: \"'`\t>\\!#%*@^~$-";
-/// Last letters of the names of secrets; see `password`.
-const NAMES_END: &[u8] = b"detnyls";
 
 /// How words without a digit begin that any detector is asked at: by their first three characters. Words with
 /// one are always asked about, others hardly ever.
@@ -338,15 +336,25 @@ const LONE_BIT: usize = 16;
 const BEHIND: u32 = 1;
 const NUMBER: u32 = 2;
 
-/// Whether what the sign at `at` assigns may be a secret: nearly all names of secrets' last letters are these. A colon
-/// may stand in an address, too.
+/// Whether what the sign at `at` assigns may be a secret. A colon may stand in an address, too.
 fn assigns(bytes: &[u8], at: usize) -> bool {
     if bytes.get(at) == Some(&b':') && bytes.get(at + 1).is_none_or(|next| *next == b'/') {
         return true;
     }
-    let name = bytes.get(..at).unwrap_or_default();
-    let last = name.iter().rev().take(ASSIGNED).find(|byte| !BETWEEN.contains(byte));
-    last.is_some_and(|last| NAMES_END.contains(&last.to_ascii_lowercase()))
+    let mut name = bytes.get(..at).unwrap_or_default();
+    for _ in 0..ASSIGNED {
+        match name {
+            [rest @ .., last] if BETWEEN.contains(last) => name = rest,
+            _ => break,
+        }
+    }
+    names_secret(name)
+}
+
+/// Whether the last letters are those of a name in `password`: nearly all other words end otherwise.
+pub(super) fn names_secret(text: &[u8]) -> bool {
+    let [.., a, b] = text else { return false };
+    matches!(&[a | 0x20, b | 0x20], b"rd" | b"wd" | b"se" | b"de" | b"et" | b"en" | b"ey" | b"al" | b"ls")
 }
 
 /// Up to where credentials begin behind a word that announces them.

@@ -109,9 +109,7 @@ fn named(view: &View<'_>, end: usize) -> Option<usize> {
         let from = end.checked_sub(name.len());
         from.and_then(|from| view.bytes().get(from..end)).is_some_and(|here| here.eq_ignore_ascii_case(name))
     };
-    let last = |back: usize| view.before(end.saturating_sub(back)).to_ascii_lowercase();
-    // Nearly all other words end otherwise.
-    if !matches!(&[last(1), last(0)], b"rd" | b"wd" | b"se" | b"de" | b"et" | b"en" | b"ey" | b"al" | b"ls") {
+    if !pass::names_secret(view.bytes().get(..end).unwrap_or_default()) {
         return None;
     }
     if let Some(name) = NAMES.iter().find(|name| ends(end, name)) {

@@ -114,6 +114,10 @@ impl Prefixes {
                 }
                 continue;
             }
+            // Most differ in their first three characters, which are compared without a call.
+            if rest.first_chunk::<3>() != text.first_chunk() {
+                continue;
+            }
             let Some(body) = rest.strip_prefix(text) else { continue };
             let least = usize::from(prefix.least);
             let body = body.get(..least).unwrap_or(body);
