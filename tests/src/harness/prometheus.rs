@@ -66,6 +66,23 @@ impl Prometheus {
         samples.iter().filter_map(|one| Some((one["metric"].clone(), value(one)?))).collect()
     }
 
+    /// What an expression was, each `step` seconds between two moments (seconds since 1970): the labels and the points of
+    /// each series, moment and value.
+    pub async fn range(
+        &self,
+        expression: &str,
+        between: (f64, f64),
+        step: u32,
+    ) -> Vec<(Value, Vec<(f64, f64)>)> {
+        let (start, end, step) = (between.0.to_string(), between.1.to_string(), step.to_string());
+        let query = [("query", expression), ("start", &start), ("end", &end), ("step", &step)];
+        let data = self.get("query_range", &query).await;
+        let point = |point: &Value| Some((point[0].as_f64()?, point[1].as_str()?.parse().ok()?));
+        let series = data["result"].as_array().cloned().unwrap_or_default();
+        let points = |one: &Value| one["values"].as_array().into_iter().flatten().filter_map(point).collect();
+        series.iter().map(|one| (one["metric"].clone(), points(one))).collect()
+    }
+
     /// Names of the alerts that fire now, one for each set of labels.
     pub async fn firing(&self) -> Vec<String> {
         let data = self.get("alerts", &[]).await;

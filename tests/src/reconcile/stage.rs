@@ -164,6 +164,11 @@ impl Stage {
         })
     }
 
+    /// The port of the control plane's API, metrics among it.
+    pub fn api_port(&self) -> u16 {
+        self.api
+    }
+
     /// What the control plane has complained of.
     pub fn control_log(&self) -> String {
         self.control.err_text()

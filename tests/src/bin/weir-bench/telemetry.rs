@@ -4,6 +4,7 @@
 
 mod away;
 mod cost;
+mod picture;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub struct Options {
     /// Rounds with and without telemetry.
     #[arg(long, default_value_t = 8)]
     rounds: usize,
+    /// Draw the dashboard over the run of the books, as SVG, here.
+    #[arg(long)]
+    picture: Option<PathBuf>,
     /// What to run.
     #[arg(long, value_delimiter = ',', default_value = "books,away,cost")]
     parts: Vec<Part>,
@@ -59,7 +63,12 @@ pub fn run(options: &Options) -> Result<(), String> {
                     workers: 2,
                     seed: 7,
                 };
-                let verdict = runtime.block_on(reconcile::run(plan))?;
+                let verdict = runtime.block_on(async {
+                    match &options.picture {
+                        Some(path) => picture::run(plan, path).await,
+                        None => reconcile::run(plan).await,
+                    }
+                })?;
                 (verdict.table(), verdict.problems())
             }
             Part::Away => runtime.block_on(away::run(Duration::from_secs(options.away)))?,
