@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir_dialects::{bedrock, openai_chat};
+use weir_dialects::{anthropic, bedrock, openai_chat};
 use weir_wire::eventstream;
 use weir_wire::json::{Limits, parse};
 
@@ -36,6 +36,21 @@ fn main() {
     let Ok((chat, _)) = openai_chat::decode(&doc) else { return };
     cost("encode for Converse", 2000, || {
         _ = black_box(bedrock::encode(&chat, "us.anthropic.claude-sonnet-4-6").is_ok());
+    });
+    let body = format!(
+        r#"{{"model":"claude","max_tokens":64,"system":"Be brief.","messages":[{{"role":"user","content":"{prose}"}},{{"role":"assistant","content":[{{"type":"tool_use","id":"call_1","name":"weather","input":{{"city":"Oslo"}}}}]}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"call_1","content":"cold"}},{{"type":"text","text":"{prose}"}}]}}],"tools":[{{"name":"weather","description":"Weather of a city","input_schema":{{"type":"object","properties":{{"city":{{"type":"string"}}}}}}}}]}}"#
+    );
+    let Ok(doc) = parse(body.as_bytes(), &Limits::default()) else { return };
+    cost("Messages: read facts", 2000, || _ = black_box(anthropic::read(&doc, false).is_ok()));
+    cost("Messages: visit texts", 2000, || anthropic::texts(&doc, &mut |text| _ = black_box(text)));
+    cost("Messages: byte bound", 2000, || _ = black_box(anthropic::byte_bound(&doc)));
+    cost("Messages: decode into the hub", 2000, || _ = black_box(anthropic::decode(&doc).is_ok()));
+    let Ok((chat, _)) = anthropic::decode(&doc) else { return };
+    cost("Messages: encode for chat", 2000, || _ = black_box(openai_chat::encode(&chat, true)));
+    cost("Messages: encode for Messages", 2000, || _ = black_box(anthropic::encode(&chat, "m").is_ok()));
+    cost("Messages: count, without a tokenizer", 2000, || {
+        let rules = openai_chat::Rules::COOKBOOK;
+        _ = black_box(anthropic::prompt_tokens(&doc, &rules, &mut |text| text.len() as u64));
     });
     let chunk = br#"{"id":"chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz012","object":"chat.completion.chunk","created":1731456237,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_0ba0d124f1","choices":[{"index":0,"delta":{"content":" quick"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x1y2z3"}"#;
     let mut read = openai_chat::Chunk::default();
