@@ -558,8 +558,8 @@ static CLASSES: [u8; 256] = {
                 b'0'..=b'9' => DIGIT | HEXADECIMAL,
                 b'a'..=b'f' => SMALL | HEXADECIMAL,
                 b'A'..=b'F' => CAPITAL | HEXADECIMAL,
-                b'a'..=b'z' => SMALL,
-                b'A'..=b'Z' => CAPITAL,
+                b'g'..=b'z' => SMALL,
+                b'G'..=b'Z' => CAPITAL,
                 _ => 0,
             };
         }
