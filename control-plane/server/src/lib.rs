@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod lists;
 pub mod module;
 pub mod pairs;
+pub mod records;
 pub mod source;
 pub mod spend;
 pub mod tokenizers;

@@ -6,7 +6,6 @@
 
 pub mod chain;
 pub mod disk;
-mod service;
 mod store;
 
 use std::io;
@@ -14,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use weir_lease::message::DecisionReport;
+use weir_lease::message::{DecisionReport, DecisionsKept};
 
-pub use service::DecisionServer;
+use crate::records::Records;
+
 pub use store::acceptable;
 
 use store::Store;
@@ -50,7 +50,7 @@ impl Decisions {
     }
 
     /// Keeps a batch of a gateway; done when it is on the disk.
-    pub async fn take(&self, report: DecisionReport) -> Result<(), String> {
+    async fn take(&self, report: DecisionReport) -> Result<(), String> {
         let store = self.open().ok_or("the policy names no decision log")?;
         store.take(report).await
     }
@@ -137,4 +137,17 @@ pub fn verify(path: &Path, length: Option<u64>) -> io::Result<Value> {
         "unfinished": told.unfinished,
         "wrong": wrong,
     }))
+}
+
+impl Records for Decisions {
+    const SERVICE: &'static str = weir_lease::DECISION_SERVICE;
+    const METHOD: &'static str = weir_lease::DECISION_METHOD;
+    /// More than a worker keeps.
+    const MOST: usize = 64 << 20;
+    type Report = DecisionReport;
+    type Kept = DecisionsKept;
+
+    fn keep(&self, report: Self::Report) -> impl Future<Output = Result<(), String>> + Send {
+        self.take(report)
+    }
 }

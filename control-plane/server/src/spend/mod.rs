@@ -5,7 +5,6 @@
 //! that are still on their way, that died with a gateway, or attempts that were lost and are presumed spent.
 
 mod by;
-mod service;
 mod store;
 mod table;
 
@@ -14,10 +13,11 @@ use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use weir_lease::message::SpendReport;
+use weir_lease::message::{SpendReport, SpendTaken};
+
+use crate::records::Records;
 
 pub use by::{By, Dimension};
-pub use service::SpendServer;
 use store::Store;
 pub use table::OTHER;
 use table::{Counter, Sums, Whose};
@@ -34,7 +34,7 @@ impl Spend {
     }
 
     /// Keeps a batch of a gateway; done when it is on the disk.
-    pub async fn take(&self, report: SpendReport) -> Result<(), String> {
+    async fn take(&self, report: SpendReport) -> Result<(), String> {
         self.store.take(report).await
     }
 
@@ -106,5 +106,17 @@ impl By {
 
     fn row(&self, key: Vec<String>) -> Map<String, Value> {
         self.names().into_iter().zip(key.into_iter().map(Value::from)).collect()
+    }
+}
+
+impl Records for Spend {
+    const SERVICE: &'static str = weir_lease::SPEND_SERVICE;
+    const METHOD: &'static str = weir_lease::SPEND_METHOD;
+    const MOST: usize = 8 << 20;
+    type Report = SpendReport;
+    type Kept = SpendTaken;
+
+    fn keep(&self, report: Self::Report) -> impl Future<Output = Result<(), String>> + Send {
+        self.take(report)
     }
 }

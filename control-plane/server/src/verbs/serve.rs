@@ -15,8 +15,7 @@ use crate::Failure;
 use crate::api::{self, Guard, token};
 use crate::control::{Control, Options};
 use crate::convert::Surroundings;
-use crate::decisions::DecisionServer;
-use crate::spend::SpendServer;
+use crate::records;
 use crate::{module, xds};
 
 /// Run the control plane.
@@ -88,8 +87,8 @@ impl Serve {
         let routes = Routes::from(api::for_gateways(control.clone()))
             .add_service(services.aggregated())
             .add_service(services.extensions())
-            .add_service(SpendServer(control.spend.clone()))
-            .add_service(DecisionServer(control.decisions.clone()));
+            .add_service(records::Server(control.spend.clone()))
+            .add_service(records::Server(control.decisions.clone()));
         let routes = control.ledger.serve(routes);
         let grpc = Server::builder()
             // Many gateways' streams live on few connections, and each of them may be silent for hours.
