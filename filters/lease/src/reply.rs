@@ -248,11 +248,12 @@ impl Lessee {
         });
         if updated == Update::Done {
             let mut parts = parts.into_iter();
-            for slip in waiters.iter_mut().flat_map(|(_, waiter)| &mut waiter.slips) {
-                if !slip.short || slip.part.is_some() || slip.id != one.id || slip.name != one.name {
-                    continue;
+            for (_, waiter) in waiters.iter_mut() {
+                for slip in &mut waiter.slips {
+                    if slip.short && slip.part.is_none() && slip.id == one.id && slip.name == one.name {
+                        slip.part = parts.next().flatten();
+                    }
                 }
-                slip.part = parts.next().flatten();
             }
         }
         if flush {

@@ -276,24 +276,23 @@ impl Lessee {
             ask: Ask,
         }
         let mut wants: Vec<Want> = Vec::new();
-        for slip in gathered.iter().filter_map(|id| self.waiters.get(*id)).flat_map(|waiter| &waiter.slips) {
-            if !slip.short {
-                continue;
-            }
-            let need = &slip.need;
-            match wants.iter_mut().find(|want| want.id == slip.id && want.name == slip.name) {
-                Some(Want { ask, .. }) => {
-                    ask.full = ask.full.saturating_add(need.full);
-                    ask.floor = ask.floor.min(need.floor);
-                    ask.min = ask.min.min(need.min);
-                    ask.one = ask.one.min(need.full);
+        for waiter in gathered.iter().filter_map(|id| self.waiters.get(*id)) {
+            for slip in waiter.slips.iter().filter(|slip| slip.short) {
+                let need = &slip.need;
+                match wants.iter_mut().find(|want| want.id == slip.id && want.name == slip.name) {
+                    Some(Want { ask, .. }) => {
+                        ask.full = ask.full.saturating_add(need.full);
+                        ask.floor = ask.floor.min(need.floor);
+                        ask.min = ask.min.min(need.min);
+                        ask.one = ask.one.min(need.full);
+                    }
+                    None => wants.push(Want {
+                        set: slip.set,
+                        id: slip.id,
+                        name: slip.name.clone(),
+                        ask: Ask { full: need.full, floor: need.floor, min: need.min, one: need.full },
+                    }),
                 }
-                None => wants.push(Want {
-                    set: slip.set,
-                    id: slip.id,
-                    name: slip.name.clone(),
-                    ask: Ask { full: need.full, floor: need.floor, min: need.min, one: need.full },
-                }),
             }
         }
         let mut batch = self.batch();

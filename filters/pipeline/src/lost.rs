@@ -46,8 +46,13 @@ fn decode(bytes: &[u8]) -> Vec<Line> {
 }
 
 fn encode(lines: &[Line]) -> Vec<u8> {
-    let words = lines.iter().flat_map(|line| [line.vm, line.number, line.at]);
-    words.flat_map(u64::to_le_bytes).collect()
+    let mut out = Vec::with_capacity(LINE * lines.len());
+    for line in lines {
+        for word in [line.vm, line.number, line.at] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    out
 }
 
 /// What one VM has open.

@@ -172,7 +172,7 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     let action = policy::action(analyzer.action);
     // Where each character begins, where that is not simply its number.
     let starts: Option<Vec<u32>> = (!shown.is_ascii() && !root.is_empty())
-        .then(|| shown.char_indices().map(|(at, _)| at as u32).chain([shown.len() as u32]).gather());
+        .then(|| (0..=shown.len()).filter(|at| shown.is_char_boundary(*at)).map(|at| at as u32).gather());
     let place = |name| {
         let at = usize::try_from(name).ok()?;
         match &starts {
@@ -199,10 +199,10 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
         }
         let first = strings.partition_point(|string| string.end <= range.start);
         let touched = strings.iter().skip(first).take_while(|string| string.start < range.end);
-        hits.extend(touched.map(|string| {
+        for string in touched {
             let range = string.start.max(range.start)..string.end.min(range.end);
-            Hit { kind, range, action }
-        }));
+            hits.push(Hit { kind, range, action });
+        }
         if hits.len() > MOST_HITS {
             return None;
         }

@@ -158,15 +158,18 @@ impl Policy {
                 }
             }
         }
-        let instead = config.budgets.iter().filter_map(|budget| budget.exceeded.as_ref());
-        for name in config.routes.iter().map(|route| &route.model).chain(instead) {
-            if !models.contains_key(name) {
-                return Err(ConfigError::Model(name.clone()));
-            }
+        let known = |name: &String| {
+            if models.contains_key(name) { Ok(()) } else { Err(ConfigError::Model(name.clone())) }
+        };
+        for route in &config.routes {
+            known(&route.model)?;
+        }
+        for budget in &config.budgets {
+            budget.exceeded.as_ref().map_or(Ok(()), known)?;
         }
         for mirror in config.routes.iter().filter_map(|route| route.mirror.as_ref()) {
-            let mut targets = config.models.iter().flat_map(|model| &model.targets);
-            if !targets.any(|t| t.provider == mirror.provider && t.model == mirror.model) {
+            let there = |t: &filter::Target| t.provider == mirror.provider && t.model == mirror.model;
+            if !config.models.iter().any(|model| model.targets.iter().any(there)) {
                 return Err(ConfigError::Model(mirror.model.clone()));
             }
         }
@@ -181,9 +184,10 @@ impl Policy {
         if config.analyzers.len() > MOST_ANALYZERS {
             return Err(ConfigError::TooMany("detectors outside (at most 32)"));
         }
-        let types = config.analyzers.iter().flat_map(|analyzer| analyzer.types.values());
-        if let Some(name) = types.into_iter().find(|name| pii::Kind::named(name).is_none()) {
-            return Err(ConfigError::Detector(name.clone()));
+        for analyzer in &config.analyzers {
+            if let Some(name) = analyzer.types.values().find(|name| pii::Kind::named(name).is_none()) {
+                return Err(ConfigError::Detector(name.clone()));
+            }
         }
         for budget in &config.budgets {
             if config.ledger.is_none() {

@@ -281,14 +281,14 @@ pub fn decoded(
     }
     let text = |ids: &Vec<u32>| String::from_utf8(weir_tokens::decode(vocabulary?, ids)?).ok();
     let lists = openai_embeddings::token_lists(read.prompt).unwrap_or_default();
-    let texts: Option<Vec<String>> = lists.iter().map(text).collect();
-    let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
+    let texts: Vec<String> = lists.iter().map_while(text).gather();
+    if texts.is_empty() || texts.len() < lists.len() {
         return Err(Refusal::request(
             400,
             "unreadable_tokens",
             "the policy searches what is sent, and these token ids cannot be read as text: send the text itself",
         ));
-    };
+    }
     let mut out = json::Writer::new(Vec::with_capacity(read.prompt.raw().len()));
     match texts.as_slice() {
         [one] => _ = out.str(one),

@@ -228,7 +228,9 @@ impl Lease {
         if std::mem::take(&mut holds.topping) {
             self.client().cancel(now.0, &mut HostData, u64::from(context) | TOP_UP);
         }
-        for hold in std::mem::take(&mut holds.more).into_iter().chain(holds.held.take()) {
+        let mut rest = std::mem::take(&mut holds.more);
+        rest.extend(holds.held.take());
+        for hold in rest {
             self.client().settle(now.0, &mut HostData, hold, &[]);
         }
     }

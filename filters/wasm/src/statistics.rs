@@ -193,8 +193,11 @@ impl Statistics {
             u64::from(span.counted == Counted::Estimated),
             u64::from(span.cost_nano.is_none()) * billed,
         ];
-        for (at, by) in sums.into_iter().chain(span.stages.map(|nanos| nanos / 1_000)).enumerate() {
-            series.add(at, by);
+        for (at, by) in sums.iter().enumerate() {
+            series.add(at, *by);
+        }
+        for (at, nanos) in span.stages.iter().enumerate() {
+            series.add(sums.len() + at, nanos / 1_000);
         }
         series.time(0, span.end.saturating_sub(span.start));
         if let Some(first) = span.first_chunk.filter(|_| span.stream) {

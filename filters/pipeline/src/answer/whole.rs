@@ -184,11 +184,11 @@ impl Whole {
                     edits.replace(value.range(), word.to_vec());
                 }
             }
-        } else if self.facts.blocked.is_some() {
-            for choice in doc.root().get("choices").into_iter().flat_map(json::Value::items) {
-                if let Some(reason) = choice.get("finish_reason") {
-                    edits.replace(reason.range(), b"\"content_filter\"".to_vec());
-                }
+        } else if self.facts.blocked.is_some()
+            && let Some(choices) = doc.root().get("choices")
+        {
+            for reason in choices.items().filter_map(|choice| choice.get("finish_reason")) {
+                edits.replace(reason.range(), b"\"content_filter\"".to_vec());
             }
         }
         edits

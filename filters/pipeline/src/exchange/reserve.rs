@@ -240,8 +240,8 @@ fn anthropics_own(doc: &Doc<'_>, money: bool) -> Option<&'static str> {
     let own = |tool: Value<'_, '_>| tool.get("type").is_some_and(|it| !it.is_null() && !it.is_str("custom"));
     let field = |name: &'static str| root.get(name).filter(|value| !value.is_null()).map(|_| name);
     // In a chat request `tools` are functions, which are the client's.
-    let mut tools = root.get("tools").into_iter().flat_map(Value::items);
-    let tools = tools.any(|tool| own(tool) && tool.get("function").is_none());
+    let tools = root.get("tools");
+    let tools = tools.is_some_and(|it| it.items().any(|tool| own(tool) && tool.get("function").is_none()));
     let dear = || if money { field("speed").or_else(|| field("inference_geo")) } else { None };
     if tools { Some("tools") } else { field("mcp_servers").or_else(|| field("container")).or_else(dear) }
 }
