@@ -8,9 +8,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use weir_wire::json::{self, Kind, Limits, Value};
+use weir_wire::json::{self, Key, Kind, Limits, Value};
 
 use super::answer::{finish_of, read_usage};
+use super::fields;
 use crate::hub::{Finish, Usage};
 
 /// What a text of an answer is.
@@ -114,13 +115,12 @@ pub fn read_chunk(payload: &[u8]) -> Result<Chunk, json::Error> {
 
 /// Reads a payload into `chunk`, whose memory is used again. An error means that the payload is no JSON that Weir
 /// accepts; `chunk` is then empty.
-#[inline]
 pub fn read_chunk_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
     read_with(payload, chunk, chat_choice)
 }
 
 /// The frame that chat and text completions share.
-#[inline]
+#[inline(never)]
 pub(crate) fn read_with(
     payload: &[u8],
     chunk: &mut Chunk,
@@ -133,28 +133,25 @@ pub(crate) fn read_with(
     }
     let doc = json::parse(payload, &Limits::default())?;
     for (key, value) in doc.root().members() {
-        if key.is("choices") {
-            chunk.choices_empty = value.kind() == Kind::Array && value.is_empty();
-            value.items().for_each(|one| choice(one, chunk));
-        } else if key.is("usage") {
-            chunk.usage = read_usage(value);
-            chunk.usage_member = Some(member_range(payload, key.range().start..value.range().end));
-        } else if key.is("error") {
-            chunk.error = !value.is_null();
-        } else if value.kind() == Kind::String {
-            if key.is("id") {
-                chunk.id = Some(value.range());
-            } else if key.is("model") {
-                chunk.model = Some(value.range());
-            } else if key.is("service_tier") {
-                chunk.tier = Some(value.range());
-            } else if key.is("system_fingerprint") {
-                chunk.fingerprint = Some(value.range());
-            } else if key.is("object") {
-                // vLLM's older, flat form of an error.
-                chunk.error |= value.is_str("error");
-            }
-        }
+        let text = (value.kind() == Kind::String).then(|| value.range());
+        by_name!(key => {
+            "choices" => {
+                chunk.choices_empty = value.kind() == Kind::Array && value.is_empty();
+                value.items().for_each(|one| choice(one, chunk));
+            },
+            "usage" => {
+                chunk.usage = read_usage(value);
+                chunk.usage_member = Some(member_range(payload, key.range().start..value.range().end));
+            },
+            "error" => chunk.error = !value.is_null(),
+            "id" => chunk.id = text,
+            "model" => chunk.model = text,
+            "service_tier" => chunk.tier = text,
+            "system_fingerprint" => chunk.fingerprint = text,
+            // vLLM's older, flat form of an error.
+            "object" => chunk.error |= value.is_str("error"),
+            _ => {},
+        })
     }
     Ok(())
 }
@@ -167,7 +164,6 @@ pub fn unquote(payload: &[u8], value: Range<usize>) -> Option<String> {
     doc.root().as_str().map(Cow::into_owned)
 }
 
-#[inline]
 fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
     let mut choice = ChunkChoice {
         index: 0,
@@ -181,7 +177,7 @@ fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
         if key.is("delta") {
             delta = Some(value);
         } else {
-            end_of(key.as_str().as_ref(), value, &mut choice);
+            end_of(key, value, &mut choice);
         }
     }
     if let Some(delta) = delta {
@@ -195,8 +191,8 @@ fn chat_choice(value: Value<'_, '_>, chunk: &mut Chunk) {
 }
 
 /// The members of a choice that both kinds of completions have.
-#[inline]
-pub(crate) fn end_of(key: &str, value: Value<'_, '_>, choice: &mut ChunkChoice) {
+#[inline(never)]
+pub(crate) fn end_of(key: Key<'_, '_>, value: Value<'_, '_>, choice: &mut ChunkChoice) {
     by_name!(key => {
         "index" => choice.index = value.as_u64().and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
         "finish_reason" if value.kind() == Kind::String => {
@@ -208,7 +204,7 @@ pub(crate) fn end_of(key: &str, value: Value<'_, '_>, choice: &mut ChunkChoice) 
 }
 
 /// Texts of a `delta` or a `message`.
-#[inline]
+#[inline(never)]
 pub(super) fn read_texts<'d, 'a>(
     message: Value<'d, 'a>,
     choice: u32,
@@ -230,12 +226,9 @@ pub(super) fn read_texts<'d, 'a>(
             "refusal" if value.kind() == Kind::String => sink(choice, Slot::Refusal, value),
             "tool_calls" => {
                 for (position, call) in (0..).zip(value.items()) {
-                    let index =
-                        call.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
-                    let arguments = call
-                        .get("function")
-                        .and_then(|function| function.get("arguments"))
-                        .or_else(|| call.get("custom").and_then(|custom| custom.get("input")));
+                    let index = fields::tokens(call, &["index"]).and_then(|index| u32::try_from(index).ok());
+                    let arguments = fields::dig(call, &["function", "arguments"])
+                        .or_else(|| fields::dig(call, &["custom", "input"]));
                     if let Some(arguments) = arguments.filter(|arguments| arguments.kind() == Kind::String) {
                         sink(choice, Slot::Tool(index.unwrap_or(position)), arguments);
                     }

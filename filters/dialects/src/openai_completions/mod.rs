@@ -189,12 +189,10 @@ pub fn byte_bound(request: &Request<'_, '_>) -> u64 {
 }
 
 /// Reads one `data:` payload of a stream; see [`openai_chat::read_chunk_into`].
-#[inline]
 pub fn read_chunk_into(payload: &[u8], chunk: &mut Chunk) -> Result<(), json::Error> {
     openai_chat::read_with(payload, chunk, choice)
 }
 
-#[inline]
 fn choice(value: Value<'_, '_>, chunk: &mut Chunk) {
     let mut choice = ChunkChoice {
         index: 0,
@@ -208,7 +206,7 @@ fn choice(value: Value<'_, '_>, chunk: &mut Chunk) {
         if key.is("text") && value.kind() == Kind::String {
             text = Some(value.range());
         } else {
-            openai_chat::end_of(key.as_str().as_ref(), value, &mut choice);
+            openai_chat::end_of(key, value, &mut choice);
         }
     }
     if let Some(value) = text {
