@@ -147,7 +147,13 @@ pub(crate) fn plainly_wide(c: char) -> bool {
 /// Whether a character is a letter of the commonest scripts that separate words, told without a table.
 fn plain_letter(c: char) -> bool {
     matches!(c, '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '\u{3a3}'..='\u{3f5}' | '\u{400}'..='\u{481}'
-        | '\u{48a}'..='\u{52f}' | '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{904}'..='\u{939}')
+        | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}' | '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{904}'..='\u{939}'
+        | '\u{e01}'..='\u{e30}' | '\u{10d0}'..='\u{10fa}' | '\u{1f00}'..='\u{1f15}')
+}
+
+/// Whether a character is a sign of the commonest blocks of signs, arrows and pictures, told without a table.
+fn plain_sign(c: char) -> bool {
+    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{245f}' | '\u{2500}'..='\u{2775}' | '\u{1f300}'..='\u{1faff}')
 }
 
 /// Whether a character is not seen: it neither separates nor joins for a reader.
@@ -191,8 +197,8 @@ fn fold(c: char) -> Option<u8> {
     }
     Some(match look_alike(c) {
         Some(ascii) => ascii as u8,
-        // General punctuation is common in prose and needs no table.
-        None if matches!(c, '\u{2010}'..='\u{206f}') || !c.is_alphanumeric() => OTHER,
+        // General punctuation is common in prose and needs no table either.
+        None if matches!(c, '\u{2010}'..='\u{206f}') || plain_sign(c) || !c.is_alphanumeric() => OTHER,
         None if c >= '\u{2e80}' => WIDE,
         None => LETTER,
     })
@@ -222,6 +228,13 @@ mod tests {
                 c.is_alphanumeric() && !invisible(c) && look_alike(c).is_none() && c < '\u{2e80}',
                 "{c:?}"
             );
+        }
+    }
+
+    #[test]
+    fn signs_told_without_a_table_are_signs() {
+        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_sign(*c)) {
+            assert!(!c.is_alphanumeric() && !invisible(c), "{c:?}");
         }
     }
 
