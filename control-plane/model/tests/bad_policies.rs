@@ -574,3 +574,21 @@ fn a_ledger_s_redis_is_an_address_without_tls() {
         assert!(said.len() == 1 && said[0].contains(says), "{address}: {said:?}");
     }
 }
+
+#[test]
+fn content_is_shown_where_there_are_spans_and_rules() {
+    let with = |telemetry: &str, redaction: &str| {
+        let text = good().replace("telemetry: {labels: [team]}", &format!("telemetry: {{{telemetry}}}"));
+        said(&text.replace("redaction: []", redaction))
+    };
+    let rule = "redaction: [{name: r, find: [email], do: mask}]";
+    let otlp = "content: redacted, otlp: 'http://c:4317'";
+    assert_eq!(with(otlp, rule), [""; 0]);
+    for (telemetry, redaction, says) in [
+        ("content: redacted", rule, "content is shown in spans, and there are none"),
+        (otlp, "redaction: []", "nothing is redacted"),
+    ] {
+        let said = with(telemetry, redaction);
+        assert!(said.len() == 1 && said[0].contains(says), "{said:?}");
+    }
+}

@@ -55,7 +55,7 @@ pub fn request(root: Value<'_, '_>, set: &Rc<pii::Set>) -> Content {
         json::Kind::Array => all.items().collect(),
         _ => vec![all],
     };
-    let mut room = MOST - content.system.len() - 2;
+    let mut room = MOST.saturating_sub(content.system.len() + 2);
     let mut shown: Vec<String> = Vec::new();
     for message in messages.into_iter().rev() {
         if !matches!(message.kind(), json::Kind::String | json::Kind::Object) {

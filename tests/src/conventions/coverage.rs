@@ -10,18 +10,21 @@ pub enum Coverage {
     Metric,
     /// On the event of a score.
     Event,
+    /// On the spans of exchanges whose policy asks for content.
+    Content,
     /// Nowhere, for this reason.
     No(&'static str),
 }
 
-use Coverage::{Event, Metric, No, Span};
+use Coverage::{Content, Event, Metric, No, Span};
 
 const AGENT: &str = "what an agent does inside an application does not pass the gateway";
 const TOOL: &str = "tools run in the application: the gateway sees only that they are asked for";
 const MEMORY: &str = "memory stores are not served";
 const RETRIEVAL: &str = "retrieval is not served";
 const EVALUATION: &str = "a score is a number: words about an answer are content";
-const CONTENT: &str = "content is off by default, and capture of redacted content is not built yet";
+const TOOLS: &str =
+    "what tools there are is the application's; which are called, and with what, is in the messages";
 const PROMPTS: &str = "named prompts are not built yet";
 const RESPONSES: &str = "of responses that are fetched later, which are not served";
 const MCP: &str = "MCP is not served";
@@ -67,7 +70,7 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.tool.type", No(TOOL)),
     ("gen_ai.tool.call.arguments", No(TOOL)),
     ("gen_ai.tool.call.result", No(TOOL)),
-    ("gen_ai.tool.definitions", No(CONTENT)),
+    ("gen_ai.tool.definitions", No(TOOLS)),
     ("gen_ai.data_source.id", No(RETRIEVAL)),
     ("gen_ai.operation.name", Span),
     ("gen_ai.output.type", Span),
@@ -80,9 +83,9 @@ pub const COVERAGE: &[(&str, Coverage)] = &[
     ("gen_ai.memory.record.count", No(MEMORY)),
     ("gen_ai.memory.query.text", No(MEMORY)),
     ("gen_ai.memory.records", No(MEMORY)),
-    ("gen_ai.system_instructions", No(CONTENT)),
-    ("gen_ai.input.messages", No(CONTENT)),
-    ("gen_ai.output.messages", No(CONTENT)),
+    ("gen_ai.system_instructions", Content),
+    ("gen_ai.input.messages", Content),
+    ("gen_ai.output.messages", Content),
     ("gen_ai.evaluation.name", Event),
     ("gen_ai.evaluation.score.value", Event),
     ("gen_ai.evaluation.score.label", No(EVALUATION)),

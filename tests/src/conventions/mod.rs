@@ -6,6 +6,7 @@
 
 mod coverage;
 mod metrics;
+mod shapes;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,12 @@ use crate::harness::collector::{Metric, Span};
 use crate::harness::shared_data;
 
 pub use coverage::{COVERAGE, Coverage};
+use shapes::Shapes;
 
 /// The conventions.
 pub struct Conventions {
     root: Value,
+    shapes: Shapes,
 }
 
 /// What a test knows of the request behind a span.
@@ -77,12 +80,14 @@ impl Conventions {
     pub fn published() -> Option<Self> {
         let file = shared_data()?.join("otel-genai/resolved.json");
         let text = std::fs::read_to_string(file).expect("the resolved conventions");
-        Some(Self { root: serde_json::from_str(&text).expect("JSON") })
+        let shapes = Shapes::published(&shared_data()?.join("otel-genai/model/gen-ai"));
+        Some(Self { root: serde_json::from_str(&text).expect("JSON"), shapes })
     }
 
     /// A few lines of our own in the same form, so that the judge itself is always tested.
     pub fn small() -> Self {
-        Self { root: serde_json::from_str(include_str!("small.json")).expect("JSON") }
+        let root = serde_json::from_str(include_str!("small.json")).expect("JSON");
+        Self { root, shapes: Shapes::default() }
     }
 
     /// The published ones, or else ours.
@@ -159,6 +164,9 @@ impl Conventions {
                 Some(about) => typed(&mut faults, name, about, value),
                 None if name.starts_with("weir.") || OTHERS.contains(&name.as_str()) => {}
                 None => fault(&mut faults, name, "no attribute of this span"),
+            }
+            if let Some(what) = self.shapes.fault(name, value) {
+                fault(&mut faults, name, what);
             }
         }
         faults

@@ -154,3 +154,37 @@ fn every_attribute_of_the_registry_is_emitted_or_named_with_why_not() {
         assert!(!matches!(coverage, Coverage::No(why) if why.len() < 15), "{name}: why not?");
     }
 }
+
+#[test]
+fn every_planted_fault_of_a_message_is_found() {
+    let Some(conventions) = Conventions::published() else { return };
+    let request = json!({"model": "m", "temperature": 0.5});
+    let told = Told { request: Some(&request), ..Told::default() };
+    let found = |name: &str, value: Value| -> Vec<String> {
+        let mut span = good();
+        span.attributes.insert(name.into(), value);
+        let faults = conventions.judge(&span, &told).into_iter().map(|fault| fault.of);
+        faults.filter(|of| of.ends_with("messages") || of.ends_with("instructions")).collect()
+    };
+    let message = |part: Value| json!([{"role": "user", "parts": [part]}]).to_string();
+    for part in [
+        json!({"type": "text", "content": "x"}),
+        json!({"type": "tool_call", "name": "f", "id": "i", "arguments": {"a": 1}}),
+        json!({"type": "tool_call_response", "response": "r"}),
+        json!({"type": "weir.omitted"}),
+    ] {
+        assert_eq!(found("gen_ai.input.messages", json!(message(part))), Vec::<String>::new());
+    }
+    for (name, value) in [
+        ("gen_ai.input.messages", json!(message(json!({"type": "text"})))),
+        ("gen_ai.input.messages", json!(message(json!({"type": "tool_call", "arguments": {}})))),
+        ("gen_ai.input.messages", json!(message(json!({"content": "x"})))),
+        ("gen_ai.input.messages", json!(r#"[{"parts":[]}]"#)),
+        ("gen_ai.input.messages", json!([{"role": "user", "parts": []}])),
+        ("gen_ai.output.messages", json!(r#"[{"role":"assistant","parts":[]}]"#)),
+        ("gen_ai.system_instructions", json!("\"Be brief.\"")),
+        ("gen_ai.system_instructions", json!("Be brief.")),
+    ] {
+        assert_eq!(found(name, value.clone()), [name], "{value}");
+    }
+}

@@ -6,6 +6,7 @@ mod boto3;
 mod budget;
 mod budget_rules;
 mod chat;
+mod content;
 mod converse;
 mod decisions;
 mod drill;
