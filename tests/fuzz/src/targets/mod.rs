@@ -7,6 +7,7 @@ mod control;
 mod decisions;
 mod dialects;
 mod gateway;
+mod outside;
 mod streams;
 mod texts;
 mod wire;
@@ -67,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     gateway::HEADERS,
     gateway::PLAN,
     gateway::LEASE,
+    outside::OUTSIDE,
     #[cfg(feature = "control")]
     control::LEDGER,
     #[cfg(feature = "control")]
