@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 use weir_config::filter;
-use weir_config::policy::{Auth, Budget, Gateway, Policy, Provider, ProviderKind, Secret, Window};
+use weir_config::policy::{
+    Auth, Budget, Gateway, OtlpProtocol, Policy, Provider, ProviderKind, Secret, Window,
+};
 
 use crate::endpoint::{Endpoint, bedrock_host};
 use crate::problem::Problem;
@@ -52,8 +54,10 @@ pub struct Compiled {
     pub clusters: Vec<Cluster>,
     /// Where the listener binds; `None` when the gateway is configured by others.
     pub listen: Option<SocketAddr>,
-    /// Host and port of the OTLP/gRPC collector, in clear text.
+    /// Host and port of the OTLP collector, in clear text.
     pub otlp: Option<(String, u16)>,
+    /// It speaks OTLP/HTTP, not gRPC.
+    pub otlp_http: bool,
     /// Envoy clusters of detectors outside.
     pub analyzers: Vec<AnalyzerCluster>,
     /// The decision log's file.
@@ -200,6 +204,7 @@ pub(crate) fn compile_for(
         clusters,
         listen: options.listen.or_else(|| listen(policy.gateway.as_ref()?)),
         otlp: otlp(policy).map(|endpoint| (endpoint.host, endpoint.port)),
+        otlp_http: otlp_http(policy),
         analyzers: policy.guardrails.iter().filter_map(analyzer::cluster).collect(),
         decisions: policy.telemetry.as_ref().and_then(|t| Some(t.decisions.as_ref()?.file.clone())),
         budgets: policy.budgets.iter().flat_map(|budget| budget_defs(budget, policy)).collect(),
@@ -219,6 +224,11 @@ fn listen(gateway: &Gateway) -> Option<SocketAddr> {
 
 fn otlp(policy: &Policy) -> Option<Endpoint> {
     Endpoint::parse(policy.telemetry.as_ref()?.otlp.as_deref()?).ok()
+}
+
+fn otlp_http(policy: &Policy) -> bool {
+    policy.telemetry.as_ref().and_then(|telemetry| telemetry.otlp_protocol)
+        == Some(OtlpProtocol::HttpProtobuf)
 }
 
 /// The provider's endpoints, the default one of its kind included.

@@ -463,7 +463,7 @@ fn each_mistake_is_told_with_its_place_and_a_way_out() {
             "labels: [taem], otlp: 'http://c:4317/v1'}",
             &[
                 "nobody sets the label `taem` @ taem; did you mean `team`?",
-                "OTLP over gRPC has no path @ 'http; such as `http://127.0.0.1:4317`",
+                "OTLP over gRPC has no path @ 'http; such as `http://127.0.0.1:4317`, or say `otlp_protocol: http/protobuf`",
             ],
         ),
     ];
@@ -572,6 +572,27 @@ fn a_ledger_s_redis_is_an_address_without_tls() {
     ] {
         let said = with(address);
         assert!(said.len() == 1 && said[0].contains(says), "{address}: {said:?}");
+    }
+}
+
+#[test]
+fn a_collector_over_http_may_have_a_path_and_each_signal_adds_its_own() {
+    let with = |telemetry: &str| {
+        said(&good().replace("telemetry: {labels: [team]}", &format!("telemetry: {{{telemetry}}}")))
+    };
+    let over_http = "otlp_protocol: http/protobuf";
+    for url in ["http://c:4318", "http://c:4318/", "http://c:4318/otel/in"] {
+        assert_eq!(with(&format!("otlp: '{url}', {over_http}")), [""; 0], "{url}");
+    }
+    assert_eq!(with("otlp: 'http://c:4317', otlp_protocol: grpc"), [""; 0]);
+    for (telemetry, says) in [
+        ("otlp: 'http://c:4317/otel', otlp_protocol: grpc".to_owned(), "OTLP over gRPC has no path"),
+        (format!("otlp: 'http://c:4318/v1/traces', {over_http}"), "leave out `/v1/traces`"),
+        (over_http.to_owned(), "no collector is named"),
+        ("otlp: 'http://c:4318', otlp_protocol: http/json".to_owned(), "http/json"),
+    ] {
+        let said = with(&telemetry);
+        assert!(said.len() == 1 && said[0].contains(says), "{telemetry}: {said:?}");
     }
 }
 

@@ -399,6 +399,7 @@ impl Gen {
             }),
             telemetry: self.maybe(|g| Telemetry {
                 otlp: g.maybe(Gen::text),
+                otlp_protocol: g.maybe(|g| g.pick(&[OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf])),
                 sample: g.maybe(|g| Percent { hundredths: g.count().0 }),
                 content: g.maybe(|g| g.pick(&[Content::None, Content::Redacted])),
                 count: g.maybe(|g| g.pick(&[Counting::Lazy, Counting::Always])),

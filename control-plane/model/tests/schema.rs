@@ -147,6 +147,7 @@ const BUILT: &[&str] = &[
     "telemetry.decisions.when.tenant",
     "telemetry.labels",
     "telemetry.otlp",
+    "telemetry.otlp_protocol",
     "telemetry.sample",
     "tenants[].keys[].expires",
     "tenants[].keys[].id",

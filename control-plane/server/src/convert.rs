@@ -53,6 +53,7 @@ pub fn input(
             // Always there, so that the first budget of a policy finds a warm cluster.
             ledger: Some(around.ledger.clone()),
             otlp: compiled.otlp.as_ref().map(|(host, port)| Address::new(host, *port)),
+            otlp_http: compiled.otlp_http,
             otlp_tls: None,
             analyzers: compiled.analyzers.iter().map(|of| analyzer(of, around)).collect(),
         },

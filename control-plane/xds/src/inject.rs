@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::bootstrap::{CONTROL_CLUSTER, control_cluster};
 use crate::build::{attempt_name, idle_ms};
 use crate::input::{
-    Address, Analyzer, EXCHANGE, Input, LEDGER_CLUSTER, MIRROR_HEADER, OTLP_CLUSTER, Provider, Tls,
+    Address, Analyzer, EXCHANGE, Input, LEDGER_CLUSTER, MIRROR_HEADER, OTLP_CLUSTER, Provider, Services, Tls,
 };
 
 const TYPE: &str = "type.googleapis.com/";
@@ -29,10 +29,10 @@ pub struct Patch {
 pub fn inject(input: &Input, control: &Address) -> Patch {
     let mut clusters = vec![control_cluster(control)];
     clusters.extend(input.providers.iter().map(|of| provider(input, of)));
-    let ledger = input.services.ledger.as_ref().map(|to| (LEDGER_CLUSTER, to));
-    let otlp = input.services.otlp.as_ref().map(|to| (OTLP_CLUSTER, to));
-    clusters.extend(ledger.into_iter().chain(otlp).map(|(name, to)| service(name, to)));
-    clusters.extend(input.services.analyzers.iter().map(analyzer));
+    let Services { ledger, otlp, otlp_http, analyzers, .. } = &input.services;
+    clusters.extend(ledger.iter().map(|to| service(LEDGER_CLUSTER, to, false)));
+    clusters.extend(otlp.iter().map(|to| service(OTLP_CLUSTER, to, *otlp_http)));
+    clusters.extend(analyzers.iter().map(analyzer));
     Patch { http_filter: discovered(EXCHANGE, input), route: route(input), clusters }
 }
 
@@ -92,10 +92,13 @@ fn provider(input: &Input, of: &Provider) -> Value {
     cluster
 }
 
-fn service(name: &str, to: &Address) -> Value {
-    let protocol = json!({"http2_protocol_options": {
-        "connection_keepalive": {"interval": "5s", "timeout": "2s"},
-    }});
+fn service(name: &str, to: &Address, over_http1: bool) -> Value {
+    let protocol = match over_http1 {
+        true => json!({"http_protocol_options": {}}),
+        false => json!({"http2_protocol_options": {
+            "connection_keepalive": {"interval": "5s", "timeout": "2s"},
+        }}),
+    };
     cluster(name, std::slice::from_ref(to), protocol, Vec::new())
 }
 

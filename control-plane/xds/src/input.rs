@@ -208,8 +208,11 @@ pub enum AccessLog {
 pub struct Services {
     /// The ledger's gRPC.
     pub ledger: Option<Address>,
-    /// An OTLP/gRPC collector.
+    /// An OTLP collector.
     pub otlp: Option<Address>,
+    /// It speaks OTLP/HTTP, over HTTP/1.1, not gRPC.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub otlp_http: bool,
     /// TLS to the collector.
     pub otlp_tls: Option<Tls>,
     /// Detectors outside.

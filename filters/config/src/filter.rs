@@ -489,8 +489,11 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// Envoy cluster of an OTLP/gRPC collector; `None` emits no spans.
+    /// Envoy cluster of an OTLP collector; `None` emits no spans.
     pub otlp_cluster: Option<String>,
+    /// Authority and path prefix of a collector that speaks OTLP/HTTP; `None` speaks gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_http: Option<String>,
     /// Share of traces that are sampled where the caller does not say, in hundredths of a percent; `None` is all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,

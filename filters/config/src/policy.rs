@@ -27,8 +27,8 @@ pub use budget::{
 pub use date::Date;
 pub use guard::{
     Action, Analyzer, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, Guardrail,
-    Notify, NotifyOn, OnFailure, OnInvalid, Place, Prompt, PromptVersion, Redaction, Streams, Telemetry,
-    Validate,
+    Notify, NotifyOn, OnFailure, OnInvalid, OtlpProtocol, Place, Prompt, PromptVersion, Redaction, Streams,
+    Telemetry, Validate,
 };
 pub use identity::{ApiKey, Identity, IdentitySource, Jwt, Key, Limits, Mtls, Sigv4, Tenant};
 pub use quantity::{BadQuantity, Count, Duration, Percent, Size, Usd, UsdPerMillion};

@@ -298,7 +298,7 @@ structs! {
     Ledger { cluster }
     Redaction { name, when, find, words, patterns, action, request, response, pass }
     Analyzer { name, when, cluster, authority, path, region, rest, types, action, timeout_ms, max_text, parallel, pass }
-    Telemetry { otlp_cluster, sample, labels, count, content, decisions }
+    Telemetry { otlp_cluster, otlp_http, sample, labels, count, content, decisions }
     Decisions { cluster, when, deny }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }

@@ -9,7 +9,7 @@ use weir_wire::json::{Kind, Writer as Json};
 
 use crate::codec::{Reader, Writer};
 use crate::io::{Now, Reply};
-use crate::otlp::{Any, Message};
+use crate::otlp::{Any, Message, Signal};
 use crate::prompt;
 use crate::refusal::Refusal;
 use crate::shared;
@@ -19,8 +19,9 @@ use crate::span::Span;
 pub const PATH: &str = "/v1/weir/feedback";
 /// Largest body, in bytes.
 pub const MAX_BODY: u64 = 4096;
-/// The gRPC method that takes events.
-pub const SERVICE: &str = "opentelemetry.proto.collector.logs.v1.LogsService";
+/// Where events are taken.
+pub const LOGS: Signal =
+    Signal { service: "opentelemetry.proto.collector.logs.v1.LogsService", path: "/v1/logs" };
 /// Answers that are remembered.
 const SLOTS: u64 = 8192;
 const KEY: &str = "weir/1/said/";

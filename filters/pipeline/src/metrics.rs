@@ -6,11 +6,12 @@
 
 use weir_sorted::Map;
 
-use crate::otlp::{Message, Source, boolean, string};
+use crate::otlp::{Message, Signal, Source, boolean, string};
 use crate::span::{Counted, Pace, Span};
 
-/// The gRPC method that takes them.
-pub const SERVICE: &str = "opentelemetry.proto.collector.metrics.v1.MetricsService";
+/// Where they are taken.
+pub const METRICS: Signal =
+    Signal { service: "opentelemetry.proto.collector.metrics.v1.MetricsService", path: "/v1/metrics" };
 
 /// Buckets of every histogram: 14 bounds and what is above.
 pub const BUCKETS: usize = 15;

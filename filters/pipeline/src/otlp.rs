@@ -5,9 +5,18 @@
 
 use crate::span::{Counted, STAGES, Span, TraceContext, Try};
 
-/// The gRPC method that takes a batch.
-pub const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
-/// Its name.
+/// A kind of telemetry, by where a collector takes it.
+pub struct Signal {
+    /// The gRPC service.
+    pub service: &'static str,
+    /// The path of OTLP/HTTP.
+    pub path: &'static str,
+}
+
+/// Spans.
+pub const TRACES: Signal =
+    Signal { service: "opentelemetry.proto.collector.trace.v1.TraceService", path: "/v1/traces" };
+/// The method of each service.
 pub const METHOD: &str = "Export";
 
 pub(crate) const SCHEMA: &str = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev";

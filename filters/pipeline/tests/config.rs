@@ -48,7 +48,7 @@ fn full() -> Value {
             "rest": ",\"language\":\"en\"}", "types": {"PERSON": "person"}, "action": "block", "timeout_ms": 500,
             "max_text": 9, "parallel": 4, "pass": true
         }],
-        "telemetry": {"otlp_cluster": "otlp", "labels": ["team"], "count": true}
+        "telemetry": {"otlp_cluster": "otlp", "otlp_http": "c:4318/x", "labels": ["team"], "count": true}
     })
 }
 

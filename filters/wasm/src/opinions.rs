@@ -1,12 +1,12 @@
 //! Scores of answers on their way to the collector, as events.
 
-use weir_pipeline::feedback::{self, Feedback, SERVICE};
+use weir_pipeline::feedback::{self, Feedback, LOGS};
 use weir_pipeline::io::{Now, Reply};
 use weir_pipeline::paths::Api;
 use weir_pipeline::refusal::Refusal;
 
 use crate::lease::HostData;
-use crate::spans::Telemetry;
+use crate::spans::{Call, Telemetry};
 
 /// Events that wait: when there are more, clients are told to come again.
 const MOST: usize = 1024;
@@ -18,7 +18,7 @@ const PAUSE: u64 = 1_000_000_000;
 pub struct Opinions {
     waiting: Vec<Vec<u8>>,
     /// How many of them are on their way, and by which call.
-    sending: Option<(u32, usize)>,
+    sending: Option<(Call, usize)>,
     not_before: u64,
 }
 
@@ -42,13 +42,13 @@ impl Opinions {
     /// Sends what waits.
     pub fn tick(&mut self, now: Now, telemetry: &mut Telemetry) {
         if self.sending.is_none() && !self.waiting.is_empty() && now.0 >= self.not_before {
-            self.sending = telemetry.call(SERVICE, &self.waiting).map(|token| (token, self.waiting.len()));
+            self.sending = telemetry.call(&LOGS, &self.waiting).map(|call| (call, self.waiting.len()));
         }
     }
 
-    /// Whether `token` was a call of ours; if so it is settled.
-    pub fn answer(&mut self, now: Now, token: u32, taken: bool) -> bool {
-        let Some((_, sent)) = self.sending.take_if(|(sending, _)| *sending == token) else { return false };
+    /// Whether `call` was ours; if so it is settled.
+    pub fn answer(&mut self, now: Now, call: Call, taken: bool) -> bool {
+        let Some((_, sent)) = self.sending.take_if(|(sending, _)| *sending == call) else { return false };
         if taken {
             self.waiting.drain(..sent.min(self.waiting.len()));
         } else {

@@ -1,12 +1,13 @@
-//! What a VM tells a collector of its exchanges: spans in bounded batches and metrics over OTLP/gRPC, all of it on the
+//! What a VM tells a collector of its exchanges: spans in bounded batches and metrics over OTLP, all of it on the
 //! tick and nothing of it on the way of a request. Envoy's own statistics (`statistics`) are told with them.
 //!
 //! A batch that the collector cannot take now waits, with growing pauses; what does not fit is dropped and counted,
 //! never waited for. A trap loses what waits here; the access log still has each exchange's record.
 
-use weir_pipeline::io::Now;
-use weir_pipeline::metrics::{self, Metrics};
-use weir_pipeline::otlp::{self, Source};
+use weir_pipeline::cooling;
+use weir_pipeline::io::{Headers, Now};
+use weir_pipeline::metrics::{METRICS, Metrics};
+use weir_pipeline::otlp::{self, METHOD, Signal, Source, TRACES};
 use weir_pipeline::span::{Span, Try, hex};
 use weir_sorted::Map;
 
@@ -28,19 +29,29 @@ const COMPLAIN_EVERY_NS: u64 = 60_000_000_000;
 /// gRPC statuses after which OTLP wants the same again: cancelled, deadline, exhausted, aborted, out of range,
 /// unavailable, data loss.
 const RETRIABLE: u32 = 1 << 1 | 1 << 4 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15;
+/// The gRPC statuses that HTTP's are taken for: those after which OTLP wants the same again, and all others.
+const UNAVAILABLE: u32 = 14;
+const INVALID: u32 = 3;
+/// Bytes of an answer that are read, at most.
+const MAX_ANSWER: usize = 64 << 10;
 /// Values of one label; what comes after is `other`.
 const MAX_VALUES: usize = 1_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A call under way: whether it goes over HTTP, which numbers its calls apart from gRPC, and its number.
+pub type Call = (bool, u32);
 
 /// All of it.
 #[derive(Default)]
 pub struct Telemetry {
     cluster: Option<String>,
+    /// Authority and path prefix where the collector speaks OTLP/HTTP.
+    http: Option<String>,
     root: u32,
     instance: String,
     waiting: Vec<Vec<u8>>,
     bytes: usize,
-    sending: Option<(u32, Vec<Vec<u8>>)>,
+    sending: Option<(Call, Vec<Vec<u8>>)>,
     failures: u32,
     not_before: u64,
     complained: u64,
@@ -48,7 +59,7 @@ pub struct Telemetry {
     lost: u64,
     metrics: Metrics,
     /// The metrics' call under way, and when the last began.
-    reporting: Option<u32>,
+    reporting: Option<Call>,
     reported: u64,
     /// Envoy's own.
     pub statistics: Statistics,
@@ -56,9 +67,10 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Takes the collector's Envoy cluster.
-    pub fn configure(&mut self, cluster: Option<&str>, root: u32) {
-        self.cluster = cluster.map(str::to_owned);
+    /// Takes where the collector is.
+    pub fn configure(&mut self, telemetry: &weir_config::filter::Telemetry, root: u32) {
+        self.cluster.clone_from(&telemetry.otlp_cluster);
+        self.http.clone_from(&telemetry.otlp_http);
         self.root = root;
     }
 
@@ -150,7 +162,6 @@ impl Telemetry {
         if self.sending.is_some() || self.waiting.is_empty() || now.0 < self.not_before {
             return;
         }
-        let Some(cluster) = self.cluster.clone() else { return };
         let mut size = 0;
         let fits = |span: &&Vec<u8>| {
             size += span.len();
@@ -160,15 +171,33 @@ impl Telemetry {
         let batch: Vec<_> = self.waiting.drain(..many).collect();
         self.bytes -= batch.iter().map(Vec::len).sum::<usize>().min(self.bytes);
         let message = otlp::batch(&batch, &self.source());
-        match host::grpc(&cluster, otlp::SERVICE, otlp::METHOD, &message, TIMEOUT_MS) {
-            Ok(token) => self.sending = Some((token, batch)),
-            Err(_) => self.failed(now, batch, true),
+        match self.send(&TRACES, &message) {
+            Some(call) => self.sending = Some((call, batch)),
+            None => self.failed(now, batch, true),
         }
+    }
+
+    /// Starts a call.
+    fn send(&self, signal: &Signal, message: &[u8]) -> Option<Call> {
+        let cluster = self.cluster.as_deref()?;
+        let Some(at) = &self.http else {
+            let token = host::grpc(cluster, signal.service, METHOD, message, TIMEOUT_MS).ok()?;
+            return Some((false, token));
+        };
+        let (authority, prefix) = at.find('/').map_or((at.as_str(), ""), |slash| at.split_at(slash));
+        let headers = [
+            (":method", "POST".to_owned()),
+            (":scheme", "http".to_owned()),
+            (":authority", authority.to_owned()),
+            (":path", [prefix, signal.path].concat()),
+            ("content-type", "application/x-protobuf".to_owned()),
+        ];
+        Some((true, host::http(cluster, &headers, message, TIMEOUT_MS).ok()?))
     }
 
     fn failed(&mut self, now: Now, mut batch: Vec<Vec<u8>>, again: bool) {
         self.statistics.add(FAILURES, 1);
-        self.not_before = now.0 + (PAUSE_NS << self.failures.min(6));
+        self.not_before = self.not_before.max(now.0 + (PAUSE_NS << self.failures.min(6)));
         self.failures += 1;
         // The newest are of more use than those that were not taken.
         let size = batch.iter().map(Vec::len).sum::<usize>();
@@ -186,15 +215,16 @@ impl Telemetry {
         if self.reporting.is_some() || now.0.saturating_sub(self.reported) < METRICS_EVERY_NS {
             return;
         }
-        let Some(cluster) = self.cluster.clone() else { return };
+        if !self.exports() {
+            return;
+        }
         self.source();
         let source = Source { version: VERSION, instance: &self.instance };
         let Some(message) = self.metrics.export(now.0, &source) else { return };
         self.reported = now.0;
-        let called = host::grpc(&cluster, metrics::SERVICE, otlp::METHOD, &message, TIMEOUT_MS);
-        match called {
-            Ok(token) => self.reporting = Some(token),
-            Err(_) => self.metrics_failed(),
+        self.reporting = self.send(&METRICS, &message);
+        if self.reporting.is_none() {
+            self.metrics_failed();
         }
     }
 
@@ -204,23 +234,42 @@ impl Telemetry {
         self.metrics.again();
     }
 
-    /// Sends what others have to tell to the same collector; the call's number.
-    pub fn call(&mut self, service: &str, items: &[Vec<u8>]) -> Option<u32> {
-        let cluster = self.cluster.clone()?;
+    /// Sends what others have to tell to the same collector.
+    pub fn call(&mut self, signal: &Signal, items: &[Vec<u8>]) -> Option<Call> {
         let message = otlp::batch(items, &self.source());
         host::act_on(self.root).ok()?;
-        host::grpc(&cluster, service, otlp::METHOD, &message, TIMEOUT_MS).ok()
+        self.send(signal, &message)
     }
 
-    /// Whether `token` was a call of ours; if so it is settled.
-    pub fn answer(&mut self, now: Now, token: u32, answer: &Result<Vec<u8>, u32>) -> bool {
-        if self.reporting.take_if(|reporting| *reporting == token).is_some() {
+    /// What the answer to an HTTP call says, as gRPC would say it. Where it says when to come again, nothing is sent
+    /// before.
+    pub fn heard(&mut self, now: Now, call: Call, size: usize) -> Result<Vec<u8>, u32> {
+        let map = host::map(host::Map::CallAnswer).unwrap_or_default();
+        let fields = host::pairs(&map);
+        let headers = Headers(&fields);
+        match headers.get(":status") {
+            Some("200") => {
+                return Ok(host::buffer(host::Buffer::CallBody, 0, size.min(MAX_ANSWER)).unwrap_or_default());
+            }
+            None | Some("429" | "502" | "503" | "504") => {}
+            Some(_) => return Err(INVALID),
+        }
+        let asked = cooling::asked(0, &headers, now);
+        if asked.told && self.sending.as_ref().is_some_and(|(sending, _)| *sending == call) {
+            self.not_before = self.not_before.max(asked.until);
+        }
+        Err(UNAVAILABLE)
+    }
+
+    /// Whether `call` was ours; if so it is settled.
+    pub fn answer(&mut self, now: Now, call: Call, answer: &Result<Vec<u8>, u32>) -> bool {
+        if self.reporting.take_if(|reporting| *reporting == call).is_some() {
             if answer.is_err() {
                 self.metrics_failed();
             }
             return true;
         }
-        let Some((_, batch)) = self.sending.take_if(|(sending, _)| *sending == token) else { return false };
+        let Some((_, batch)) = self.sending.take_if(|(sending, _)| *sending == call) else { return false };
         match answer {
             Ok(message) => {
                 let rejected = otlp::rejected(message).min(batch.len() as u64);

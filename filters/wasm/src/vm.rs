@@ -19,7 +19,7 @@ use crate::exchange::ExchangeStream;
 use crate::host;
 use crate::lease::{HostData, Lease, TOP_UP};
 use crate::opinions::Opinions;
-use crate::spans::Telemetry;
+use crate::spans::{Call, Telemetry};
 
 /// A plugin instance.
 enum Root {
@@ -259,7 +259,7 @@ impl Vm {
                 let config = config::exchange(bytes).map_err(|e| e.to_string())?;
                 let mut policy = Policy::new(config).map_err(|e| e.to_string())?;
                 policy.learned = self.shared.learned.clone();
-                self.shared.telemetry.configure(policy.config.telemetry.otlp_cluster.as_deref(), root);
+                self.shared.telemetry.configure(&policy.config.telemetry, root);
                 self.shared.decisions.configure(policy.config.telemetry.decisions.as_ref(), root);
                 self.shared.lease.configure(policy.config.ledger.as_ref(), root);
                 self.shared.limited = policy.config.retry.budget.is_some();
@@ -346,9 +346,8 @@ impl Vm {
     pub fn grpc_answer(&mut self, token: u32, answer: Result<usize, u32>) {
         let now = Now(host::now());
         let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
-        if self.shared.telemetry.answer(now, token, &message)
-            || self.shared.decisions.answer(now, token, message.is_ok())
-            || self.shared.opinions.answer(now, token, message.is_ok())
+        if self.shared.decisions.answer(now, token, message.is_ok())
+            || self.told(now, (false, token), &message)
         {
             return;
         }
@@ -359,11 +358,23 @@ impl Vm {
     /// An HTTP call ended with a body of `size` bytes. The host says to which plugin it belongs, not to which stream.
     pub fn http_answer(&mut self, token: u32, size: usize) {
         let calls = &mut self.shared.calls;
-        let Some(at) = calls.iter().position(|(of, ..)| *of == token) else { return };
+        let Some(at) = calls.iter().position(|(of, ..)| *of == token) else {
+            let now = Now(host::now());
+            let call = (true, token);
+            let message = self.shared.telemetry.heard(now, call, size);
+            self.told(now, call, &message);
+            return;
+        };
         let (_, context, id) = calls.swap_remove(at);
         if let Some(Stream::Exchange(s)) = self.streams.get_mut(&context) {
             s.asked(id, size, &mut self.shared);
         }
+    }
+
+    /// Whether `call` went to the collector; if so it is settled.
+    fn told(&mut self, now: Now, call: Call, answer: &Result<Vec<u8>, u32>) -> bool {
+        self.shared.telemetry.answer(now, call, answer)
+            || self.shared.opinions.answer(now, call, answer.is_ok())
     }
 
     /// Tells streams that waited for the ledger what it said.

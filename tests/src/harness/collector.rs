@@ -28,6 +28,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
+use super::collector_http;
+
 /// A span, flattened for assertions.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -129,7 +131,7 @@ pub struct Collector {
 type Series = (String, String, String);
 
 #[derive(Clone, Default)]
-struct Store {
+pub(super) struct Store {
     spans: Arc<Mutex<Vec<Span>>>,
     events: Arc<Mutex<Vec<Event>>>,
     exports: Arc<Mutex<usize>>,
@@ -156,6 +158,16 @@ impl Collector {
         let task = tokio::spawn(async move {
             let _ = serving.await;
         });
+        Self { port, store, task }
+    }
+
+    /// One that speaks OTLP/HTTP, with paths that begin with `prefix`. A refusal asks to be left alone for so many seconds,
+    /// where there are some.
+    pub async fn over_http(prefix: &str, pause: u64) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let store = Store::default();
+        let task = tokio::spawn(collector_http::serve(listener, store.clone(), prefix.to_owned(), pause));
         Self { port, store, task }
     }
 

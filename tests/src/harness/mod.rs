@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod child;
 pub mod client;
 pub mod collector;
+mod collector_http;
 pub mod config;
 pub mod envoy;
 pub mod folder;

@@ -18,6 +18,7 @@ mod load;
 mod mirror;
 mod observe;
 mod openai;
+mod otlp_http;
 mod policy;
 mod pressure;
 mod prices;

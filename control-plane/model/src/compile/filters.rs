@@ -47,6 +47,9 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         analyzers: policy.guardrails.iter().filter_map(analyzer::compile).collect(),
         telemetry: filter::Telemetry {
             otlp_cluster: otlp(policy).map(|_| OTLP_CLUSTER.to_owned()),
+            otlp_http: otlp(policy)
+                .filter(|_| super::otlp_http(policy))
+                .map(|endpoint| format!("{}{}", endpoint.authority(), endpoint.prefix)),
             sample: policy
                 .telemetry
                 .as_ref()

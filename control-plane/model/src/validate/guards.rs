@@ -1,6 +1,6 @@
 //! Redaction, the later text organs' references, telemetry.
 
-use weir_config::policy::{Action, Content, Secret, When};
+use weir_config::policy::{Action, Content, OtlpProtocol, Secret, When};
 
 use super::{Check, ModelNames};
 use crate::endpoint::Endpoint;
@@ -144,15 +144,25 @@ fn telemetry(check: &mut Check<'_>) {
     if let Some(otlp) = &telemetry.otlp {
         match Endpoint::parse(otlp) {
             Ok(endpoint) if endpoint.prefix.is_empty() => {}
-            Ok(_) => {
+            Ok(_) if telemetry.otlp_protocol != Some(OtlpProtocol::HttpProtobuf) => {
                 check.error("telemetry.otlp", "OTLP over gRPC has no path").hint =
-                    Some("such as `http://127.0.0.1:4317`".to_owned());
+                    Some("such as `http://127.0.0.1:4317`, or say `otlp_protocol: http/protobuf`".to_owned());
             }
+            Ok(endpoint) if endpoint.prefix.ends_with("/v1/traces") => {
+                check
+                    .error("telemetry.otlp", "the path of one signal, and metrics and events go there too")
+                    .hint = Some("leave out `/v1/traces`, which each signal adds for itself".to_owned());
+            }
+            Ok(_) => {}
             Err(why) => {
                 check.error("telemetry.otlp", format!("`{otlp}` is not an endpoint")).hint =
                     Some(why.to_owned());
             }
         }
+    }
+    if telemetry.otlp_protocol.is_some() && telemetry.otlp.is_none() {
+        check.error("telemetry.otlp_protocol", "no collector is named").hint =
+            Some("name one: `otlp: http://127.0.0.1:4318`".to_owned());
     }
     if telemetry.content == Some(Content::Redacted) {
         if telemetry.otlp.is_none() {

@@ -34,7 +34,9 @@ use prost::Name;
 use super::any::{millis, number, over_ads, pack, socket};
 use super::attempt_name;
 use super::filter::{discovered, fixed};
-use crate::input::{Address, Analyzer, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Signing, Tls};
+use crate::input::{
+    Address, Analyzer, Input, LEDGER_CLUSTER, OTLP_CLUSTER, Provider, Services, Signing, Tls,
+};
 use crate::resource::Resource;
 
 /// Envoy's defaults (3 retries, 1,024 requests) would stop a failover exactly when it is needed: a retry
@@ -86,12 +88,12 @@ pub fn endpoints(provider: &Provider) -> Option<Resource> {
     Some(Resource::new(&provider.cluster, body))
 }
 
-/// What the filters call: the ledger and the collector, both gRPC, and detectors outside.
+/// What the filters call: the ledger by gRPC, the collector by gRPC or HTTP, and detectors outside.
 pub fn services(input: &Input) -> Vec<Resource> {
-    let ledger = input.services.ledger.as_ref().map(|to| (LEDGER_CLUSTER, to, None));
-    let otlp = input.services.otlp.as_ref().map(|to| (OTLP_CLUSTER, to, input.services.otlp_tls.as_ref()));
-    let grpc = ledger.into_iter().chain(otlp).map(|(name, to, tls)| service(name, to, tls));
-    grpc.chain(input.services.analyzers.iter().map(analyzer)).collect()
+    let Services { ledger, otlp, otlp_http, otlp_tls, analyzers } = &input.services;
+    let ledger = ledger.iter().map(|to| service(LEDGER_CLUSTER, to, None, false));
+    let otlp = otlp.iter().map(|to| service(OTLP_CLUSTER, to, otlp_tls.as_ref(), *otlp_http));
+    ledger.chain(otlp).chain(analyzers.iter().map(analyzer)).collect()
 }
 
 fn analyzer(of: &Analyzer) -> Resource {
@@ -100,11 +102,15 @@ fn analyzer(of: &Analyzer) -> Resource {
     Resource::new(&of.cluster, pack(&cluster))
 }
 
-fn service(name: &str, to: &Address, tls: Option<&Tls>) -> Resource {
+fn service(name: &str, to: &Address, tls: Option<&Tls>, over_http1: bool) -> Resource {
     let mut cluster = cluster(name, std::slice::from_ref(to), tls);
     if !to.is_ip() {
         // In Kubernetes the name soon has another address when a pod is replaced.
         cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
+    }
+    if over_http1 {
+        cluster.typed_extension_protocol_options = http1(Vec::new());
+        return Resource::new(name, pack(&cluster));
     }
     // A peer that is gone without a word is noticed, instead of each call waiting for its timeout.
     let keepalive =

@@ -308,9 +308,13 @@ pub enum NotifyOn {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// `http://HOST:PORT` of an OTLP/gRPC collector; left out: no spans.
+    /// `http://HOST:PORT` of an OTLP collector, for OTLP/HTTP with a path that stands before `/v1/traces` where it has
+    /// one; left out: no spans.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp: Option<String>,
+    /// How the collector is spoken to. Left out: `grpc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_protocol: Option<OtlpProtocol>,
     /// Share of requests that get a span; errors, refusals and aborts always do. Left out: `100%`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
@@ -326,6 +330,19 @@ pub struct Telemetry {
     /// The log of decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<Decisions>,
+}
+
+/// How a collector is spoken to, by the names of `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub enum OtlpProtocol {
+    /// OTLP/gRPC, port 4317 as a rule.
+    #[default]
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// OTLP/HTTP with protobuf bodies, over HTTP/1.1; port 4318 as a rule.
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
 }
 
 /// Which prompts are counted before they are sent.
