@@ -37,6 +37,8 @@ pub struct Told<'a> {
     pub answered: bool,
     /// It ended in an error, a refusal or an abort.
     pub failed: bool,
+    /// The client speaks Converse.
+    pub converse: bool,
 }
 
 /// What is wrong with a span or a metric.
@@ -69,6 +71,16 @@ pub const EXCEPTIONS: &[Exception] = &[
         attribute: "gen_ai.request.model",
         when: |told| told.request.is_none(),
         reason: "OpenAI's refinement requires it, and a request refused before its body was read has named none",
+    },
+    Exception {
+        attribute: "gen_ai.response.id",
+        when: |told| told.converse,
+        reason: "an answer in Converse's shape has no id, whoever gave it",
+    },
+    Exception {
+        attribute: "gen_ai.response.model",
+        when: |told| told.converse,
+        reason: "nor does it name a model; the target's stands beside",
     },
 ];
 

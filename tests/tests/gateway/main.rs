@@ -19,6 +19,7 @@ mod mirror;
 mod observe;
 mod openai;
 mod otlp_http;
+mod pairs;
 mod policy;
 mod pressure;
 mod prices;
