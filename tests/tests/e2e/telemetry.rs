@@ -210,6 +210,7 @@ async fn every_ending_has_its_spans_by_the_conventions() {
             answer: answer.as_ref().filter(|_| !failed),
             answered: !failed,
             failed,
+            ..Told::default()
         };
         assert_eq!(conventions.judge(exchange, &told), [], "{name}: {exchange:#?}");
         assert_eq!(exchange.parent_id(), "00000000000000aa", "{name}");
