@@ -252,7 +252,6 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::shared::memory::Memory;
 

@@ -3,6 +3,7 @@
 
 use weir_wire::json::Writer;
 
+use crate::content::prefix;
 use crate::span::{Counted, Span, hex};
 
 /// Filter state key; in a log format `%FILTER_STATE(wasm.rec:PLAIN)%`.
@@ -12,11 +13,7 @@ pub const RECORD: &str = "rec";
 const MAX_TEXT: usize = 256;
 
 fn short(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    prefix(text, MAX_TEXT)
 }
 
 /// The record. Fields without a value are left out; money is nano-USD, times are nanoseconds since the Unix epoch.

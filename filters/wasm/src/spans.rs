@@ -248,7 +248,8 @@ impl Telemetry {
         let fields = host::pairs(&map);
         let headers = Headers(&fields);
         match headers.get(":status") {
-            Some("200") => {
+            // Some collectors say 202.
+            Some(status) if status.starts_with('2') => {
                 return Ok(host::buffer(host::Buffer::CallBody, 0, size.min(MAX_ANSWER)).unwrap_or_default());
             }
             None | Some("429" | "502" | "503" | "504") => {}

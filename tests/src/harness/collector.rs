@@ -57,6 +57,11 @@ impl Span {
         hex(&self.raw.parent_span_id)
     }
 
+    /// Of a whole exchange; the others are tries.
+    pub fn is_exchange(&self) -> bool {
+        !self.get("weir.request.id").is_null()
+    }
+
     /// An attribute, null when absent.
     pub fn get(&self, name: &str) -> &Value {
         self.attributes.get(name).unwrap_or(&Value::Null)

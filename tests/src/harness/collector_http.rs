@@ -58,7 +58,10 @@ async fn answer(request: Request<Incoming>, store: &Store, prefix: &str, pause: 
     };
     match taken {
         Ok(message) => {
-            let answer = Response::builder().header(header::CONTENT_TYPE, PROTOBUF);
+            // 200 by the specification; some collectors say 202, and exporters take it for the same.
+            let metrics = parts.uri.path().ends_with("/v1/metrics");
+            let status = if metrics { StatusCode::ACCEPTED } else { StatusCode::OK };
+            let answer = Response::builder().status(status).header(header::CONTENT_TYPE, PROTOBUF);
             answer.body(Full::from(message)).expect("headers are valid")
         }
         Err(status) => refused(&status, pause),

@@ -12,11 +12,6 @@ use crate::harness::Collector;
 use crate::harness::collector::Span;
 use crate::sim::Record;
 
-/// Whether a span is an exchange's.
-pub fn is_exchange(span: &Span) -> bool {
-    !span.get("weir.request.id").is_null()
-}
-
 /// Tokens and nano-dollars.
 pub type Bill = (u64, u64);
 
@@ -185,7 +180,7 @@ pub async fn compare(
             verdict.examples.push(text);
         }
     };
-    for span in collector.matching(is_exchange) {
+    for span in collector.matching(Span::is_exchange) {
         let trace = span.trace_id();
         match wanted.get_mut(&trace) {
             None => verdict.strange += 1,

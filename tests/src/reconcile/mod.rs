@@ -13,6 +13,7 @@ pub use stage::Stage;
 use std::time::{Duration, Instant};
 
 use crate::harness::Collector;
+use crate::harness::collector::Span;
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ impl Run {
         // Whatever is on its way arrives: spans within a batch or two, the ledger's with the next report.
         let mut last = (0, Instant::now());
         loop {
-            let arrived = collector.count(books::is_exchange);
+            let arrived = collector.count(Span::is_exchange);
             if arrived != last.0 {
                 last = (arrived, Instant::now());
             }

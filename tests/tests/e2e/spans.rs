@@ -14,7 +14,7 @@ async fn one_span_continues_the_callers_trace() {
     let request = gate.client().post("/v1/chat/completions", body).header("traceparent", parent);
     let answer = Client::answer(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let spans = gate.collector.wait(1, |span| !span.get("weir.request.id").is_null()).await;
+    let spans = gate.collector.wait(1, |span| span.is_exchange()).await;
     assert_eq!(spans.len(), 1);
     let span = &spans[0];
     assert_eq!(span.trace_id(), "0af7651916cd43dd8448eb211c80319c");
@@ -44,7 +44,7 @@ async fn refusals_and_failures_have_spans_with_an_error() {
     gate.client().with_key("wrong").chat(chat(MODEL, "x").to_string()).await;
     gate.vllm.next(Behaviour::status(500));
     gate.client().chat(chat(MODEL, "x").to_string()).await;
-    let spans = gate.collector.wait(3, |span| !span.get("weir.request.id").is_null()).await;
+    let spans = gate.collector.wait(3, |span| span.is_exchange()).await;
     let mut errors: Vec<String> = spans.iter().map(|span| span.get("error.type").to_string()).collect();
     errors.sort();
     assert_eq!(errors, ["\"500\"", "\"invalid_api_key\"", "\"model_not_found\""]);

@@ -91,7 +91,7 @@ async fn a_client_that_leaves_ends_the_providers_work() {
         assert_eq!(record.outcome, Some(Outcome::Vanished));
         assert!(left.elapsed() < Duration::from_secs(2), "the provider worked on for {:?}", left.elapsed());
     }
-    let spans = gate.collector.wait(2, |span| !span.get("weir.request.id").is_null()).await;
+    let spans = gate.collector.wait(2, |span| span.is_exchange()).await;
     for span in spans {
         assert_eq!(span.get("error.type"), "client_gone");
         assert_eq!(span.get("weir.usage.source"), "estimated");
@@ -118,7 +118,7 @@ async fn a_stream_that_breaks_off_breaks_off_for_the_client_too() {
     gate.vllm.next(Behaviour::fault(Fault::CutMidStream { at }));
     let answer = gate.client().chat(body.clone()).await;
     assert_eq!(answer.body, settled(&gate).await.answer());
-    let spans = gate.collector.wait(3, |span| !span.get("weir.request.id").is_null()).await;
+    let spans = gate.collector.wait(3, |span| span.is_exchange()).await;
     assert!(
         spans.iter().all(|span| !span.get("error.type").is_null()),
         "a broken answer is an error in its span"

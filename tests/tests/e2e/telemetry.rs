@@ -181,10 +181,6 @@ fn traceparent(number: usize) -> String {
     format!("00-{}-00000000000000aa-01", trace(number))
 }
 
-fn is_exchange(span: &Span) -> bool {
-    !span.get("weir.request.id").is_null()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_ending_has_its_spans_by_the_conventions() {
     let gate = Inject::with("endings", |setup| {
@@ -200,7 +196,7 @@ async fn every_ending_has_its_spans_by_the_conventions() {
         let answer = run(&gate, number, ending).await;
         let name = ending.name;
         let spans = of_trace(&gate.collector, number, 1 + ending.tries.len()).await;
-        let (exchanges, tries): (Vec<&Span>, Vec<&Span>) = spans.iter().partition(|span| is_exchange(span));
+        let (exchanges, tries): (Vec<&Span>, Vec<&Span>) = spans.iter().partition(|span| span.is_exchange());
         let [exchange] = exchanges[..] else { panic!("{name}: {} spans of exchanges", exchanges.len()) };
         assert_eq!(exchange.get("error.type"), &ending.error, "{name}: {exchange:#?}");
         let failed = !ending.error.is_null();
@@ -334,7 +330,7 @@ async fn metrics_follow_the_conventions_and_equal_the_spans() {
     }
     gate.client().chat(chat(MODEL, "whole").to_string()).await;
     gate.client().chat(chat("nonsense", "x").to_string()).await;
-    let spans = gate.collector.wait(6, is_exchange).await;
+    let spans = gate.collector.wait(6, Span::is_exchange).await;
     let conventions = Conventions::any();
     let deadline = Instant::now() + Duration::from_secs(20);
     let of = |name: &str| {
@@ -393,7 +389,7 @@ async fn a_collector_that_is_down_slow_or_choosy_costs_spans_that_are_counted_an
     counted(&gate, |c| get(c, "weir_export_failures_total") >= 2).await;
     assert_eq!(gate.collector.spans().len(), 0);
     gate.collector.mood(Mood::Well);
-    gate.collector.wait(20, is_exchange).await;
+    gate.collector.wait(20, Span::is_exchange).await;
     assert_eq!(get(&counters(&gate).await, "weir_spans_dropped_total"), 0);
     // A status after which the same again is useless: dropped and counted.
     gate.collector.mood(Mood::Refusing(3));
@@ -455,7 +451,7 @@ async fn a_collector_that_stays_away_costs_the_room_of_four_thousand_spans_and_n
     let books =
         |c: &BTreeMap<String, u64>| get(c, "weir_spans_sent_total") + get(c, "weir_spans_dropped_total");
     let counters = counted(&gate, |c| books(c) == all).await;
-    assert_eq!(gate.collector.count(is_exchange) as u64, get(&counters, "weir_spans_sent_total"));
+    assert_eq!(gate.collector.count(Span::is_exchange) as u64, get(&counters, "weir_spans_sent_total"));
     assert!(get(&counters, "weir_spans_dropped_total") < 3_000, "{counters:#?}");
 }
 
@@ -473,7 +469,7 @@ async fn unsampled_exchanges_have_a_span_only_where_they_failed() {
     let request = gate.client().post("/v1/chat/completions", chat(MODEL, "sampled").to_string());
     Client::answer(request.header("traceparent", traceparent(0))).await;
     of_trace(&gate.collector, 0, 2).await;
-    let spans = gate.collector.wait(2, is_exchange).await;
+    let spans = gate.collector.wait(2, Span::is_exchange).await;
     let errors: BTreeSet<String> = spans.iter().map(|span| span.get("error.type").to_string()).collect();
     assert!(
         spans.len() == 2 && errors.contains("\"model_not_found\"") && errors.contains("null"),
@@ -495,7 +491,7 @@ async fn a_label_has_a_thousand_values_and_then_other() {
         let request = client.post("/v1/chat/completions", chat("nonsense", "x").to_string());
         Client::answer(request.header("x-weir-label-workflow", format!("w{n}"))).await;
     }
-    let spans = gate.collector.wait(1_003, is_exchange).await;
+    let spans = gate.collector.wait(1_003, Span::is_exchange).await;
     let values: BTreeSet<&str> = spans.iter().filter_map(|s| s.get("weir.label.workflow").as_str()).collect();
     assert_eq!(values.len(), 1_001);
     assert_eq!(spans.iter().filter(|s| s.get("weir.label.workflow") == "other").count(), 3);

@@ -19,10 +19,6 @@ const WORD: &str = "Kqvzbird Wxjq";
 const ALL: [&str; 4] = [EMAIL, CARD, SSN, WORD];
 const CONTENT: [&str; 3] = ["gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages"];
 
-fn is_exchange(span: &Span) -> bool {
-    !span.get("weir.request.id").is_null()
-}
-
 fn text() -> String {
     format!("Write to {EMAIL}; pay with {CARD}. SSN: {SSN}. {WORD} is ours. The end.")
 }
@@ -89,7 +85,7 @@ async fn spans(name: &str, content: Option<&str>, judge: impl Fn(&str, &Value, &
                 judge(
                     &case,
                     &body,
-                    spans.iter().find(|span| is_exchange(span)).expect("the exchange's span"),
+                    spans.iter().find(|span| span.is_exchange()).expect("the exchange's span"),
                 );
             }
         }

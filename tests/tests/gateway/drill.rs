@@ -114,9 +114,7 @@ async fn what_is_reported_in_an_answer_is_counted_and_goes_on_as_it_came() {
             answer.json()["choices"][0]["message"]["content"].as_str().expect("a text").to_owned()
         };
         assert_eq!(heard, said);
-        let spans = collector
-            .wait(1, |span| span.trace_id() == trace && !span.get("weir.request.id").is_null())
-            .await;
+        let spans = collector.wait(1, |span| span.trace_id() == trace && span.is_exchange()).await;
         assert_eq!(spans[0].get("weir.findings.answer.email"), 2, "{:#?}", spans[0]);
         assert_eq!(spans[0].get("weir.findings.email"), 1, "{:#?}", spans[0]);
     }

@@ -200,7 +200,7 @@ async fn responses_and_embeddings_have_their_spans_by_the_conventions() {
             Client::answer(post.header("traceparent", format!("00-{trace}-00000000000000aa-01"))).await;
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
         let spans = collector.wait(2, |span| span.trace_id() == trace).await;
-        let exchange = spans.iter().find(|span| !span.get("weir.request.id").is_null()).expect("a span");
+        let exchange = spans.iter().find(|span| span.is_exchange()).expect("a span");
         let told = Told { request: Some(body), answered: true, ..Told::default() };
         assert_eq!(conventions.judge(exchange, &told), [], "{body}: {exchange:#?}");
         let operation = if *path == "/v1/embeddings" { "embeddings" } else { "chat" };

@@ -14,10 +14,6 @@ use crate::setup::Gateway;
 /// Seconds for which a refusing collector asks to be left alone.
 const PAUSE: u64 = 2;
 
-fn is_exchange(span: &Span) -> bool {
-    !span.get("weir.request.id").is_null()
-}
-
 async fn start(name: &str) -> (Gateway, Collector) {
     let collector = Collector::over_http("/otel", PAUSE).await;
     let port = collector.port();
@@ -51,11 +47,11 @@ async fn spans_metrics_and_scores_go_over_http() {
         let body = chat(model, "Say something.", stream);
         let answer = client.chat(body.to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let spans = collector.wait(number + 1, is_exchange).await;
+        let spans = collector.wait(number + 1, Span::is_exchange).await;
         let told = Told { request: Some(&body), answered: true, ..Told::default() };
         assert_eq!(conventions.judge(&spans[number], &told), [], "{:#?}", spans[number]);
     }
-    let spans = collector.spans().into_iter().filter(is_exchange).collect::<Vec<_>>();
+    let spans = collector.spans().into_iter().filter(|span| span.is_exchange()).collect::<Vec<_>>();
     // A score belongs to the answer that the span says.
     let id = spans[0].get("gen_ai.response.id").as_str().expect("an id").to_owned();
     let score = json!({"response_id": id, "score": 1});
@@ -91,7 +87,7 @@ async fn a_collector_over_http_is_left_alone_as_long_as_it_asks_and_what_it_does
     // Without the header it would have been asked at 0.25, 0.75 and 1.75 seconds.
     assert!(collector.exports() <= refused + 1, "{} calls", collector.exports() - refused);
     collector.mood(Mood::Well);
-    let spans = collector.wait(5, is_exchange).await;
+    let spans = collector.wait(5, Span::is_exchange).await;
     assert!(begun.elapsed() > Duration::from_millis(1_500), "{:?}", begun.elapsed());
     assert_eq!(spans.len(), 5);
     // 400: the same again is useless.

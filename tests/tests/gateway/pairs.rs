@@ -78,7 +78,7 @@ async fn the_spans_of_every_client_with_every_provider_are_by_the_conventions() 
                 assert_eq!(answer.status, 200, "{case}: {}", answer.text());
                 let spans = collector.wait(2, |span| span.trace_id() == trace).await;
                 assert_eq!(spans.len(), 2, "{case}: {spans:#?}");
-                let exchange = spans.iter().find(|span| !span.get("weir.request.id").is_null());
+                let exchange = spans.iter().find(|span| span.is_exchange());
                 let exchange = exchange.expect("the exchange's span");
                 // AWS says in the path whether it is a stream, and in a member of its own how long it may be.
                 let asked = json!({"model": model, "stream": stream, "max_tokens": 64});

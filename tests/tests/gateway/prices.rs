@@ -43,7 +43,7 @@ async fn costs(gateway: &Gateway, collector: &Collector, input: u64) -> Span {
         let post = gateway.client().post("/v1/chat/completions", body);
         let answer = post.header("traceparent", format!("00-{trace}-00000000000000aa-01")).send().await;
         assert_eq!(answer.expect("an answer").status(), 200);
-        let exchange = |span: &Span| span.trace_id() == trace && !span.get("weir.request.id").is_null();
+        let exchange = |span: &Span| span.trace_id() == trace && span.is_exchange();
         let span = collector.wait(1, exchange).await.remove(0);
         let tokens = span.get("gen_ai.usage.input_tokens").as_u64().expect("tokens");
         // USD per million tokens are a thousand nano-USD a token.

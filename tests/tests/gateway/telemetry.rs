@@ -11,10 +11,6 @@ use weir_tests::sim::Behaviour;
 use crate::anthropic::{ALL, ANTHROPIC, BEDROCK, VLLM, start};
 use crate::policy::KEY;
 
-fn is_exchange(span: &Span) -> bool {
-    !span.get("weir.request.id").is_null()
-}
-
 fn request(dialect: &str, model: &str, stream: bool) -> Value {
     let mut body = json!({
         "model": model, "max_tokens": 64, "temperature": 0.5, "stream": stream,
@@ -61,11 +57,11 @@ async fn every_pair_of_dialects_has_its_spans_by_the_conventions() {
                 assert_eq!(answer.status, 200, "{case}: {}", answer.text());
                 let tries = if model == ALL { 2 } else { 1 };
                 let spans = collector.wait(1 + tries, |span| span.trace_id() == trace).await;
-                let exchange = spans.iter().find(|span| is_exchange(span)).expect("the exchange's span");
+                let exchange = spans.iter().find(|span| span.is_exchange()).expect("the exchange's span");
                 let told = Told { request: Some(&body), answered: true, ..Told::default() };
                 assert_eq!(conventions.judge(exchange, &told), [], "{case}: {exchange:#?}");
                 assert_eq!(exchange.get("gen_ai.provider.name"), provider, "{case}");
-                let mut tried: Vec<&Span> = spans.iter().filter(|span| !is_exchange(span)).collect();
+                let mut tried: Vec<&Span> = spans.iter().filter(|span| !span.is_exchange()).collect();
                 tried.sort_by_key(|one| one.raw.start_time_unix_nano);
                 assert!(tried.iter().all(|one| one.parent_id() == exchange.span_id()), "{case}");
                 let last = tried.last().expect("a try");

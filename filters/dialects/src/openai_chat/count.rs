@@ -7,6 +7,7 @@ use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
 use super::bound::is_low;
 use super::encode::encode;
+use super::fields;
 use super::image_tokens::image_size;
 use super::namespace::namespace;
 use super::rules::Rules;
@@ -216,7 +217,7 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
                     self.text(value);
                 },
                 // Clients send back what answers had: `annotations: []`, `audio: null`.
-                _ => self.exact &= value.is_null() || value.kind() == Kind::Array && value.is_empty(),
+                _ => self.exact &= fields::is_nothing(value),
             })
         }
     }
