@@ -113,17 +113,50 @@ fn made_smaller(built: PathBuf) -> Result<PathBuf> {
     {
         return Ok(small);
     }
-    let module = std::fs::read(&built).context(format!("cannot read {}", built.display()))?;
+    let module = read(&built)?;
     let (code, tables) = sections::apart(&module)
         .ok_or_else(|| Error::new(format!("{} is not a whole wasm module", built.display())))?;
     let part = built.with_extension("code.wasm");
     write(&part, &code)?;
     run_quietly(Command::new("wasm-opt").args(WASM_OPT).arg(&part).arg("-o").arg(&part))?;
-    let code = std::fs::read(&part).context(format!("cannot read {}", part.display()))?;
+    let code = read(&part)?;
     let whole = sections::together(&code, tables)
         .ok_or_else(|| Error::new(format!("{} is not a whole wasm module", part.display())))?;
     write(&small, &whole)?;
     Ok(small)
+}
+
+/// The module alone.
+pub fn the_module() -> Result {
+    module(&MODULE, &[])
+}
+
+/// What [`crate::size`] takes apart: a build of the module with its debug information, and what `wasm-opt` makes of its
+/// code, with the functions' names.
+pub fn with_names() -> Result<(Vec<u8>, Vec<u8>)> {
+    let toolchain = wasm::find().ok_or_else(|| Error::new("no toolchain for wasm: run cargo xtask setup"))?;
+    if !binaryen::found() {
+        return Err(Error::new("wasm-opt is missing: run cargo xtask setup"));
+    }
+    let folder = paths::weir().join("build/size");
+    let mut command = toolchain.cargo_build();
+    command.args(["--profile", "wasm", "-p", MODULE.package]).arg("--target-dir").arg(&folder);
+    command.args(["--config", "profile.wasm.strip=false"]);
+    command.args(["--config", "profile.wasm.debug=\"line-tables-only\""]);
+    wasm::run_build(&mut command, "the module with its names")?;
+    let built = folder.join(TARGET).join("wasm").join("weir_wasm.wasm");
+    let module = read(&built)?;
+    let whole = || Error::new(format!("{} is not a whole wasm module", built.display()));
+    let named = sections::without_debug_information(&module).ok_or_else(whole)?;
+    let (code, _) = sections::apart(&named).ok_or_else(whole)?;
+    let part = built.with_extension("code.wasm");
+    write(&part, &code)?;
+    run_quietly(Command::new("wasm-opt").args(WASM_OPT).arg("-g").arg(&part).arg("-o").arg(&part))?;
+    Ok((module, read(&part)?))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).context(format!("cannot read {}", path.display()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result {

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::process::Result;
-use crate::{bench, build, fuzz, lint, running, setup, test};
+use crate::{bench, build, fuzz, lint, running, setup, size, test};
 
 /// Build, test and run Weir.
 #[derive(Parser)]
@@ -43,6 +43,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Where the module's code is from: bytes per crate and per file, of a build that keeps names.
+    Size {
+        /// Lists so many of the largest functions too.
+        #[arg(long, default_value_t = 0)]
+        functions: usize,
+    },
     /// Start everything on this machine, send one request and say what happened.
     Up(running::Up),
     /// Stop what `up` started.
@@ -66,6 +72,10 @@ pub fn run() -> Result {
         Verb::Lint => lint::all(),
         Verb::Bench { args } => bench::run(&args),
         Verb::Fuzz { args } => fuzz::run_with(&args),
+        Verb::Size { functions } => {
+            setup::for_build()?;
+            size::show(functions)
+        }
         Verb::Up(options) => running::up(&options),
         Verb::Down => running::down(),
         Verb::Demo { name } => running::demo(&name),

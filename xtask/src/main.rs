@@ -11,6 +11,7 @@ mod redaction;
 mod running;
 mod sections;
 mod setup;
+mod size;
 mod tally;
 mod test;
 

@@ -2,7 +2,8 @@
 
 const DATA: u8 = 11;
 const DATA_COUNT: u8 = 12;
-const CUSTOM: u8 = 0;
+/// Sections with a name.
+pub const CUSTOM: u8 = 0;
 /// Magic number and version.
 const HEAD: usize = 8;
 
@@ -36,8 +37,21 @@ pub fn together(module: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     Some(whole)
 }
 
+/// The module without the sections of debug information, which another program would try to keep true.
+pub fn without_debug_information(module: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = module.get(..HEAD)?.to_vec();
+    for (id, section) in sections(module)? {
+        // Behind the section's number and size, a byte or more each, comes its name.
+        let begins = section.get(..section.len().min(16))?;
+        if id != CUSTOM || !begins.windows(7).any(|bytes| bytes == b".debug_") {
+            rest.extend_from_slice(section);
+        }
+    }
+    Some(rest)
+}
+
 /// Each section's number, and the section with its head.
-fn sections(module: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+pub fn sections(module: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let mut at = HEAD;
     let mut found = Vec::new();
     while at < module.len() {
