@@ -4,7 +4,7 @@ use weir_config::filter;
 use weir_lease::{DECISION_METHOD, DECISION_SERVICE, DECISION_TIMEOUT_MS, Decided};
 use weir_pipeline::io::Now;
 
-use crate::host::{self, Statistic};
+use crate::host::{self, Call, Statistic};
 
 /// The records of a VM.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub struct Decisions {
     cluster: String,
     root: u32,
     /// The call in flight.
-    sending: Option<u32>,
+    sending: Option<Call>,
     /// Random bits that tell this VM apart.
     vm: [u64; 2],
     /// What of it Envoy's statistics have.
@@ -66,18 +66,17 @@ impl Decisions {
         }
         self.count();
         let Some(batch) = self.records.batch(now.0, self.vm) else { return };
-        let sent = host::act_on(root).and_then(|()| {
-            host::grpc(&self.cluster, DECISION_SERVICE, DECISION_METHOD, batch, DECISION_TIMEOUT_MS)
-        });
+        let sent =
+            host::grpc(root, &self.cluster, DECISION_SERVICE, DECISION_METHOD, batch, DECISION_TIMEOUT_MS);
         match sent {
-            Ok(token) => self.sending = Some(token),
+            Ok(call) => self.sending = Some(call),
             Err(_) => self.records.answer(now.0, false),
         }
     }
 
-    /// Whether `token` was a call of ours; if so it is settled.
-    pub fn answer(&mut self, now: Now, token: u32, kept: bool) -> bool {
-        let ours = self.sending.take_if(|sending| *sending == token).is_some();
+    /// Whether `call` was ours; if so it is settled.
+    pub fn answer(&mut self, now: Now, call: Call, kept: bool) -> bool {
+        let ours = self.sending.take_if(|sending| *sending == call).is_some();
         if ours {
             self.records.answer(now.0, kept);
         }

@@ -4,7 +4,7 @@ use weir_pipeline::cooling;
 use weir_pipeline::feedback;
 use weir_pipeline::io::{Ask, Effect, Now};
 
-use crate::host::{self, Buffer, Direction, Map};
+use crate::host::{self, Buffer, Call, Direction, Map};
 use crate::lease::{Asked, Holds, HostData};
 use crate::vm::Shared;
 
@@ -110,8 +110,7 @@ pub fn run(
     outcome
 }
 
-fn put(context: u32, ask: &Ask) -> host::Result<u32> {
-    host::act_on(context)?;
+fn put(context: u32, ask: &Ask) -> host::Result<Call> {
     let headers = [
         (":method", "POST".to_owned()),
         (":path", ask.path.clone()),
@@ -119,5 +118,5 @@ fn put(context: u32, ask: &Ask) -> host::Result<u32> {
         ("content-type", "application/json".to_owned()),
         ("accept", "application/json".to_owned()),
     ];
-    host::http(&ask.cluster, &headers, &ask.body, ask.timeout_ms)
+    host::http(context, &ask.cluster, &headers, &ask.body, ask.timeout_ms)
 }

@@ -4,6 +4,8 @@
 //! the VM, and a trapped VM takes every stream of its worker with it. One of the two files with unsafe code.
 #![allow(unsafe_code, reason = "the host's functions are foreign; each is wrapped once, here")]
 
+use std::cell::Cell;
+
 /// The host's answer when it is not `Ok`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
@@ -11,6 +13,14 @@ pub struct Status(pub u32);
 impl Status {
     /// What was asked for does not exist.
     pub const NOT_FOUND: Self = Self(1);
+}
+
+/// A call under way: whether it goes over HTTP, which numbers its calls apart from gRPC, and its number.
+pub type Call = (bool, u32);
+
+thread_local! {
+    /// Calls that nobody has answered, each with its context.
+    static UNDER_WAY: Cell<Vec<(u32, Call)>> = const { Cell::new(Vec::new()) };
 }
 
 /// Result of a host call.
@@ -412,8 +422,15 @@ pub fn observe(id: u32, value: u64) -> Result<()> {
     check(unsafe { proxy_record_metric(id, value) })
 }
 
-/// Starts an HTTP call to an Envoy cluster for the effective context's plugin; the answer comes by its token.
-pub fn http(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout_ms: u32) -> Result<u32> {
+/// Starts an HTTP call of a context to an Envoy cluster; the answer comes by its token.
+pub fn http(
+    context: u32,
+    cluster: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+    timeout_ms: u32,
+) -> Result<Call> {
+    act_on(context)?;
     let (headers, trailers) = (packed(headers), [0; 4]);
     let mut token = 0;
     // SAFETY: `token` outlives the call; pointers and lengths are of live slices.
@@ -432,11 +449,19 @@ pub fn http(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout_ms: 
         )
     };
     check(status)?;
-    Ok(token)
+    Ok(begun(context, (true, token)))
 }
 
-/// Starts a gRPC call to an Envoy cluster on the effective context; the answer comes by its token.
-pub fn grpc(cluster: &str, service: &str, method: &str, message: &[u8], timeout_ms: u32) -> Result<u32> {
+/// Starts a gRPC call of a context to an Envoy cluster; the answer comes by its token.
+pub fn grpc(
+    context: u32,
+    cluster: &str,
+    service: &str,
+    method: &str,
+    message: &[u8],
+    timeout_ms: u32,
+) -> Result<Call> {
+    act_on(context)?;
     let mut token = 0;
     // SAFETY: `token` outlives the call; pointers and lengths are of live slices.
     let status = unsafe {
@@ -456,5 +481,37 @@ pub fn grpc(cluster: &str, service: &str, method: &str, message: &[u8], timeout_
         )
     };
     check(status)?;
-    Ok(token)
+    Ok(begun(context, (false, token)))
+}
+
+fn begun(context: u32, call: Call) -> Call {
+    let mut calls = UNDER_WAY.take();
+    calls.push((context, call));
+    UNDER_WAY.set(calls);
+    call
+}
+
+/// Takes the calls out that `which` accepts.
+fn taken(which: &dyn Fn(u32, Call) -> bool) -> Vec<Call> {
+    let (mut calls, mut taken) = (UNDER_WAY.take(), Vec::new());
+    weir_sorted::keep(&mut calls, |(of, call)| {
+        let take = which(*of, *call);
+        if take {
+            taken.push(*call);
+        }
+        !take
+    });
+    UNDER_WAY.set(calls);
+    taken
+}
+
+/// A call was answered.
+pub fn ended(call: Call) {
+    taken(&|_, of| of == call);
+}
+
+/// The calls of a context that ends, as a plugin does when its configuration is replaced: the host ends them with it and
+/// tells nobody.
+pub fn cut_off(context: u32) -> Vec<Call> {
+    taken(&|of, _| of == context)
 }

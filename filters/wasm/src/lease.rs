@@ -10,7 +10,7 @@ use weir_pipeline::io::Now;
 use weir_pipeline::span::{Counted, Span};
 use weir_sorted::Gather;
 
-use crate::host;
+use crate::host::{self, Call};
 use crate::statistics::LEASE;
 
 const UNAVAILABLE: u32 = 14;
@@ -22,12 +22,12 @@ pub struct Lease {
     client: Option<Lessee>,
     cluster: String,
     root: u32,
-    /// Calls in flight: Envoy's token and the client's id.
-    calls: Vec<(u32, u32)>,
+    /// Calls in flight, each with the client's id.
+    calls: Vec<(Call, u32)>,
     /// What was spent for whom, on its way to the control plane.
     outbox: Outbox,
     /// Its call in flight.
-    reporting: Option<u32>,
+    reporting: Option<Call>,
     /// Random bits that tell this VM apart.
     vm: u64,
 }
@@ -212,10 +212,9 @@ impl Lease {
     fn report(&mut self, now: Now) {
         let sid = self.client().sid();
         let Some(batch) = self.outbox.batch(now.0, sid, self.vm) else { return };
-        let sent = host::act_on(self.root)
-            .and_then(|()| host::grpc(&self.cluster, SPEND_SERVICE, SPEND_METHOD, batch, SPEND_TIMEOUT_MS));
+        let sent = host::grpc(self.root, &self.cluster, SPEND_SERVICE, SPEND_METHOD, batch, SPEND_TIMEOUT_MS);
         match sent {
-            Ok(token) => self.reporting = Some(token),
+            Ok(call) => self.reporting = Some(call),
             Err(_) => self.outbox.answer(now.0, Err(UNAVAILABLE)),
         }
     }
@@ -261,13 +260,13 @@ impl Lease {
     }
 
     /// A call ended.
-    pub fn answer(&mut self, now: Now, token: u32, answer: Result<Vec<u8>, u32>) {
-        if self.reporting == Some(token) {
+    pub fn answer(&mut self, now: Now, call: Call, answer: Result<Vec<u8>, u32>) {
+        if self.reporting == Some(call) {
             self.reporting = None;
             self.outbox.answer(now.0, answer.map(drop));
             return;
         }
-        let Some(at) = self.calls.iter().position(|(of, _)| *of == token) else { return };
+        let Some(at) = self.calls.iter().position(|(of, _)| *of == call) else { return };
         let (_, id) = self.calls.swap_remove(at);
         let result = match &answer {
             Ok(message) => Ok(message.as_slice()),
@@ -298,11 +297,9 @@ impl Lease {
                 return;
             }
             for call in calls {
-                let sent = host::act_on(self.root).and_then(|()| {
-                    host::grpc(&self.cluster, SERVICE, call.method.name(), &call.body, call.timeout_ms)
-                });
-                match sent {
-                    Ok(token) => self.calls.push((token, call.id)),
+                let (method, body) = (call.method.name(), &call.body);
+                match host::grpc(self.root, &self.cluster, SERVICE, method, body, call.timeout_ms) {
+                    Ok(begun) => self.calls.push((begun, call.id)),
                     Err(_) => self.client().reply(now.0, &mut HostData, call.id, Err(UNAVAILABLE)),
                 }
             }

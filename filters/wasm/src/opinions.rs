@@ -5,8 +5,9 @@ use weir_pipeline::io::{Now, Reply};
 use weir_pipeline::paths::Api;
 use weir_pipeline::refusal::Refusal;
 
+use crate::host::Call;
 use crate::lease::HostData;
-use crate::spans::{Call, Telemetry};
+use crate::spans::Telemetry;
 
 /// Events that wait: when there are more, clients are told to come again.
 const MOST: usize = 1024;

@@ -11,7 +11,7 @@ use weir_pipeline::otlp::{self, METHOD, Signal, Source, TRACES};
 use weir_pipeline::span::{Span, Try, hex};
 use weir_sorted::Map;
 
-use crate::host;
+use crate::host::{self, Call};
 use crate::statistics::{DROPPED, FAILURES, REJECTED, SENT, Statistics, UNSAMPLED};
 
 /// Spans that wait, by number and by size.
@@ -37,9 +37,6 @@ const MAX_ANSWER: usize = 64 << 10;
 /// Values of one label; what comes after is `other`.
 const MAX_VALUES: usize = 1_000;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// A call under way: whether it goes over HTTP, which numbers its calls apart from gRPC, and its number.
-pub type Call = (bool, u32);
 
 /// All of it.
 #[derive(Default)]
@@ -134,7 +131,7 @@ impl Telemetry {
 
     /// Time passes on a plugin.
     pub fn tick(&mut self, now: Now, root: u32) {
-        if root != self.root || host::act_on(root).is_err() {
+        if root != self.root {
             return;
         }
         self.statistics.tell();
@@ -181,8 +178,7 @@ impl Telemetry {
     fn send(&self, signal: &Signal, message: &[u8]) -> Option<Call> {
         let cluster = self.cluster.as_deref()?;
         let Some(at) = &self.http else {
-            let token = host::grpc(cluster, signal.service, METHOD, message, TIMEOUT_MS).ok()?;
-            return Some((false, token));
+            return host::grpc(self.root, cluster, signal.service, METHOD, message, TIMEOUT_MS).ok();
         };
         let (authority, prefix) = at.find('/').map_or((at.as_str(), ""), |slash| at.split_at(slash));
         let headers = [
@@ -192,7 +188,7 @@ impl Telemetry {
             (":path", [prefix, signal.path].concat()),
             ("content-type", "application/x-protobuf".to_owned()),
         ];
-        Some((true, host::http(cluster, &headers, message, TIMEOUT_MS).ok()?))
+        host::http(self.root, cluster, &headers, message, TIMEOUT_MS).ok()
     }
 
     fn failed(&mut self, now: Now, mut batch: Vec<Vec<u8>>, again: bool) {
@@ -237,7 +233,6 @@ impl Telemetry {
     /// Sends what others have to tell to the same collector.
     pub fn call(&mut self, signal: &Signal, items: &[Vec<u8>]) -> Option<Call> {
         let message = otlp::batch(items, &self.source());
-        host::act_on(self.root).ok()?;
         self.send(signal, &message)
     }
 
@@ -278,7 +273,7 @@ impl Telemetry {
                 self.statistics.add(SENT, batch.len() as u64 - rejected);
                 self.statistics.add(REJECTED, rejected);
                 let full = self.waiting.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES;
-                if full && host::act_on(self.root).is_ok() {
+                if full {
                     self.flush(now);
                 }
             }

@@ -16,10 +16,10 @@ use weir_sorted::{Gather, Map};
 use crate::attempt::{AttemptStream, Provider};
 use crate::decisions::Decisions;
 use crate::exchange::ExchangeStream;
-use crate::host;
+use crate::host::{self, Call};
 use crate::lease::{HostData, Lease, TOP_UP};
 use crate::opinions::Opinions;
-use crate::spans::{Call, Telemetry};
+use crate::spans::Telemetry;
 
 /// A plugin instance.
 enum Root {
@@ -60,12 +60,14 @@ pub struct Shared {
     bell: Option<(u32, u32)>,
     /// Streams that wait for it.
     rings: Vec<u32>,
-    /// HTTP calls in flight: the host's token, the stream, and its number for it.
-    pub calls: Vec<(u32, u32, u32)>,
+    /// HTTP calls of streams in flight: the stream, and its number for it.
+    pub calls: Vec<(Call, u32, u32)>,
     /// When silent streams were last looked for, in nanoseconds.
     swept: u64,
 }
 
+/// gRPC: of a call that the host gave up.
+const UNAVAILABLE: u32 = 14;
 /// How often silent streams are looked for, in nanoseconds.
 const SWEEP: u64 = 50_000_000;
 
@@ -344,25 +346,20 @@ impl Vm {
 
     /// A gRPC call ended: a message of `size` bytes, or a status.
     pub fn grpc_answer(&mut self, token: u32, answer: Result<usize, u32>) {
-        let now = Now(host::now());
         let message = answer.map(|size| host::buffer(host::Buffer::GrpcMessage, 0, size).unwrap_or_default());
-        if self.shared.decisions.answer(now, token, message.is_ok())
-            || self.told(now, (false, token), &message)
-        {
-            return;
-        }
-        self.shared.lease.answer(now, token, message);
-        self.wake(now);
+        host::ended((false, token));
+        self.answered(Now(host::now()), (false, token), message);
     }
 
     /// An HTTP call ended with a body of `size` bytes. The host says to which plugin it belongs, not to which stream.
     pub fn http_answer(&mut self, token: u32, size: usize) {
+        let call = (true, token);
+        host::ended(call);
         let calls = &mut self.shared.calls;
-        let Some(at) = calls.iter().position(|(of, ..)| *of == token) else {
+        let Some(at) = calls.iter().position(|(of, ..)| *of == call) else {
             let now = Now(host::now());
-            let call = (true, token);
             let message = self.shared.telemetry.heard(now, call, size);
-            self.told(now, call, &message);
+            self.answered(now, call, message);
             return;
         };
         let (_, context, id) = calls.swap_remove(at);
@@ -371,10 +368,17 @@ impl Vm {
         }
     }
 
-    /// Whether `call` went to the collector; if so it is settled.
-    fn told(&mut self, now: Now, call: Call, answer: &Result<Vec<u8>, u32>) -> bool {
-        self.shared.telemetry.answer(now, call, answer)
-            || self.shared.opinions.answer(now, call, answer.is_ok())
+    /// A call to the control plane or the collector ended; whose it was is settled.
+    fn answered(&mut self, now: Now, call: Call, answer: Result<Vec<u8>, u32>) {
+        let shared = &mut self.shared;
+        if shared.decisions.answer(now, call, answer.is_ok())
+            || shared.telemetry.answer(now, call, &answer)
+            || shared.opinions.answer(now, call, answer.is_ok())
+        {
+            return;
+        }
+        shared.lease.answer(now, call, answer);
+        self.wake(now);
     }
 
     /// Tells streams that waited for the ledger what it said.
@@ -475,5 +479,9 @@ impl Vm {
             self.shared.in_flight.request(-1);
         }
         weir_sorted::keep(&mut self.roots, |(of, _)| *of != context);
+        for call in host::cut_off(context) {
+            weir_sorted::keep(&mut self.shared.calls, |(of, ..)| *of != call);
+            self.answered(Now(host::now()), call, Err(UNAVAILABLE));
+        }
     }
 }

@@ -140,6 +140,7 @@ pub(super) struct Store {
     spans: Arc<Mutex<Vec<Span>>>,
     events: Arc<Mutex<Vec<Event>>>,
     exports: Arc<Mutex<usize>>,
+    reports: Arc<Mutex<usize>>,
     metrics: Arc<Mutex<BTreeMap<Series, Metric>>>,
     mood: Arc<Mutex<Mood>>,
 }
@@ -203,7 +204,7 @@ impl Collector {
         spans.iter().filter(|span| wanted(span)).count()
     }
 
-    /// How it takes spans from now on.
+    /// How it takes spans from now on; metrics are only ever slow.
     pub fn mood(&self, mood: Mood) {
         *self.store.mood.lock().expect("no test panics while it holds this") = mood;
     }
@@ -214,7 +215,12 @@ impl Collector {
         metrics.values().cloned().collect()
     }
 
-    /// Export calls so far.
+    /// Calls with metrics so far.
+    pub fn reports(&self) -> usize {
+        self.store.reports.lock().map(|count| *count).unwrap_or_default()
+    }
+
+    /// Calls with spans so far.
     pub fn exports(&self) -> usize {
         self.store.exports.lock().map(|count| *count).unwrap_or_default()
     }
@@ -293,6 +299,11 @@ impl MetricsService for Store {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        *self.reports.lock().map_err(|_| Status::internal("poisoned"))? += 1;
+        let mood = *self.mood.lock().map_err(|_| Status::internal("poisoned"))?;
+        if let Mood::Slow(ms) = mood {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
         let mut series = self.metrics.lock().map_err(|_| Status::internal("poisoned"))?;
         for resource in request.into_inner().resource_metrics {
             let about = attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());

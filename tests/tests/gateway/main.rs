@@ -25,6 +25,7 @@ mod pressure;
 mod prices;
 mod reconcile;
 mod redaction;
+mod replaced;
 mod sdk;
 mod sdk_matrix;
 mod setup;
