@@ -296,11 +296,25 @@ fn sealed(api: Api, slot: Slot) -> bool {
 
 /// An answer without the texts of its tokens, which nobody masks; none where it has none.
 fn without_tokens(data: &[u8]) -> Option<Vec<u8>> {
-    data.windows(10).any(|here| here == b"\"logprobs\"").then_some(())?;
+    tells_tokens(data).then_some(())?;
     let doc = json::parse(data, &Limits::default()).ok()?;
     let mut edits = Splices::new();
     forget_tokens(doc.root(), &mut edits);
     if edits.is_empty() { None } else { edits.apply(data).ok() }
+}
+
+/// Whether an answer may say something of its tokens. Nearly all say that there is nothing, and are not read for that.
+fn tells_tokens(data: &[u8]) -> bool {
+    let nothing = |after: &[u8]| {
+        let value = after.trim_ascii_start().strip_prefix(b":").unwrap_or_default();
+        value.trim_ascii_start().starts_with(b"null")
+    };
+    let mut named = false;
+    data.split(|byte| *byte == b'"').skip(1).any(|part| {
+        let tells = named && !nothing(part);
+        named = part == b"logprobs";
+        tells
+    })
 }
 
 fn forget_tokens(value: json::Value<'_, '_>, edits: &mut Splices) {
@@ -374,6 +388,25 @@ mod tests {
                 assert!(out.contains("[EMAIL]") && out.contains("\"logprobs\":null"), "{cut}: {out}");
             }
         }
+    }
+
+    #[test]
+    fn only_answers_that_tell_of_tokens_are_read_for_them() {
+        let told = [
+            r#"{"logprobs":[1]}"#,
+            r#"{"logprobs":null,"logprobs" : {}}"#,
+            r#"{"a":"logprobs","logprobs":[]}"#,
+            "{\"logprobs\"\n:\t[]}",
+        ];
+        let not = [
+            r#"{"logprobs":null}"#,
+            "{\"logprobs\" :\nnull}",
+            r#"{"a":1}"#,
+            r#"{"a":"\"logprobs\":[]"}"#,
+            "",
+        ];
+        assert!(told.iter().all(|data| tells_tokens(data.as_bytes())));
+        assert!(!not.iter().any(|data| tells_tokens(data.as_bytes())));
     }
 
     #[test]
