@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use sha2::{Digest, Sha256};
 use weir_config::filter;
 use weir_config::policy::{
-    Auth, Budget, Gateway, OtlpProtocol, Policy, Provider, ProviderKind, Secret, Window,
+    Auth, Budget, Gateway, OtlpProtocol, Policy, Provider, ProviderKind, Secret, Tenant, Window,
 };
 
 use crate::endpoint::{Endpoint, bedrock_host};
@@ -189,14 +189,35 @@ pub(crate) fn compile_for(
     }
     let digests =
         digest_secret(policy, options).map_err(|problem| problems.push(problem)).unwrap_or_default();
+    let end_user = policy.telemetry.as_ref().and_then(|telemetry| telemetry.end_user.as_ref());
+    let users = end_user.and_then(|asked| {
+        let secret = long(&asked.key, "telemetry.end_user.key".to_owned(), options);
+        secret.map_err(|problem| problems.push(problem)).ok()
+    });
+    let mut salts = Vec::new();
+    for (index, provider) in policy.providers.iter().enumerate() {
+        let Some(secret) = &provider.cache_salt else { continue };
+        match long(secret, format!("providers[{index}].cache_salt"), options) {
+            Ok(secret) => salts.push((index, secret)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
     let mut exchange = filters::exchange(policy, options.version);
-    if let Some(secret) = digests {
-        for tenant in &mut exchange.tenants {
-            tenant.digest_key = digest_key(secret.as_bytes(), &tenant.name);
+    for tenant in &mut exchange.tenants {
+        if let Some(secret) = &digests {
+            tenant.digest_key = tenant_key(secret, "weir redaction", &tenant.name);
         }
+        if let Some(secret) = &users {
+            tenant.user_key = tenant_key(secret, "weir end user", &tenant.name);
+        }
+    }
+    for (index, secret) in salts {
+        let salt =
+            |tenant: &Tenant| (tenant.name.clone(), tenant_key(&secret, "weir cache salt", &tenant.name));
+        exchange.providers[index].tenants = policy.tenants.iter().map(salt).collect();
     }
     Ok(Compiled {
         version: options.version.to_owned(),
@@ -289,21 +310,27 @@ fn digest_secret(policy: &Policy, options: &CompileOptions<'_>) -> Result<Option
         Some((format!("guardrails[{i}].analyzer.key"), rule.analyzer.as_ref()?.key.as_ref()?))
     });
     let Some((path, secret)) = keys.next().or_else(|| outside.next()) else { return Ok(None) };
+    long(secret, path, options).map(Some)
+}
+
+/// A secret that keys are derived from.
+fn long(secret: &Secret, path: String, options: &CompileOptions<'_>) -> Result<String, Problem> {
     match (options.resolve)(secret) {
-        Ok(value) if value.trim().len() >= LEAST_SECRET => Ok(Some(value.trim().to_owned())),
+        Ok(value) if value.trim().len() >= LEAST_SECRET => Ok(value.trim().to_owned()),
         Ok(_) => Err(Problem::error(path, format!("the secret has less than {LEAST_SECRET} characters"))),
         Err(message) => Err(Problem::error(path, message)),
     }
 }
 
-/// The key of a tenant's digests: HMAC (RFC 2104) with SHA-256 of its name, in hexadecimal.
-fn digest_key(secret: &[u8], tenant: &str) -> String {
+/// A tenant's own key for a purpose: HMAC (RFC 2104) with SHA-256 of both, in hexadecimal.
+fn tenant_key(secret: &str, purpose: &str, tenant: &str) -> String {
+    let secret = secret.as_bytes();
     let mut block = [0u8; 64];
     let short: [u8; 32] = Sha256::digest(secret).into();
     let secret = if secret.len() > block.len() { &short } else { secret };
     block.iter_mut().zip(secret).for_each(|(slot, byte)| *slot = *byte);
     let padded = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
-    let inner = padded(0x36).chain_update("weir redaction\0").chain_update(tenant).finalize();
+    let inner = padded(0x36).chain_update(purpose).chain_update("\0").chain_update(tenant).finalize();
     let outer = padded(0x5c).chain_update(inner).finalize();
     outer.iter().map(|byte| format!("{byte:02x}")).collect()
 }

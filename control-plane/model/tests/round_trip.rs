@@ -138,6 +138,8 @@ impl Gen {
                 _ => Auth::Bearer(g.secret()),
             }),
             on_abort: self.maybe(|g| g.pick(&[OnAbort::Stops, OnAbort::BillsAll])),
+            cache_salt: self.maybe(Gen::secret),
+            request_metadata: self.many(Gen::text),
         }
     }
 
@@ -401,9 +403,12 @@ impl Gen {
                 otlp: g.maybe(Gen::text),
                 otlp_protocol: g.maybe(|g| g.pick(&[OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf])),
                 sample: g.maybe(|g| Percent { hundredths: g.count().0 }),
+                sample_above: g.maybe(|g| SampleAbove { usd: Usd { nano: g.count().0 } }),
                 content: g.maybe(|g| g.pick(&[Content::None, Content::Redacted])),
                 count: g.maybe(|g| g.pick(&[Counting::Lazy, Counting::Always])),
                 labels: g.many(Gen::text),
+                end_user: g.maybe(|g| EndUser { header: g.maybe(Gen::text), key: g.secret() }),
+                retrieval: g.maybe(|g| g.pick(&[true, false])),
                 decisions: g.maybe(|g| Decisions {
                     file: g.text(),
                     when: g.when(),

@@ -47,3 +47,44 @@ fn content_is_shown_where_there_are_spans_and_rules() {
         assert!(said.len() == 1 && said[0].contains(says), "{said:?}");
     }
 }
+
+#[test]
+fn what_is_said_of_spans_needs_a_collector_and_an_amount_is_exact() {
+    let with = |telemetry: &str| said(telemetry, "[]");
+    assert_eq!(with("otlp: 'http://c:4317', sample: 1%, sample_above: {usd: 0.000000001}"), [""; 0]);
+    for (telemetry, says) in [
+        ("sample_above: {usd: 1}", "it is about spans, and there are none"),
+        ("otlp: 'http://c:4317', sample_above: {usd: 0.0000000001}", "at most 9 decimal places"),
+        ("otlp: 'http://c:4317', sample_above: {usd: -1}", "an amount of USD"),
+        ("otlp: 'http://c:4317', sample_above: {usd: 1, eur: 1}", "unknown field `eur`"),
+        ("otlp: 'http://c:4317', sample_above: 1", "expected a map of fields, found `1`"),
+    ] {
+        let said = with(telemetry);
+        assert!(said.len() == 1 && said[0].contains(says), "{telemetry}: {said:?}");
+    }
+}
+
+#[test]
+fn end_users_have_a_key_and_a_header_that_can_be_read() {
+    let with = |telemetry: &str| said(&format!("otlp: 'http://c:4317', {telemetry}"), "[]");
+    let key = "key: {env: USERS}";
+    for good in
+        [format!("end_user: {{{key}}}"), format!("end_user: {{header: X-User, {key}}}, retrieval: true")]
+    {
+        assert_eq!(with(&good), [""; 0], "{good}");
+    }
+    for (telemetry, says) in [
+        ("end_user: {header: x-user}".to_owned(), "missing field `key`"),
+        (format!("end_user: {{header: 'x user', {key}}}"), "is not a header name"),
+        (format!("end_user: {{header: x-weir-user, {key}}}"), "is dropped before it is read"),
+        (format!("end_user: {{header: Authorization, {key}}}"), "carries a credential"),
+        ("retrieval: maybe".to_owned(), "expected `true` or `false`, found `maybe`"),
+    ] {
+        let said = with(&telemetry);
+        assert!(said.len() == 1 && said[0].contains(says), "{telemetry}: {said:?}");
+    }
+    for telemetry in [format!("end_user: {{{key}}}"), "retrieval: true".to_owned()] {
+        let said = said(&telemetry, "[]");
+        assert!(said.len() == 1 && said[0].contains("there are none"), "{telemetry}: {said:?}");
+    }
+}

@@ -118,6 +118,9 @@ pub struct Tenant {
     /// What the digests of its values are made with, 64 hexadecimal digits; empty where nothing is hashed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest_key: String,
+    /// What the digests of its end users are made with, 64 hexadecimal digits as bytes; empty where spans have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user_key: String,
 }
 
 /// One API key.
@@ -192,6 +195,10 @@ pub struct Provider {
     pub cluster: String,
     /// It stops generating, and billing, soon after its client hangs up.
     pub stops: bool,
+    /// What it is given of a tenant, by the tenant's name: vLLM a cache salt of hexadecimal digits, Bedrock members of
+    /// `requestMetadata` as they stand in JSON.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tenants: Map<String, String>,
 }
 
 /// One cluster over several providers, tried in their order.
@@ -497,6 +504,9 @@ pub struct Telemetry {
     /// Share of traces that are sampled where the caller does not say, in hundredths of a percent; `None` is all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
+    /// What costs more than this is kept whatever the share, in nano-USD; `None` is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_above: Option<u64>,
     /// Labels that become span attributes.
     pub labels: Vec<String>,
     /// Every prompt is counted, even where nothing depends on it.
@@ -504,6 +514,12 @@ pub struct Telemetry {
     /// Spans show what was said, as far as it is redacted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub content: bool,
+    /// Lower-case name of the header that says who the end user is; empty where only bodies do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user_header: String,
+    /// Applications may say which documents they bring.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retrieval: bool,
     /// The log of decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<Decisions>,

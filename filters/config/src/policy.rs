@@ -26,9 +26,9 @@ pub use budget::{
 };
 pub use date::Date;
 pub use guard::{
-    Action, Analyzer, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, Guardrail,
-    Notify, NotifyOn, OnFailure, OnInvalid, OtlpProtocol, Place, Prompt, PromptVersion, Redaction, Streams,
-    Telemetry, Validate,
+    Action, Analyzer, BedrockGuardrail, Content, Context, Counting, Decisions, Direction, Drop, EndUser,
+    Guardrail, Notify, NotifyOn, OnFailure, OnInvalid, OtlpProtocol, Place, Prompt, PromptVersion, Redaction,
+    SampleAbove, Streams, Telemetry, Validate,
 };
 pub use identity::{ApiKey, Identity, IdentitySource, Jwt, Key, Limits, Mtls, Sigv4, Tenant};
 pub use quantity::{BadQuantity, Count, Duration, Percent, Size, Usd, UsdPerMillion};

@@ -276,11 +276,11 @@ structs! {
     }
     Identity { from, anonymous }
     KeySource { header, scheme }
-    Tenant { name, keys, pairs, models, labels, limits, digest_key }
+    Tenant { name, keys, pairs, models, labels, limits, digest_key, user_key }
     Key { id, sha256, labels, expires }
     KeyPair { id, access_key, days, labels, expires }
     Limits { max_input_tokens, max_output_tokens }
-    Provider { name, kind, region, cluster, stops }
+    Provider { name, kind, region, cluster, stops, tenants }
     List { cluster, providers }
     Model { name, aliases, targets }
     Target { provider, model, priority, weight, tokenizer, learned, invoke, context, supports, price, tiers }
@@ -298,7 +298,7 @@ structs! {
     Ledger { cluster }
     Redaction { name, when, find, words, patterns, action, request, response, pass }
     Analyzer { name, when, cluster, authority, path, region, rest, types, action, timeout_ms, max_text, parallel, pass }
-    Telemetry { otlp_cluster, otlp_http, sample, labels, count, content, decisions }
+    Telemetry { otlp_cluster, otlp_http, sample, sample_above, labels, count, content, user_header, retrieval, decisions }
     Decisions { cluster, when, deny }
     Attempt { provider, kind, authority, path_prefix, authorization }
     Attempts { providers }

@@ -328,7 +328,7 @@ mod tests {
             region: region.into(),
             cluster: format!("weir-{name}"),
             kind,
-            stops: false,
+            ..filter::Provider::default()
         };
         let model = |name: &str, aliases: &[&str], targets: Vec<Target>| Model {
             name: name.into(),

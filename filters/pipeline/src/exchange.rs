@@ -32,6 +32,7 @@ use weir_config::filter::{ShowHeaders, Target};
 mod ahead;
 mod answering;
 mod copies;
+mod declared;
 mod judge;
 mod logged;
 mod measured;

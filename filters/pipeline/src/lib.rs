@@ -23,6 +23,8 @@ pub mod measure;
 pub mod metrics;
 pub mod otlp;
 pub mod outside;
+mod own;
+pub mod parts;
 pub mod paths;
 pub mod plan;
 pub mod policy;

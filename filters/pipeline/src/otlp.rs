@@ -3,6 +3,7 @@
 //!
 //! Field numbers: opentelemetry-proto `collector/trace/v1/trace_service.proto` and `trace/v1/trace.proto`.
 
+use crate::parts::{self, PARTS};
 use crate::span::{Counted, STAGES, Span, TraceContext, Try};
 
 /// A kind of telemetry, by where a collector takes it.
@@ -311,8 +312,14 @@ pub fn encode(span: &Span) -> Vec<u8> {
     text(&mut m, "gen_ai.request.model", &span.request_model);
     text(&mut m, "gen_ai.response.model", &span.response_model);
     text(&mut m, "gen_ai.response.id", &span.response_id);
-    if !span.finish_reasons.is_empty() {
-        m.attribute(ATTRIBUTES, "gen_ai.response.finish_reasons", strings(&span.finish_reasons));
+    for (key, list) in [
+        ("gen_ai.response.finish_reasons", &span.finish_reasons),
+        ("gen_ai.request.stop_sequences", &span.stop),
+        ("weir.retrieval.documents", &span.documents),
+    ] {
+        if !list.is_empty() {
+            m.attribute(ATTRIBUTES, key, strings(list));
+        }
     }
     if span.counted != Counted::No {
         count(&mut m, "gen_ai.usage.input_tokens", span.usage.input);
@@ -327,6 +334,12 @@ pub fn encode(span: &Span) -> Vec<u8> {
             if value > 0 {
                 count(&mut m, key, value);
             }
+        }
+        if let Some(shares) = parts::shares(&span.parts, span.usage.input).filter(|_| span.usage.input > 0) {
+            for (key, tokens) in PARTS.iter().zip(shares).filter(|(_, tokens)| *tokens > 0) {
+                count(&mut m, key, tokens);
+            }
+            text(&mut m, parts::BASIS.0, parts::BASIS.1);
         }
     }
     if span.stream {
@@ -351,9 +364,6 @@ pub fn encode(span: &Span) -> Vec<u8> {
     }
     for (key, value) in &span.floats {
         m.attribute(ATTRIBUTES, key, double(*value));
-    }
-    if !span.stop.is_empty() {
-        m.attribute(ATTRIBUTES, "gen_ai.request.stop_sequences", strings(&span.stop));
     }
     server(&mut m, &span.address);
     if let Some(error) = &span.error {

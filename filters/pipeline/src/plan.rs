@@ -44,6 +44,8 @@ pub struct Leg {
     pub target: u64,
     /// Bedrock is asked by InvokeModel.
     pub invoke: bool,
+    /// What the policy gives this provider of the tenant: vLLM a cache salt, Bedrock members of `requestMetadata`.
+    pub own: String,
 }
 
 /// What Exchange decided for one request.
@@ -89,6 +91,8 @@ pub struct Plan {
     pub wider: u64,
     /// Repeats at one provider are limited to this share of the requests in flight, in hundredths of a percent.
     pub repeats: Option<u32>,
+    /// Byte range of what the client itself says there, in the body that leaves Exchange; empty where it says nothing.
+    pub own_at: (u64, u64),
 }
 
 impl Plan {
@@ -113,7 +117,8 @@ impl Plan {
         let headers = !(version.is_empty() && beta.is_empty());
         let invoke = self.legs.iter().enumerate().filter(|(_, leg)| leg.invoke);
         let invoke: u64 = invoke.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
-        let failover = self.stall_ms > 0 || self.wider > 0 || self.repeats.is_some();
+        let own = self.legs.iter().any(|leg| !leg.own.is_empty());
+        let failover = self.stall_ms > 0 || self.wider > 0 || self.repeats.is_some() || own;
         let aws = invoke != 0 || !self.extra.is_empty() || failover;
         let limits = aws || self.limits != (0, 0);
         if self.one_cluster || soft != 0 || headers || limits {
@@ -133,6 +138,12 @@ impl Plan {
         }
         if failover {
             w.int(self.stall_ms).int(self.wider).int(self.repeats.map_or(0, |share| u64::from(share) + 1));
+        }
+        if own {
+            w.int(self.own_at.0).int(self.own_at.1);
+            for leg in &self.legs {
+                w.bytes(leg.own.as_bytes());
+            }
         }
         w.finish()
     }
@@ -156,7 +167,7 @@ impl Plan {
             ..Plan::default()
         };
         for _ in 0..r.int().min(16) {
-            plan.legs.push(Leg { provider: r.text(), model: r.text(), target: r.int(), invoke: false });
+            plan.legs.push(Leg { provider: r.text(), model: r.text(), target: r.int(), ..Leg::default() });
         }
         for _ in 0..r.int().min(64) {
             plan.needs.push(decode_need(&mut r)?);
@@ -178,6 +189,8 @@ impl Plan {
         plan.stall_ms = r.int();
         plan.wider = r.int();
         plan.repeats = r.int().checked_sub(1).and_then(|share| u32::try_from(share).ok());
+        plan.own_at = (r.int(), r.int());
+        plan.legs.iter_mut().for_each(|leg| leg.own = r.text());
         Some(plan)
     }
 }
@@ -294,7 +307,7 @@ mod tests {
             tracestate: "a=b".into(),
             scheme: "https".into(),
             legs: vec![
-                Leg { provider: "gpu".into(), model: "m".into(), target: 3, invoke: false },
+                Leg { provider: "gpu".into(), model: "m".into(), target: 3, ..Leg::default() },
                 Leg::default(),
             ],
             needs: Vec::new(),
@@ -305,6 +318,7 @@ mod tests {
             stall_ms: 0,
             wider: 0,
             repeats: None,
+            own_at: (0, 0),
         };
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
@@ -327,6 +341,13 @@ mod tests {
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
         // As a build before the failover's own limits wrote it, and as a later one may.
         let plan = Plan { stall_ms: 30_000, wider: 0b101, repeats: Some(0), ..plan };
+        let bytes = plan.encode();
+        assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
+        let mut plan = plan;
+        plan.own_at = (7, 9);
+        if let Some(leg) = plan.legs.first_mut() {
+            leg.own = "salt".into();
+        }
         let bytes = plan.encode();
         assert_eq!(Plan::decode(&bytes).as_ref(), Some(&plan));
         assert_eq!(Plan::decode(&[bytes.as_slice(), b"\x04more"].concat()), Some(plan));

@@ -285,6 +285,12 @@ impl Policy {
         self.config.providers.iter().find(|p| p.name == name)
     }
 
+    /// What a provider is given of the caller's tenant; empty is nothing.
+    pub fn own(&self, provider: &str, caller: &Caller) -> String {
+        let own = self.provider(provider).and_then(|provider| provider.tenants.get(&caller.name));
+        own.cloned().unwrap_or_default()
+    }
+
     /// What is looked for in a caller's requests for this model (or their answers); `None` when nothing is.
     pub fn redaction(&self, caller: &Caller, asked: &str, request: bool) -> Option<Rc<pii::Set>> {
         let mask = self.rules(caller, asked, request);

@@ -3,6 +3,7 @@
 use weir_dialects::hub::Usage;
 
 use crate::content::Content;
+use crate::parts::Parts;
 
 /// W3C trace context of one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,6 +234,8 @@ pub struct Span {
     pub usage: Usage,
     /// Where they come from.
     pub counted: Counted,
+    /// What the prompt is made of.
+    pub parts: Parts,
     /// Input tokens as counted before the request was sent.
     pub input_counted: Option<u64>,
     /// Input tokens that were reserved at most; 0 where nothing was measured.
@@ -261,6 +264,8 @@ pub struct Span {
     pub words: Vec<(&'static str, String)>,
     /// `gen_ai.request.stop_sequences`.
     pub stop: Vec<String>,
+    /// Ids of documents that the application says it brought.
+    pub documents: Vec<String>,
     /// What happened when.
     pub events: Vec<Event>,
     /// How the stream came.
@@ -317,9 +322,10 @@ impl Span {
         }
     }
 
-    /// It belongs into the trace: sampled, or worth it in any case.
-    pub fn kept(&self) -> bool {
-        self.context.sampled() || self.error.is_some() || self.attempts > 1
+    /// It belongs into the trace: sampled, or worth it in any case, as what costs more nano-USD than `above` is.
+    pub fn kept(&self, above: Option<u64>) -> bool {
+        let dear = || above.is_some_and(|above| self.cost_nano > Some(above));
+        self.context.sampled() || self.error.is_some() || self.attempts > 1 || dear()
     }
 }
 
@@ -366,6 +372,19 @@ mod tests {
         assert_eq!((sampled(None), sampled(Some(10_000)), sampled(Some(0))), (10_000, 10_000, 0));
         assert!(sampled(Some(2_500)).abs_diff(2_500) < 100, "{}", sampled(Some(2_500)));
         assert!(sampled(Some(1)) < 10);
+    }
+
+    #[test]
+    fn what_is_not_sampled_is_kept_where_it_failed_was_tried_again_or_cost_more() {
+        let span = || Span { cost_nano: Some(500), attempts: 1, ..Span::default() };
+        assert_eq!(
+            [None, Some(0), Some(499), Some(500), Some(u64::MAX)].map(|above| span().kept(above)),
+            [false, true, true, false, false]
+        );
+        // What has no price has no cost that could be above.
+        assert!(!Span { cost_nano: None, ..span() }.kept(Some(0)));
+        assert!(Span { error: Some("timeout".into()), ..span() }.kept(None));
+        assert!(Span { attempts: 2, ..span() }.kept(None));
     }
 
     #[test]

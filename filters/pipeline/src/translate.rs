@@ -9,6 +9,7 @@ use weir_dialects::openai_chat::AnswerContext;
 use weir_dialects::{anthropic, bedrock, openai_chat, openai_responses};
 use weir_wire::json::{self, Limits};
 
+use crate::own;
 use crate::paths::Api;
 use crate::plan::{Leg, Plan};
 use crate::refusal::Refusal;
@@ -97,7 +98,12 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
     };
     let (mut chat, mut losses) = decoded.map_err(invalid)?;
     let mut encoded = match speech(kind, leg.invoke) {
-        Speech::Converse => bedrock::encode(&chat, model),
+        Speech::Converse => {
+            if !leg.own.is_empty() {
+                own::first(&leg.own, &mut chat.metadata);
+            }
+            bedrock::encode(&chat, model)
+        }
         Speech::Messages => anthropic::encode(&chat, model),
         Speech::Chat => {
             model.clone_into(&mut chat.model);

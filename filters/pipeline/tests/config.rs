@@ -21,9 +21,9 @@ fn full() -> Value {
         "tenants": [{
             "name": "acme", "models": ["fast", "auto"], "labels": {"team": "support", "ä": ""},
             "keys": [{"id": "k1", "sha256": "00ff", "labels": {"team": "night"}, "expires": 1_800_000_000u64}],
-            "limits": {"max_input_tokens": 1000, "max_output_tokens": 1}
+            "limits": {"max_input_tokens": 1000, "max_output_tokens": 1}, "user_key": "0a"
         }],
-        "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu", "stops": true}],
+        "providers": [{"name": "aws", "kind": "bedrock", "region": "eu", "cluster": "aws-eu", "stops": true, "tenants": {"acme": "x"}}],
         "lists": [{"cluster": "weir-list.aws.gpu", "providers": ["aws", "gpu"]}],
         "models": [{"name": "fast", "aliases": ["gpt"], "targets": [{
             "provider": "aws", "model": "m", "priority": u32::MAX, "weight": 3, "tokenizer": "o200k_base", "learned": true,
@@ -48,7 +48,7 @@ fn full() -> Value {
             "rest": ",\"language\":\"en\"}", "types": {"PERSON": "person"}, "action": "block", "timeout_ms": 500,
             "max_text": 9, "parallel": 4, "pass": true
         }],
-        "telemetry": {"otlp_cluster": "otlp", "otlp_http": "c:4318/x", "labels": ["team"], "count": true}
+        "telemetry": {"otlp_cluster": "otlp", "otlp_http": "c:4318/x", "labels": ["team"], "count": true, "sample_above": 7, "user_header": "x-user", "retrieval": true}
     })
 }
 

@@ -44,6 +44,8 @@ pub struct Telemetry {
     cluster: Option<String>,
     /// Authority and path prefix where the collector speaks OTLP/HTTP.
     http: Option<String>,
+    /// See [`Span::kept`].
+    above: Option<u64>,
     root: u32,
     instance: String,
     waiting: Vec<Vec<u8>>,
@@ -68,6 +70,7 @@ impl Telemetry {
     pub fn configure(&mut self, telemetry: &weir_config::filter::Telemetry, root: u32) {
         self.cluster.clone_from(&telemetry.otlp_cluster);
         self.http.clone_from(&telemetry.otlp_http);
+        self.above = telemetry.sample_above;
         self.root = root;
     }
 
@@ -101,7 +104,7 @@ impl Telemetry {
             return;
         }
         self.metrics.record(span);
-        if span.kept() {
+        if span.kept(self.above) {
             self.push(otlp::encode(span));
         } else {
             self.statistics.add(UNSAMPLED, 1);

@@ -1,5 +1,7 @@
 //! Policy types to filter types, one function each. All that is left out gets its default here.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use weir_config::filter;
@@ -13,6 +15,9 @@ use super::{
     DEFAULT_MAX_BODY, DEFAULT_REQUEST_TIMEOUT_MS, LEDGER_CLUSTER, OTLP_CLUSTER, definition, otlp, window,
 };
 use crate::{analyzer, detectors, pattern};
+
+/// Stands for the tenant's name where labels are named.
+const TENANT: &str = "tenant";
 
 pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
     let gateway = policy.gateway.clone().unwrap_or_default();
@@ -34,7 +39,7 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
         identity: identity_of(&identity),
         client_labels: identity.client_labels.0,
         tenants: policy.tenants.iter().map(tenant).collect(),
-        providers: policy.providers.iter().map(provider).collect(),
+        providers: policy.providers.iter().map(|one| provider(one, &policy.tenants)).collect(),
         // Only gateways whose tries cannot pick their clusters need them.
         lists: None,
         models: policy.models.iter().map(model).collect(),
@@ -56,9 +61,16 @@ pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
                 .and_then(|telemetry| telemetry.sample)
                 .filter(|share| share.hundredths < 10_000)
                 .and_then(|share| u32::try_from(share.hundredths).ok()),
+            sample_above: policy.telemetry.as_ref().and_then(|t| Some(t.sample_above?.usd.nano)),
             labels: policy.telemetry.as_ref().map(|telemetry| telemetry.labels.to_vec()).unwrap_or_default(),
             count: policy.telemetry.as_ref().and_then(|t| t.count) == Some(policy::Counting::Always),
             content: policy.telemetry.as_ref().and_then(|t| t.content) == Some(policy::Content::Redacted),
+            user_header: policy
+                .telemetry
+                .as_ref()
+                .and_then(|t| Some(t.end_user.as_ref()?.header.as_ref()?.to_ascii_lowercase()))
+                .unwrap_or_default(),
+            retrieval: policy.telemetry.as_ref().and_then(|t| t.retrieval) == Some(true),
             decisions: policy.telemetry.as_ref().and_then(|t| t.decisions.as_ref()).map(decisions),
         },
     };
@@ -170,6 +182,7 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
         // Issued by a running control plane; no policy has them.
         pairs: Vec::new(),
         digest_key: String::new(),
+        user_key: String::new(),
         models: tenant.models.to_vec(),
         labels: tenant.labels.clone().into_iter().collect(),
         limits: filter::Limits {
@@ -179,14 +192,28 @@ fn tenant(tenant: &Tenant) -> filter::Tenant {
     }
 }
 
-fn provider(provider: &policy::Provider) -> filter::Provider {
+fn provider(provider: &policy::Provider, tenants: &[Tenant]) -> filter::Provider {
+    let told = |tenant: &Tenant| Some((tenant.name.clone(), metadata(provider, tenant)?));
     filter::Provider {
+        // Salts come from a secret, which is not looked up here.
+        tenants: tenants.iter().filter_map(told).collect(),
         name: provider.name.clone(),
         kind: kind(provider.kind),
         region: provider.region.clone().unwrap_or_default(),
         cluster: cluster_name(&provider.name),
         stops: provider.on_abort == Some(OnAbort::Stops),
     }
+}
+
+/// Members of `requestMetadata`, as they stand in JSON.
+fn metadata(provider: &policy::Provider, tenant: &Tenant) -> Option<String> {
+    let value = |name: &String| match name.as_str() {
+        TENANT => Some(&tenant.name),
+        label => tenant.labels.get(label),
+    };
+    let members = provider.request_metadata.iter().filter_map(|name| Some((name, value(name)?)));
+    let members = serde_json::to_string(&members.collect::<BTreeMap<_, _>>()).ok()?;
+    Some(members.strip_prefix('{')?.strip_suffix('}')?.to_owned()).filter(|members| !members.is_empty())
 }
 
 fn model(model: &Model) -> filter::Model {

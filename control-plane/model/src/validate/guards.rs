@@ -1,7 +1,8 @@
 //! Redaction, the later text organs' references, telemetry.
 
-use weir_config::policy::{Action, Content, OtlpProtocol, Secret, When};
+use weir_config::policy::{Action, Content, IdentitySource, OtlpProtocol, Secret, When};
 
+use super::people::header_name;
 use super::{Check, ModelNames};
 use crate::endpoint::Endpoint;
 use crate::{analyzer, pattern};
@@ -177,6 +178,27 @@ fn telemetry(check: &mut Check<'_>) {
     }
     if telemetry.sample.is_some_and(|share| share.hundredths > 10_000) {
         check.error("telemetry.sample", "more than 100%");
+    }
+    if telemetry.otlp.is_none() {
+        for (field, asked) in [
+            ("sample_above", telemetry.sample_above.is_some()),
+            ("end_user", telemetry.end_user.is_some()),
+            ("retrieval", telemetry.retrieval == Some(true)),
+        ] {
+            if asked {
+                check.error(format!("telemetry.{field}"), "it is about spans, and there are none").hint =
+                    Some("name a collector: `otlp: http://127.0.0.1:4317`".to_owned());
+            }
+        }
+    }
+    if let Some(header) = telemetry.end_user.as_ref().and_then(|asked| asked.header.as_deref()) {
+        let path = "telemetry.end_user.header".to_owned();
+        let header = header_name(check, path.clone(), header);
+        let from = check.policy.identity.iter().flat_map(|identity| &identity.from);
+        let secret = |source: &IdentitySource| matches!(source, IdentitySource::ApiKey(key) if key.header.eq_ignore_ascii_case(&header));
+        if header == "authorization" || from.into_iter().any(secret) {
+            check.error(path, format!("header `{header}` carries a credential, not a user"));
+        }
     }
     for (index, label) in telemetry.labels.iter().enumerate() {
         let known: Vec<&str> = check.labels.iter().chain(&check.client_labels).copied().collect();

@@ -47,15 +47,7 @@ fn identity(check: &mut Check<'_>) {
     for (index, source) in identity.from.iter().enumerate() {
         let IdentitySource::ApiKey(key) = source else { continue };
         let path = format!("identity.from[{index}].api_key");
-        let token = |text: &str| {
-            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        };
-        let header = key.header.to_ascii_lowercase();
-        if !token(&header) {
-            check.error(format!("{path}.header"), format!("`{}` is not a header name", key.header));
-        } else if header.starts_with("x-weir-") || header.starts_with("x-envoy-") {
-            check.error(format!("{path}.header"), format!("header `{header}` is dropped before it is read"));
-        }
+        let header = header_name(check, format!("{path}.header"), &key.header);
         if key.scheme.as_deref().is_some_and(|scheme| !token(scheme)) {
             check.error(format!("{path}.scheme"), "not an authentication scheme");
         }
@@ -75,6 +67,21 @@ fn identity(check: &mut Check<'_>) {
         }
         label_name(check, path, label);
     }
+}
+
+fn token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+/// A header that the policy reads; in lower case.
+pub fn header_name(check: &mut Check<'_>, path: String, name: &str) -> String {
+    let header = name.to_ascii_lowercase();
+    if !token(&header) {
+        check.error(path, format!("`{name}` is not a header name"));
+    } else if header.starts_with("x-weir-") || header.starts_with("x-envoy-") {
+        check.error(path, format!("header `{header}` is dropped before it is read"));
+    }
+    header
 }
 
 fn tenant(check: &mut Check<'_>, path: &str, tenant: &Tenant) {

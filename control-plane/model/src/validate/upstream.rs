@@ -10,6 +10,10 @@ use crate::problem::Problem;
 
 /// Clusters `weir-NAME` that are not providers'.
 const RESERVED: [&str; 4] = ["ledger", "otlp", "xds", "control-plane"];
+/// Most entries of Bedrock's `requestMetadata`.
+const MOST_METADATA: usize = 16;
+/// Stands for the tenant's name where its labels are named.
+const TENANT: &str = "tenant";
 /// The tokenizer that is none: a bound that is learned.
 const LEARNED: &str = "learned";
 /// Vocabularies that a module can be built with, by the name that its build knows.
@@ -63,6 +67,7 @@ fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
         _ => {}
     }
     endpoints_of(check, path, provider);
+    told(check, path, provider);
     match (&provider.auth, bedrock) {
         (Some(Auth::Aws(_)), false) => {
             check.error(
@@ -76,6 +81,66 @@ fn provider(check: &mut Check<'_>, path: &str, provider: &Provider) {
                 .hint = Some("add `auth: {aws: default}`".to_owned());
         }
         _ => {}
+    }
+}
+
+/// What it is told of tenants.
+fn told(check: &mut Check<'_>, path: &str, provider: &Provider) {
+    if provider.cache_salt.is_some() && provider.kind != ProviderKind::Vllm {
+        check.error(format!("{path}.cache_salt"), "only providers of kind `vllm` take a `cache_salt`");
+    }
+    let names = &provider.request_metadata;
+    let place = format!("{path}.request_metadata");
+    if !names.is_empty() && provider.kind != ProviderKind::Bedrock {
+        check.error(place.clone(), "only providers of kind `bedrock` take `request_metadata`");
+    }
+    if names.len() > MOST_METADATA {
+        check.error(place.clone(), format!("Bedrock takes at most {MOST_METADATA} entries"));
+    }
+    let policy = check.policy;
+    let tenants = &policy.tenants;
+    let mut known: Vec<&str> =
+        tenants.iter().flat_map(|tenant| tenant.labels.keys()).map(String::as_str).collect();
+    known.push(TENANT);
+    for (index, name) in names.iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        if names[..index].contains(name) {
+            check.error(place, format!("`{name}` stands there twice"));
+            continue;
+        }
+        if name == TENANT {
+            continue;
+        }
+        if check.client_labels.contains(&name.as_str()) {
+            check.error(
+                place,
+                format!("clients set the label `{name}`: only what the policy gives a tenant is told"),
+            );
+            continue;
+        }
+        if !known.contains(&name.as_str()) {
+            check.problems.push(
+                Problem::error(place, format!("no tenant has a label `{name}`")).hint_near(name, &known),
+            );
+            continue;
+        }
+        for (at, tenant) in tenants.iter().enumerate() {
+            if tenant.keys.iter().any(|key| key.labels.contains_key(name)) {
+                let message = format!(
+                    "a key of `{}` has another label `{name}`, and Bedrock is told its tenant's",
+                    tenant.name
+                );
+                check.warn(place.clone(), message);
+            }
+            let fits = |c: char| c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c);
+            if tenant.labels.get(name).is_some_and(|value| !value.chars().all(fits)) {
+                let message = format!(
+                    "Bedrock takes letters, digits, spaces and `:_@$#=/+,-.` in `requestMetadata` (provider `{}`)",
+                    provider.name
+                );
+                check.error(format!("tenants[{at}].labels.{name}"), message);
+            }
+        }
     }
 }
 

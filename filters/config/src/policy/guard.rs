@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quantity::{Count, Duration, Percent, Size};
+use super::quantity::{Count, Duration, Percent, Size, Usd};
 use super::rule::{When, is_default};
 use super::scalar::{self, Many};
 use super::upstream::Secret;
@@ -318,6 +318,10 @@ pub struct Telemetry {
     /// Share of requests that get a span; errors, refusals and aborts always do. Left out: `100%`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
+    /// Requests that have a span whatever the share and whatever their caller says of its trace: those that cost more
+    /// than this. Left out: no cost does that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_above: Option<SampleAbove>,
     /// Prompt and answer in spans, of requests that a rule of `redaction` matches. Left out: `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
@@ -327,9 +331,38 @@ pub struct Telemetry {
     /// Labels that become span attributes.
     #[serde(skip_serializing_if = "Many::is_empty")]
     pub labels: Many<String>,
+    /// End users in spans, as digests. Left out: they are nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_user: Option<EndUser>,
+    /// `true`: applications may say in `x-weir-documents` (ids, with commas between) and `x-weir-retrieval-ms` which
+    /// documents they have put into a prompt and how long it took to find them; both go into its span and no further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<bool>,
     /// The log of decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<Decisions>,
+}
+
+/// Whose request it is, behind the application: said by a header, else by the body's `safety_identifier`, `user` or
+/// `metadata.user_id`, at most 1,024 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EndUser {
+    /// A header that goes before the body's word, case ignored; no provider sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// What the digests are made with, at least 16 characters; each tenant has a key of its own from it.
+    pub key: Secret,
+}
+
+/// Above what a request is worth a span in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SampleAbove {
+    /// What it cost, in USD.
+    pub usd: Usd,
 }
 
 /// How a collector is spoken to, by the names of `OTEL_EXPORTER_OTLP_PROTOCOL`.

@@ -38,6 +38,14 @@ pub struct Provider {
     /// What it charges when the client hangs up. Left out: `bills_all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_abort: Option<OnAbort>,
+    /// `vllm` only: from this secret, of at least 16 characters, each tenant has a `cache_salt` of its own, and no answer's
+    /// speed tells it what others have asked. It stands in the place of a client's own. Left out: prefixes are shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_salt: Option<Secret>,
+    /// `bedrock` only: what its invocation logs say of a request's tenant, as `requestMetadata`: `tenant`, its name, and
+    /// names of its labels; 16 at most. They go before a client's entries of the same names.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub request_metadata: Many<String>,
 }
 
 /// A provider's API.

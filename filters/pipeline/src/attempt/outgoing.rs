@@ -1,13 +1,17 @@
 //! A try on its way out: whether it may go at all, its body in the provider's dialect, and every header anew.
 
+use std::ops::Range;
+
 use weir_config::filter::ProviderKind;
 use weir_dialects::hub::Loss;
 use weir_dialects::{bedrock, openai_responses};
 use weir_wire::json;
+use weir_wire::splice::Splices;
 
 use super::{Attempt, EVENT_STREAM, Outgoing};
 use crate::budget;
 use crate::io::{Effect, Step};
+use crate::own::{self, METADATA_HEADER};
 use crate::paths::Api;
 use crate::plan::{PROVIDER, Plan, TRIED};
 use crate::refusal::Refusal;
@@ -63,7 +67,8 @@ impl Attempt {
         }
         // AWS's clients name the model in the path.
         let same = (same || self.api().aws()) && self.api() != Api::OpenaiResponses;
-        if self.translates() || !same {
+        let own = self.leg().is_some_and(|leg| !leg.own.is_empty());
+        if self.translates() || !same || own {
             self.request = Outgoing::Body;
             return Step::Pause;
         }
@@ -112,16 +117,32 @@ impl Attempt {
         let (Some(plan), Some(leg)) = (&self.plan, self.leg()) else {
             return Err(Refusal::server(503, "no_plan", "the request carries no decision"));
         };
+        let (converse, salted) = (plan.api == Api::BedrockConverse, self.config.kind == ProviderKind::Vllm);
+        let own = if leg.own.is_empty() || leg.invoke { "" } else { leg.own.as_str() };
+        let mut edits = Splices::new();
         if !self.translates() {
-            let mut out = renamed(body, plan, &leg.model)?;
-            if plan.api == Api::OpenaiResponses
-                && let Some((own, losses)) = openai_responses::own(&out)
-            {
-                (out, self.report.losses) = (own, lines(&losses));
+            let mut losses = Vec::new();
+            if !plan.api.aws() {
+                rename(body, plan, &leg.model, &mut edits)?;
             }
+            if !own.is_empty() {
+                own::put(&mut edits, body, own, converse, range(plan.own_at), &mut losses);
+            }
+            let mut out = edits.apply(body).map_err(|_| unreadable_body())?;
+            if plan.api == Api::OpenaiResponses
+                && let Some((own, mut more)) = openai_responses::own(&out)
+            {
+                losses.append(&mut more);
+                out = own;
+            }
+            self.report.losses = lines(&losses);
             return Ok((out, None));
         }
-        let encoded = translate::request(plan, leg, self.config.kind, body)?;
+        let mut encoded = translate::request(plan, leg, self.config.kind, body)?;
+        if salted && !own.is_empty() {
+            own::put(&mut edits, &encoded.body, own, false, 0..0, &mut encoded.losses);
+            encoded.body = edits.apply(&encoded.body).map_err(|_| unreadable_body())?;
+        }
         self.report.losses = lines(&encoded.losses);
         self.echo = translate::echo(plan.api, body);
         self.renames = encoded.renames;
@@ -177,16 +198,29 @@ impl Attempt {
                 out.push(("anthropic-beta".to_owned(), beta.to_owned()));
             }
         }
-        if !self.translates() {
-            let extra = plan.map(|p| p.extra.as_str()).unwrap_or_default();
-            for line in extra.lines() {
-                // One byte is searched for: two bring the standard library's two-way searcher along.
-                if let Some((name, value)) = line.split_once(':')
-                    && let Some(value) = value.strip_prefix(' ')
-                {
+        let extra = plan.map(|p| p.extra.as_str()).filter(|_| !self.translates()).unwrap_or_default();
+        let own = self.leg().filter(|leg| leg.invoke).map(|leg| leg.own.as_str()).unwrap_or_default();
+        let mut theirs = "";
+        for line in extra.lines() {
+            // One byte is searched for: two bring the standard library's two-way searcher along.
+            if let Some((name, value)) = line.split_once(':')
+                && let Some(value) = value.strip_prefix(' ')
+            {
+                if name == METADATA_HEADER && !own.is_empty() {
+                    theirs = value;
+                } else {
                     out.push((name.to_owned(), value.to_owned()));
                 }
             }
+        }
+        if !own.is_empty() {
+            let mut losses = Vec::new();
+            let all = own::merged(own, theirs.as_bytes(), &mut losses);
+            out.push((METADATA_HEADER.to_owned(), String::from_utf8(all).unwrap_or_default()));
+            if !self.report.losses.is_empty() && !losses.is_empty() {
+                self.report.losses.push('\n');
+            }
+            self.report.losses.push_str(&lines(&losses));
         }
         self.url = url;
         Effect::RequestHeaders(out)
@@ -216,25 +250,25 @@ impl Attempt {
     }
 }
 
-/// The body with the target's model name in the place of the client's.
-fn renamed(body: &[u8], plan: &Plan, model: &str) -> Result<Vec<u8>, Refusal> {
-    let bounds = (usize::try_from(plan.model_at.0), usize::try_from(plan.model_at.1));
-    let (Ok(from), Ok(to)) = bounds else { return Err(unreadable_body()) };
-    let (Some(before), Some(old), Some(after)) = (body.get(..from), body.get(from..to), body.get(to..))
-    else {
-        return Err(unreadable_body());
-    };
+/// Puts the target's model name in the place of the client's.
+fn rename(body: &[u8], plan: &Plan, model: &str, edits: &mut Splices) -> Result<(), Refusal> {
+    let at = range(plan.model_at);
     // The range was measured on this very body; anything but a string there means that somebody edited it since.
+    let old = body.get(at.clone()).unwrap_or_default();
     if !(old.len() >= 2 && old.starts_with(b"\"") && old.ends_with(b"\"")) {
         return Err(unreadable_body());
     }
-    let mut out = Vec::with_capacity(body.len() + model.len());
-    out.extend_from_slice(before);
-    out.push(b'"');
-    json::escape_into(&mut out, model);
-    out.push(b'"');
-    out.extend_from_slice(after);
-    Ok(out)
+    let mut name = vec![b'"'];
+    json::escape_into(&mut name, model);
+    name.push(b'"');
+    edits.replace(at, name);
+    Ok(())
+}
+
+/// A range of bytes as plans have it.
+fn range((from, to): (u64, u64)) -> Range<usize> {
+    let at = |place| usize::try_from(place).unwrap_or(usize::MAX);
+    at(from)..at(to)
 }
 
 fn lines(losses: &[Loss]) -> String {

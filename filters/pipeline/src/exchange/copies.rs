@@ -38,6 +38,7 @@ impl Exchange {
                 legs: vec![Leg {
                     provider: target.provider.clone(),
                     model: target.model.clone(),
+                    own: policy.own(&target.provider, caller),
                     ..Leg::default()
                 }],
                 ..Plan::default()

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use weir_dialects::bedrock;
 use weir_sorted::contains;
 use weir_tokens::Vocabulary;
+use weir_wire::json::{Doc, Value};
 use weir_wire::splice::Splices;
 
 use super::reserve::{self, Again, Pending};
@@ -17,6 +18,7 @@ use crate::io::{Effect, Now, Step};
 use crate::learned::{self, Cell};
 use crate::measure::Measure;
 use crate::outside::Finder;
+use crate::own;
 use crate::paths::Api;
 use crate::policy::Policy;
 use crate::prompt::{self, Redacted, Request};
@@ -116,6 +118,7 @@ impl Exchange {
 
         if self.span.downgrade.is_none() && !self.counting {
             self.note_parameters(*api, &request, doc.root());
+            self.end_user_in(policy, caller, doc.root());
         }
 
         let [roll, ..] = self.entropy;
@@ -162,6 +165,7 @@ impl Exchange {
             Measure { api: *api, doc: &counted_doc, request: &request, targets: &choice.targets, context };
         let size = self.measured(policy, &measure, &budgets, &limits, now);
         self.show_request(policy, caller, *api, asked, counted_doc.root());
+        self.apportion(policy, counted_doc.root());
         drop(counted_doc);
         drop(edited);
         // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
@@ -294,9 +298,13 @@ impl Exchange {
         }
 
         let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
-        let model_at = match &out {
-            Some(bytes) => Request::read(*api, &prompt::parse(bytes)?, named)?.model_at(),
-            None => request.model_at(),
+        let own_at = |doc: &Doc<'_>| doc.root().get(own::member(*api)).map(Value::range).unwrap_or_default();
+        let (model_at, own_at) = match &out {
+            Some(bytes) => {
+                let doc = prompt::parse(bytes)?;
+                (Request::read(*api, &doc, named)?.model_at(), own_at(&doc))
+            }
+            None => (request.model_at(), own_at(&doc)),
         };
 
         let mut flight = self.plan(
@@ -313,6 +321,7 @@ impl Exchange {
         );
         flight.plan.anthropic.clone_from(&admitted.anthropic);
         flight.plan.extra.clone_from(&admitted.extra);
+        flight.plan.own_at = (own_at.start as u64, own_at.end as u64);
         if *api == Api::BedrockInvoke {
             flight.plan.anthropic.1 = bedrock::invoke::beta(&doc);
         }

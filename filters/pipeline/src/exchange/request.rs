@@ -111,6 +111,7 @@ impl Exchange {
         }
         self.span.tenant.clone_from(&caller.name);
         self.span.key.clone_from(&caller.key);
+        self.declared(&policy, &caller, headers);
         self.keeps(&policy, &caller, "");
         for name in &policy.config.telemetry.labels {
             if let Some(value) = caller.labels.get(name) {

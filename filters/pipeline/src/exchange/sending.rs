@@ -15,6 +15,7 @@ use crate::paths::Api;
 use crate::plan::{CLUSTER, Leg, PLAN, Plan, SLOTS, TOO_LONG};
 use crate::policy::{Caller, Policy};
 use crate::prompt::Request;
+use crate::trace::Stage;
 use weir_config::filter::{List, ProviderKind, Target};
 
 impl Exchange {
@@ -47,9 +48,17 @@ impl Exchange {
                 let passes = t.invoke
                     || api == Api::BedrockModel
                     || api == Api::BedrockInvoke && bedrock::is_claude(&t.model);
-                let bedrock = policy.provider(&t.provider).is_some_and(|p| p.kind == ProviderKind::Bedrock);
+                let known = policy.provider(&t.provider);
+                let bedrock = known.is_some_and(|p| p.kind == ProviderKind::Bedrock);
                 let (provider, model) = (t.provider.clone(), t.model.clone());
-                Leg { provider, model, target: *i as u64, invoke: bedrock && passes }
+                let own = policy.own(&provider, caller);
+                if !own.is_empty() {
+                    self.trace.note(Stage::Targets, || match bedrock {
+                        true => format!("{provider} gets requestMetadata {{{own}}}"),
+                        false => format!("{provider} gets the cache_salt of tenant {}", caller.name),
+                    });
+                }
+                Leg { provider, model, target: *i as u64, invoke: bedrock && passes, own }
             })
             .gather();
         let targets: Vec<Target> = order.iter().map(|(_, t)| (*t).clone()).gather();
@@ -83,6 +92,7 @@ impl Exchange {
             stall_ms: policy.config.retry.stall_ms,
             wider: if cluster.is_some() { 0 } else { wider(&targets) },
             repeats: policy.config.retry.budget,
+            own_at: (0, 0),
         };
         Flight {
             plan,

@@ -6,6 +6,7 @@ use weir_wire::json::Value;
 use super::Exchange;
 use crate::answer::Answer;
 use crate::content::{self, Content};
+use crate::parts;
 use crate::paths::Api;
 use crate::policy::{Caller, Policy};
 use crate::trace::Stage;
@@ -42,6 +43,23 @@ impl Exchange {
         });
         self.shown = set.ok();
         self.span.content = Some(Box::new(content));
+    }
+
+    /// Keeps what the prompt is made of.
+    pub(super) fn apportion(&mut self, policy: &Policy, root: Value<'_, '_>) {
+        if policy.config.telemetry.otlp_cluster.is_none() {
+            return;
+        }
+        self.span.parts = parts::parts(root);
+        let parts = &self.span.parts;
+        self.trace.note(Stage::Tokens, || {
+            let hundred = parts::shares(parts, 100).unwrap_or_default();
+            let told =
+                parts::PARTS.iter().zip(hundred).filter(|(_, share)| *share > 0).map(|(part, share)| {
+                    format!(" {} {share} %", part.rsplit('.').next().unwrap_or_default().replace('_', " "))
+                });
+            format!("by bytes:{}", told.collect::<Vec<_>>().join(","))
+        });
     }
 
     /// Adds what the span shows of an answer.
