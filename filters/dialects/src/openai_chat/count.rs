@@ -3,17 +3,21 @@
 //! what the providers bill. Tools, their calls and pictures are counted as OpenAI's models read them and said to be
 //! inexact, since no provider publishes it; files, sounds and films cannot be counted from here at all.
 
-use weir_wire::json::{self, Doc, Kind, Limits, Value};
+use std::borrow::Cow;
+
+use weir_wire::json::{Doc, Kind, Value};
 
 use super::bound::is_low;
-use super::encode::encode;
 use super::fields;
 use super::image_tokens::image_size;
 use super::namespace::namespace;
 use super::rules::Rules;
 use super::texts::{self, Place};
-use crate::hub::{Chat, Invalid, Loss};
 use crate::media;
+
+mod hub;
+
+pub(crate) use hub::chat_tokens;
 
 /// Calls of one message among which a tool's answer looks for its own.
 const MOST_CALLS: usize = 128;
@@ -70,8 +74,7 @@ impl Tokens for Unescaped<'_> {
 
 /// The same over a counter that may know strings as they are written. An empty string is none.
 pub fn prompt_tokens_of(doc: &Doc<'_>, rules: &Rules, count: &mut dyn Tokens) -> Count {
-    let tokens = rules.per_reply + rules.opening;
-    let mut sum = Sum { rules, count, tokens, exact: true, images: 0, tools: false, calls: None };
+    let mut sum = Sum::new(rules, count);
     let root = doc.root();
     for key in ["tools", "functions"] {
         if let Some(tools) = root.get(key).filter(|tools| !tools.is_empty()) {
@@ -91,22 +94,7 @@ pub fn prompt_tokens_of(doc: &Doc<'_>, rules: &Rules, count: &mut dyn Tokens) ->
             sum.exact = false;
         }
     }
-    Count { tokens: sum.tokens, exact: sum.exact, images: sum.images }
-}
-
-/// Tokens of a request of another dialect: those of the chat that it becomes, which are exact where nothing was left
-/// behind. None where it cannot become one.
-pub(crate) fn chat_tokens(
-    decoded: Result<(Chat, Vec<Loss>), Invalid>,
-    rules: &Rules,
-    count: &mut dyn FnMut(&str) -> u64,
-) -> Option<Count> {
-    let (chat, losses) = decoded.ok()?;
-    let (body, _) = encode(&chat, true);
-    let doc = json::parse(&body, &Limits::default()).ok()?;
-    let mut count = prompt_tokens_by(&doc, rules, count);
-    count.exact &= losses.is_empty();
-    Some(count)
+    sum.count()
 }
 
 struct Sum<'r, 'd, 'a> {
@@ -121,7 +109,16 @@ struct Sum<'r, 'd, 'a> {
     calls: Option<Value<'d, 'a>>,
 }
 
-impl<'d, 'a> Sum<'_, 'd, 'a> {
+impl<'r, 'd, 'a> Sum<'r, 'd, 'a> {
+    fn new(rules: &'r Rules, count: &'r mut dyn Tokens) -> Self {
+        let tokens = rules.per_reply + rules.opening;
+        Sum { rules, count, tokens, exact: true, images: 0, tools: false, calls: None }
+    }
+
+    fn count(&self) -> Count {
+        Count { tokens: self.tokens, exact: self.exact, images: self.images }
+    }
+
     fn add(&mut self, tokens: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
     }
@@ -168,13 +165,7 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         self.add(self.rules.per_message);
         let role = message.get("role");
         let place = texts::place_of(role);
-        let with_tools = self.tools
-            && first
-            && self.rules.tools.with_system > 0
-            && matches!(place, Place::System | Place::Developer);
-        if with_tools {
-            self.save(self.rules.tools.with_system);
-        }
+        let with_tools = self.beside_tools(first, matches!(place, Place::System | Place::Developer));
         for (key, value) in message.members() {
             by_name!(key => {
                 "role" => {
@@ -209,8 +200,7 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
                     let mut calls = self.calls.into_iter().flat_map(Value::items).take(MOST_CALLS);
                     let call = calls.find(|call| call.get("id").is_some_and(|of| of.is_str(&id)));
                     let name = call.and_then(|call| body_of(call).get("name")).and_then(Value::as_str);
-                    self.add(self.rules.per_name);
-                    self.str(&["functions.", &name.unwrap_or_default()].concat());
+                    self.result(&name.unwrap_or_default());
                 },
                 "refusal" | "reasoning" | "reasoning_content" => {
                     self.exact &= value.is_null();
@@ -222,6 +212,21 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         }
     }
 
+    /// Whether a message stands with the tools: a system message that opens the chat.
+    fn beside_tools(&mut self, first: bool, system: bool) -> bool {
+        let with_tools = self.tools && first && system && self.rules.tools.with_system > 0;
+        if with_tools {
+            self.save(self.rules.tools.with_system);
+        }
+        with_tools
+    }
+
+    /// Whose answer a tool's message is.
+    fn result(&mut self, name: &str) {
+        self.add(self.rules.per_name);
+        self.str(&["functions.", name].concat());
+    }
+
     /// Calls that an assistant made. Several are one call of a tool that makes them together.
     fn calls(&mut self, calls: Value<'d, 'a>) {
         self.exact &= calls.is_empty();
@@ -229,18 +234,25 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         if calls.len() < 2 || self.rules.tools.parallel == 0 {
             return calls.items().for_each(|call| self.call(body_of(call)));
         }
-        let mut text = String::from("{\"tool_uses\":[");
-        for (at, call) in calls.items().enumerate() {
+        self.parallel(&mut calls.items().map(|call| {
             let body = body_of(call);
             let text_of = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+            (text_of("name"), text_of(if body.get("input").is_some() { "input" } else { "arguments" }))
+        }));
+    }
+
+    /// Names and arguments of calls that are made together.
+    fn parallel<'t>(&mut self, calls: &mut dyn Iterator<Item = (Cow<'t, str>, Cow<'t, str>)>) {
+        let mut text = String::from("{\"tool_uses\":[");
+        for (at, (name, arguments)) in calls.enumerate() {
             text.push_str(if at > 0 {
                 ",{\"recipient_name\":\"functions."
             } else {
                 "{\"recipient_name\":\"functions."
             });
-            text.push_str(&text_of("name"));
+            text.push_str(&name);
             text.push_str("\",\"parameters\":");
-            text.push_str(&text_of(if body.get("input").is_some() { "input" } else { "arguments" }));
+            text.push_str(&arguments);
             text.push('}');
         }
         text.push_str("]}");
@@ -249,10 +261,15 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         self.save(self.rules.tools.parallel);
     }
 
+    /// What stands around a call.
+    fn call_of(&mut self, name: &str) {
+        self.str(&[" to=functions.", name].concat());
+        self.add(self.rules.tools.per_call);
+    }
+
     fn call(&mut self, body: Value<'_, '_>) {
         let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
-        self.str(&[" to=functions.", &name].concat());
-        self.add(self.rules.tools.per_call);
+        self.call_of(&name);
         for key in ["arguments", "input"] {
             if let Some(value) = body.get(key) {
                 self.text(value);
@@ -260,17 +277,21 @@ impl<'d, 'a> Sum<'_, 'd, 'a> {
         }
     }
 
+    fn image(&mut self, size: Option<(u32, u32)>, low: bool) {
+        self.exact = false;
+        let tokens = self.rules.image.tokens(size, low);
+        self.images = self.images.saturating_add(tokens);
+        self.add(tokens);
+    }
+
     fn part(&mut self, part: Value<'_, '_>) {
         let kind = part.get("type");
         let is = |name: &str| kind.is_some_and(|kind| kind.is_str(name));
         if let Some(image) = part.get("image_url") {
-            self.exact = false;
             let url = image.get("url").unwrap_or(image);
             // A data URI has no escapes but `\/`; a size that cannot be read is the largest.
             let size = url.str_raw().and_then(media::data_uri).and_then(|uri| image_size(&uri.data));
-            let tokens = self.rules.image.tokens(size, is_low(image));
-            self.images = self.images.saturating_add(tokens);
-            self.add(tokens);
+            self.image(size, is_low(image));
         } else if let Some(text) = part.get("text").or(part.get("refusal")) {
             self.exact &= is("text");
             self.text(text);

@@ -4,7 +4,7 @@ use weir_wire::json::Writer;
 
 use super::answer::{write_thinking_blocks, write_tool_call};
 use super::fields;
-use crate::hub::{Chat, Loss, Message, Part, ResponseFormat, Role, ToolChoice, ToolResult};
+use crate::hub::{Chat, Loss, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult};
 use crate::media;
 use crate::write;
 
@@ -12,9 +12,48 @@ use crate::write;
 /// `reasoning_content`, `cache_control`, `is_error`, `thinking`, `top_k`, `video_url`); without it they are losses,
 /// because OpenAI refuses what it does not know.
 pub fn encode(chat: &Chat, extended: bool) -> (Vec<u8>, Vec<Loss>) {
-    let mut encoder = Encoder { out: Writer::new(Vec::with_capacity(1024)), losses: Vec::new(), extended };
+    let mut encoder = Encoder::new(extended);
     encoder.chat(chat);
     (encoder.out.into_inner(), encoder.losses)
+}
+
+/// Tools alone, as they stand in a request.
+pub(super) fn encode_tools(tools: &[Tool]) -> Vec<u8> {
+    let mut encoder = Encoder::new(true);
+    encoder.tools(tools);
+    encoder.out.into_inner()
+}
+
+/// A message's parts by where they stand here.
+pub(super) struct Apart<'m> {
+    /// In its content.
+    pub said: Vec<&'m Part>,
+    pub calls: Vec<&'m ToolCall>,
+    /// Each with a cache point behind it.
+    pub results: Vec<(&'m ToolResult, Option<&'m Part>)>,
+    /// Beside the messages of its results there is one of its own.
+    pub whole: bool,
+}
+
+impl<'m> Apart<'m> {
+    pub fn of(message: &'m Message) -> Self {
+        let said = Vec::with_capacity(message.parts.len());
+        let mut out = Apart { said, calls: Vec::new(), results: Vec::new(), whole: message.parts.is_empty() };
+        let mut parts = message.parts.iter().peekable();
+        while let Some(part) = parts.next() {
+            out.whole |= !matches!(part, Part::ToolResult(_));
+            match part {
+                Part::ToolResult(result) => {
+                    let point = parts.next_if(|next| matches!(next, Part::CachePoint { .. }));
+                    out.results.push((result, point));
+                }
+                Part::ToolCall(call) => out.calls.push(call),
+                Part::Reasoning { .. } | Part::RedactedReasoning(_) => {}
+                _ => out.said.push(part),
+            }
+        }
+        out
+    }
 }
 
 struct Encoder {
@@ -24,6 +63,10 @@ struct Encoder {
 }
 
 impl Encoder {
+    fn new(extended: bool) -> Self {
+        Encoder { out: Writer::new(Vec::with_capacity(1024)), losses: Vec::new(), extended }
+    }
+
     #[inline(never)]
     fn lose(&mut self, path: &str, reason: &'static str) {
         fields::lose(&mut self.losses, path, reason);
@@ -36,19 +79,8 @@ impl Encoder {
         }
         self.out.end_array();
         if !chat.tools.is_empty() {
-            self.out.key("tools").begin_array();
-            for (at, tool) in chat.tools.iter().enumerate() {
-                let out = self.out.fill(r#"{"type":"function","function":{"name":?"#, &[&tool.name]);
-                write::text(out, "description", tool.description.as_deref());
-                write::raw(out, "parameters", tool.parameters.as_deref());
-                write::truth(out, "strict", tool.strict);
-                out.end_object();
-                if let Some(ttl) = &tool.cache {
-                    self.cache_control(ttl.as_deref(), &fields::item("tools", at));
-                }
-                self.out.end_object();
-            }
-            self.out.end_array();
+            self.out.key("tools");
+            self.tools(&chat.tools);
         }
         let word = match &chat.tool_choice {
             None => None,
@@ -63,6 +95,22 @@ impl Encoder {
         write::text(&mut self.out, "tool_choice", word);
         self.settings(chat);
         self.out.end_object();
+    }
+
+    fn tools(&mut self, tools: &[Tool]) {
+        self.out.begin_array();
+        for (at, tool) in tools.iter().enumerate() {
+            let out = self.out.fill(r#"{"type":"function","function":{"name":?"#, &[&tool.name]);
+            write::text(out, "description", tool.description.as_deref());
+            write::raw(out, "parameters", tool.parameters.as_deref());
+            write::truth(out, "strict", tool.strict);
+            out.end_object();
+            if let Some(ttl) = &tool.cache {
+                self.cache_control(ttl.as_deref(), &fields::item("tools", at));
+            }
+            self.out.end_object();
+        }
+        self.out.end_array();
     }
 
     fn settings(&mut self, chat: &Chat) {
@@ -131,23 +179,11 @@ impl Encoder {
     /// One hub message is one message here, but that each tool result is a message of its own and comes first,
     /// because results must follow their calls at once.
     fn message(&mut self, message: &Message, path: &str) {
-        let (mut said, mut calls) = (Vec::with_capacity(message.parts.len()), Vec::new());
-        let (mut results, mut others) = (false, false);
-        let mut parts = message.parts.iter().peekable();
-        while let Some(part) = parts.next() {
-            others |= !matches!(part, Part::ToolResult(_));
-            match part {
-                Part::ToolResult(result) => {
-                    let point = parts.next_if(|next| matches!(next, Part::CachePoint { .. }));
-                    self.tool_result(result, point, path);
-                    results = true;
-                }
-                Part::ToolCall(call) => calls.push(call),
-                Part::Reasoning { .. } | Part::RedactedReasoning(_) => {}
-                _ => said.push(part),
-            }
+        let Apart { said, calls, results, whole } = Apart::of(message);
+        for (result, point) in results {
+            self.tool_result(result, point, path);
         }
-        if results && !others {
+        if !whole {
             return;
         }
         self.out.fill(r#"{"role":?"#, &[message.role.as_str()]);

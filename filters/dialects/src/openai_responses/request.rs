@@ -135,17 +135,19 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
 /// The body for OpenAI itself, without the reasoning that another provider signed for an earlier turn: OpenAI refuses
 /// what it did not seal. `None` where there is none.
 pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
-    let mark = b"\"weir.s";
-    if !body.windows(mark.len()).any(|at| at == mark) {
-        return None;
-    }
     let doc = json::parse(body, &Limits::default()).ok()?;
     let input = doc.root().get("input")?;
+    let ours = |item: Value<'_, '_>| {
+        let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
+        sealed.starts_with(SIGNED) || sealed.starts_with(SEALED)
+    };
+    if !input.items().any(ours) {
+        return None;
+    }
     let (mut kept, mut losses) = (Writer::new(Vec::with_capacity(input.raw().len())), Vec::new());
     kept.begin_array();
     for (at, item) in input.items().enumerate() {
-        let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
-        if sealed.starts_with(SIGNED) || sealed.starts_with(SEALED) {
+        if ours(item) {
             losses.push(Loss {
                 path: fields::item("input", at),
                 reason: "reasoning that another provider signed",
@@ -157,7 +159,7 @@ pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
     kept.end_array();
     let mut edits = Splices::new();
     edits.replace(input.range(), kept.into_inner());
-    (!losses.is_empty()).then_some((edits.apply(body).ok()?, losses))
+    Some((edits.apply(body).ok()?, losses))
 }
 
 /// A picture's or a file's address that stands for its bytes.

@@ -119,10 +119,23 @@ impl<'d, 'a> Value<'d, 'a> {
         (index > 0).then_some(Value { doc: self.doc, index })
     }
 
-    /// The member's place on the tape; 0, which is the root's, where there is none.
+    /// The member's place on the tape; 0, which is the root's, where there is none. Most keys differ in length already.
     #[inline(never)]
     fn find(self, key: &str) -> u32 {
-        self.members().find(|(name, _)| name.is(key)).map_or(0, |(_, value)| value.index)
+        let end = self.doc.end_of(self.index, Kind::Object);
+        let mut at = self.index + 1;
+        while at < end {
+            let name = self.doc.node(at);
+            let length = (name.end - name.start) as usize;
+            if (length == key.len() + 2 || name.meta & ESCAPED != 0)
+                && (Value { doc: self.doc, index: at }).is_str(key)
+            {
+                return at + 1;
+            }
+            // A key is a string, which has nothing inside it: its value follows at once.
+            at = self.doc.after(at + 1);
+        }
+        0
     }
 
     /// An object's members in document order; nothing for other values.
