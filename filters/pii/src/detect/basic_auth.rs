@@ -1,6 +1,7 @@
 //! Credentials as HTTP sends them: `Basic` with what decodes to a name and a password (RFC 7617), `Bearer`
 //! with a token of letters and digits (RFC 6750).
 
+use super::check::ends;
 use super::context::Context;
 use super::pass::{Ask, Beside, Word};
 
@@ -30,10 +31,7 @@ pub(super) const DETECTOR: Detector = Detector {
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let view = context.view;
     let (bytes, start) = (view.bytes(), word.start);
-    let before = |name: &[u8]| {
-        let from = start.checked_sub(name.len());
-        from.and_then(|from| bytes.get(from..start)).is_some_and(|here| here.eq_ignore_ascii_case(name))
-    };
+    let before = |name: &[u8]| ends(bytes, start, name);
     let basic = before(b"basic ");
     if !basic && !before(b"bearer ") {
         return Verdict::No;

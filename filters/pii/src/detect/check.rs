@@ -1,5 +1,18 @@
 //! Check digits. Each function takes the characters of a value without separators.
 
+/// Whether a text is this word in whichever case. Once for all: the standard library's is 100 bytes of code wherever it
+/// is inlined, for blocks of sixteen that no word here has.
+#[inline(never)]
+pub(super) fn same(text: &[u8], word: &[u8]) -> bool {
+    text.len() == word.len() && text.iter().zip(word).all(|(a, b)| a.eq_ignore_ascii_case(b))
+}
+
+/// Whether this word stands right before `end`, in whichever case.
+pub(super) fn ends(text: &[u8], end: usize, word: &[u8]) -> bool {
+    let from = end.checked_sub(word.len());
+    from.and_then(|from| text.get(from..end)).is_some_and(|here| same(here, word))
+}
+
 /// Digits as numbers; letters count from `A` as 10.
 pub(super) fn number(byte: u8) -> u32 {
     match byte {

@@ -1,6 +1,6 @@
 //! Dates of birth: dates in figures, or with the month's name, near words that say so.
 
-use super::check::day_of_month;
+use super::check::{day_of_month, same};
 use super::context::{Context, Near, Said};
 use super::pass::{Ask, DIGIT, Word};
 
@@ -114,7 +114,7 @@ fn part(text: &[u8]) -> Option<Part> {
         return Some(Part::Number(value, digits));
     }
     let head = text.get(..3)?;
-    let month = |month: &&str| head.eq_ignore_ascii_case(month.as_bytes());
+    let month = |month: &&str| same(head, month.as_bytes());
     (text.len() <= 9 && MONTHS.iter().any(month)).then_some(Part::Month)
 }
 

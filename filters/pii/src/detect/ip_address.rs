@@ -1,8 +1,7 @@
 //! Addresses of hosts: IPv4 in four decimal parts, IPv6 in any of its spellings (RFC 4291 §2.2). A version of
 //! four parts is not told from an address, unless the word before or a product's slash tells it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
+use super::check::{ends, part as number};
 use super::context::Context;
 use super::pass::{Ask, Beside, Word};
 
@@ -89,13 +88,54 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         !lonely(text, view.at(end))
             && text.len() > 3
             && text.bytes().any(|byte| byte.is_ascii_digit())
-            && text.parse::<Ipv6Addr>().is_ok()
+            && version_6(text.as_bytes())
             || text == "::1"
     } else {
-        text.parse::<Ipv4Addr>().is_ok() && !version(view, start)
+        version_4(text.as_bytes()) && !version(view, start)
     };
     let fits = view.end(end) - view.start(start) <= LONGEST;
     if found && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
+}
+
+/// Four decimal numbers up to 255, without zeros in front. (The standard library's parsers are 3 KB of code.)
+fn version_4(text: &[u8]) -> bool {
+    let mut parts = 0;
+    for part in text.split(|byte| *byte == b'.') {
+        let digits = part.len() <= 3 && part.iter().all(u8::is_ascii_digit);
+        let first = part.first().is_some_and(|first| *first != b'0' || part.len() == 1);
+        if !digits || !first || number(part, 0, part.len()) > 255 {
+            return false;
+        }
+        parts += 1;
+    }
+    parts == 4
+}
+
+/// RFC 4291, 2.2: eight groups; `::` once, for one or more of them; the last two may be written as IPv4.
+fn version_6(text: &[u8]) -> bool {
+    let Some(gap) = text.windows(2).position(|two| two == b"::") else {
+        return groups(text, true) == Some(8);
+    };
+    let (head, tail) = (text.get(..gap).unwrap_or_default(), text.get(gap + 2..).unwrap_or_default());
+    matches!((groups(head, false), groups(tail, true)), (Some(head), Some(tail)) if head + tail < 8)
+}
+
+/// How many groups a list of them is.
+fn groups(text: &[u8], decimal: bool) -> Option<usize> {
+    let mut count = 0;
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    while let Some(text) = rest {
+        let end = text.iter().position(|byte| *byte == b':');
+        let group = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+        rest = end.and_then(|end| text.get(end + 1..));
+        let hexadecimal = (1..=4).contains(&group.len()) && group.iter().all(u8::is_ascii_hexdigit);
+        count += match rest {
+            _ if hexadecimal => 1,
+            None if decimal && version_4(group) => 2,
+            _ => return None,
+        };
+    }
+    Some(count)
 }
 
 /// Whether nothing but one part stands before two colons: a path of a program (`u64::`), unless it is a network's.
@@ -109,11 +149,7 @@ fn hexadecimal(view: &View<'_>, from: usize, to: usize) -> bool {
 
 /// Whether what stands before says that four numbers are a version.
 fn version(view: &View<'_>, start: usize) -> bool {
-    let before = |word: &[u8]| {
-        let from = start.checked_sub(word.len());
-        from.and_then(|from| view.bytes().get(from..start))
-            .is_some_and(|here| here.eq_ignore_ascii_case(word))
-    };
+    let before = |word: &[u8]| ends(view.bytes(), start, word);
     (view.before(start) == b'/' && view.before(start - 1).is_ascii_alphabetic())
         || before(b"section ")
         || before(b"version ")
@@ -123,7 +159,45 @@ fn version(view: &View<'_>, start: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::super::vectors::marked;
+    use super::{version_4, version_6};
+
+    fn as_the_standard_library_says(text: &str) {
+        assert_eq!(version_4(text.as_bytes()), text.parse::<Ipv4Addr>().is_ok(), "{text}");
+        assert_eq!(version_6(text.as_bytes()), text.parse::<Ipv6Addr>().is_ok(), "{text}");
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_standard_library() {
+        let mut text = String::new();
+        // Every text of up to seven of these.
+        for number in 0..5_usize.pow(7) * 2 {
+            text.clear();
+            let mut rest = number;
+            while rest > 0 {
+                text.push(['0', '1', ':', '.', 'f'][rest % 5]);
+                rest /= 5;
+            }
+            as_the_standard_library_says(&text);
+        }
+        // Every number of groups on both sides of a gap, and ends that are not hexadecimal.
+        for (head, tail) in (0..100).map(|n| (n / 10, n % 10)) {
+            for last in ["", ":", "1.2.3.4", ":1.2.3.4", "01.2.3.4", "1.2.3.256", "1.2.3", "12345", "g", "00"]
+            {
+                let groups = |count: usize| vec!["aB0"; count].join(":");
+                for middle in ["::", ":", "", ":::"] {
+                    as_the_standard_library_says(&format!("{}{middle}{}{last}", groups(head), groups(tail)));
+                    as_the_standard_library_says(&format!("{}{middle}{}:{last}", groups(head), groups(tail)));
+                }
+            }
+        }
+        for octet in 0..1000 {
+            as_the_standard_library_says(&format!("{octet}.{octet:02}.9.{octet}"));
+            as_the_standard_library_says(&format!("1.{octet}.9.{octet}"));
+        }
+    }
 
     #[test]
     fn addresses_are_found_in_every_spelling() {

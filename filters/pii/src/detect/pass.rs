@@ -2,6 +2,7 @@
 //! characters are a beginning that some detector named, and behind signs of assignment. Eight characters are
 //! looked at together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
 
+use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
 use super::prefix::Prefixes;
 use super::row::Rows;
@@ -359,7 +360,7 @@ pub(super) fn names_secret(text: &[u8]) -> bool {
 
 /// Up to where credentials begin behind a word that announces them.
 fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
-    let is = |word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word));
+    let is = |word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|here| same(here, word));
     if is(b"basic ") { Some(6) } else { is(b"bearer ").then_some(7) }
 }
 

@@ -2,6 +2,7 @@
 //! the value has to look like one: long enough, of more than one kind of character, and no reference to
 //! something else (`${…}`, `os.environ`, a call).
 
+use super::check::ends;
 use super::context::Context;
 use super::pass::{self, Ask, Beside, Word};
 
@@ -105,10 +106,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
 /// Characters of the shortest value, if a name of a secret ends before `end`: people choose short passwords, what
 /// machines choose is longer.
 fn named(view: &View<'_>, end: usize) -> Option<usize> {
-    let ends = |end: usize, name: &[u8]| {
-        let from = end.checked_sub(name.len());
-        from.and_then(|from| view.bytes().get(from..end)).is_some_and(|here| here.eq_ignore_ascii_case(name))
-    };
+    let ends = |end: usize, name: &[u8]| ends(view.bytes(), end, name);
     if !pass::names_secret(view.bytes().get(..end).unwrap_or_default()) {
         return None;
     }

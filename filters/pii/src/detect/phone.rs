@@ -3,7 +3,7 @@
 //! groups of digits, and bare ones, only near words that say so. Dates, addresses of hosts and social security
 //! numbers are told by their groups. An extension belongs to the number.
 
-use super::check::{part, varied};
+use super::check::{part, same, varied};
 use super::context::{Context, Near, Said};
 use super::pass::{Ask, Beside, WITH_DIGIT, Word};
 
@@ -213,8 +213,8 @@ fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
     for word in words {
         let Some(after) = rest.get(at..) else { break };
         let here = after.get(..word.len()).unwrap_or(after);
-        let same = here.len() == word.len() && here.eq_ignore_ascii_case(word);
-        let may = word.get(..here.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(here));
+        let may = word.get(..here.len()).is_some_and(|begin| same(begin, here));
+        let same = same(here, word);
         if !same && may && end + at + here.len() == bytes.len() && !last {
             return None;
         }
