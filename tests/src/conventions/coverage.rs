@@ -21,7 +21,8 @@ use Coverage::{Content, Event, Metric, No, Span};
 const AGENT: &str = "what an agent does inside an application does not pass the gateway";
 const TOOL: &str = "tools run in the application: the gateway sees only that they are asked for";
 const MEMORY: &str = "memory stores are not served";
-const RETRIEVAL: &str = "retrieval is not served";
+const RETRIEVAL: &str = "of retrieval's own spans, and it is not served: which documents an application says it brought \
+                         is in weir.retrieval.documents";
 const EVALUATION: &str = "a score is a number: words about an answer are content";
 const TOOLS: &str =
     "what tools there are is the application's; which are called, and with what, is in the messages";

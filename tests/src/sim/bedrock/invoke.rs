@@ -86,6 +86,9 @@ impl Bedrock {
         id: &str,
     ) -> Result<Response<Wire>, Failed> {
         let refused = |call: Call, refusal: Refusal| Failed::Refused(Box::new(call), refusal);
+        if let Some(Err(why)) = call.head.header("x-amzn-bedrock-request-metadata").map(metadata) {
+            return Err(refused(call, Refusal::validation(&why)));
+        }
         let body: Value = match serde_json::from_slice(&call.body) {
             Ok(body) => body,
             Err(why) => {
@@ -196,6 +199,23 @@ enum Asked {
     Titan(Ask),
 }
 
+/// The bounds of `RequestMetadataJson` and of the map in it, by the service's model.
+fn metadata(header: &str) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("requestMetadata: {what}"));
+    let Ok(Value::Object(entries)) = serde_json::from_str(header) else { return wrong("no JSON object") };
+    if header.len() > 8500 || !(1..=16).contains(&entries.len()) {
+        return wrong("too much, or nothing");
+    }
+    let fits = |text: &str| {
+        let known =
+            |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ":_@$#=/+,-.".contains(c);
+        text.len() <= 256 && text.chars().all(known)
+    };
+    let entry =
+        |(key, value): (&String, &Value)| !key.is_empty() && fits(key) && value.as_str().is_some_and(fits);
+    if entries.iter().all(entry) { Ok(()) } else { wrong("an entry that does not fit") }
+}
+
 fn titan(body: &Value) -> Option<Ask> {
     let text = body["inputText"].as_str()?;
     let config = &body["textGenerationConfig"];
@@ -271,4 +291,27 @@ fn frame(kind: &str, name: &str, value: &str, payload: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_message_to(&message, &mut bytes).expect("a small frame has a valid length");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_keeps_to_the_services_bounds() {
+        let many: Vec<String> = (0..17).map(|n| format!("\"k{n}\":\"\"")).collect();
+        for (header, good) in [
+            (r#"{"tenant":"acme","b":""}"#.to_owned(), true),
+            (format!("{{{}}}", many[..16].join(",")), true),
+            (format!("{{{}}}", many.join(",")), false),
+            (r#"{"a":"x;y"}"#.to_owned(), false),
+            (r#"{"":"x"}"#.to_owned(), false),
+            (r#"{"a":7}"#.to_owned(), false),
+            (format!(r#"{{"a":"{}"}}"#, "x".repeat(257)), false),
+            ("{}".to_owned(), false),
+            ("tenant".to_owned(), false),
+        ] {
+            assert_eq!(metadata(&header).is_ok(), good, "{header}");
+        }
+    }
 }

@@ -124,12 +124,14 @@ impl Engine {
         }
     }
 
-    /// Tokens of the prompts that are in the prefix cache already; the whole prompts are in it afterwards.
-    pub fn look_up(&self, prompts: &[Vec<u32>]) -> u32 {
+    /// Tokens of the prompts that are in the prefix cache already; the whole prompts are in it afterwards. What another
+    /// salt put there is not found.
+    pub fn look_up(&self, prompts: &[Vec<u32>], salt: &str) -> u32 {
         let mut state = self.state.lock().unwrap();
         let mut cached = 0;
         for ids in prompts {
-            let (mut chain, mut hits, mut unbroken) = (0, 0, true);
+            let (mut hits, mut unbroken) = (0, true);
+            let mut chain = if salt.is_empty() { 0 } else { hash(1, salt.as_bytes()) };
             for block in ids.chunks_exact(BLOCK) {
                 let bytes: Vec<u8> = block.iter().flat_map(|id| id.to_le_bytes()).collect();
                 chain = hash(chain, &bytes);
@@ -267,5 +269,18 @@ impl Drop for Seat {
                 s.first_token.observe(first as f64 / 1e6);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_cached_for_its_salt_alone() {
+        let engine = Engine::new(1);
+        let prompts = [(0..4 * BLOCK as u32).collect::<Vec<_>>()];
+        let cached = ["", "a", "b", "", "a", "b"].map(|salt| engine.look_up(&prompts, salt) > 0);
+        assert_eq!(cached, [false, false, false, true, true, true]);
     }
 }

@@ -75,6 +75,8 @@ pub struct Asked {
     pub prompts: Vec<Vec<u32>>,
     /// All texts, for orders that match on them.
     pub prompt_text: String,
+    /// Sets its prefix cache apart; empty where nothing does.
+    pub salt: String,
 }
 
 impl Asked {
@@ -169,7 +171,19 @@ pub fn read(config: &Config, kind: Kind, content_type: Option<&str>, body: &[u8]
         asks: unique.into_iter().flat_map(|ask| vec![ask; n]).collect(),
         prompts,
         prompt_text,
+        salt: salt(&body["cache_salt"])?,
     })
+}
+
+fn salt(value: &Value) -> Result<String, Refusal> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(salt) if !salt.is_empty() => Ok(salt.clone()),
+        _ => {
+            let message = "Parameter 'cache_salt' must be a non-empty string if provided.";
+            Err(Refusal::bad(message, Some("cache_salt")))
+        }
+    }
 }
 
 fn flag(value: &Value, param: &'static str) -> Result<bool, Refusal> {
@@ -380,4 +394,18 @@ pub fn detokenize(config: &Config, body: &[u8]) -> Result<String, Refusal> {
     let (_, model) = find_model(config, &body)?;
     let (_, prompt) = text(&body["tokens"], model.encoding)?.pop().unwrap_or_default();
     Ok(json!({"prompt": prompt}).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_salt_is_a_text_that_is_not_empty() {
+        assert_eq!(salt(&Value::Null).ok().as_deref(), Some(""));
+        assert_eq!(salt(&json!("s")).ok().as_deref(), Some("s"));
+        for wrong in [json!(""), json!(7), json!(["s"])] {
+            assert_eq!(salt(&wrong).err().map(|refusal| refusal.param), Some(Some("cache_salt")), "{wrong}");
+        }
+    }
 }
