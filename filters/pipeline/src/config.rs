@@ -58,21 +58,21 @@ impl std::error::Error for ReadError {}
 
 /// Reads what an `exchange` filter is given.
 pub fn exchange(text: &[u8]) -> Result<Exchange, ReadError> {
-    let mut config = Exchange::default();
+    let mut config = Exchange::EMPTY;
     document(text, &mut config)?;
     Ok(config)
 }
 
 /// Reads what an `attempt` filter is given.
 pub fn attempt(text: &[u8]) -> Result<Attempt, ReadError> {
-    let mut config = Attempt::default();
+    let mut config = Attempt::EMPTY;
     document(text, &mut config)?;
     Ok(config)
 }
 
 /// Reads what an `attempts` filter is given.
 pub fn attempts(text: &[u8]) -> Result<Attempts, ReadError> {
-    let mut config = Attempts::default();
+    let mut config = Attempts::EMPTY;
     document(text, &mut config)?;
     Ok(config)
 }
@@ -86,6 +86,39 @@ fn document(text: &[u8], into: &mut dyn Read) -> Result<(), ReadError> {
 /// A place that takes a value; it holds its default before.
 trait Read {
     fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError>;
+}
+
+/// Its default as data: copied from a table, where `default` is code that writes each field of it.
+trait Empty: Sized {
+    const EMPTY: Self;
+}
+
+impl Empty for String {
+    const EMPTY: Self = Self::new();
+}
+
+impl Empty for bool {
+    const EMPTY: Self = false;
+}
+
+impl Empty for u64 {
+    const EMPTY: Self = 0;
+}
+
+impl Empty for u32 {
+    const EMPTY: Self = 0;
+}
+
+impl<T> Empty for Option<T> {
+    const EMPTY: Self = None;
+}
+
+impl<T> Empty for Vec<T> {
+    const EMPTY: Self = Self::new();
+}
+
+impl<K: Ord, T> Empty for Map<K, T> {
+    const EMPTY: Self = Self::new();
 }
 
 /// Something that holds others of one type.
@@ -186,37 +219,37 @@ impl Read for u32 {
     }
 }
 
-impl<T: Read + Default> Read for Option<T> {
+impl<T: Read + Empty> Read for Option<T> {
     fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
         if value.is_null() {
             return Ok(());
         }
-        self.get_or_insert_default().read(value)
+        self.get_or_insert(T::EMPTY).read(value)
     }
 }
 
-impl<T: Read + Default> Read for Vec<T> {
+impl<T: Read + Empty> Read for Vec<T> {
     fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
         array(value, self)
     }
 }
 
-impl<T: Read + Default> Holder for Vec<T> {
+impl<T: Read + Empty> Holder for Vec<T> {
     fn place(&mut self, _name: &str) -> Option<&mut dyn Read> {
-        self.push(T::default());
+        self.push(T::EMPTY);
         self.last_mut().map(|place| place as &mut dyn Read)
     }
 }
 
-impl<T: Read + Default> Read for Map<String, T> {
+impl<T: Read + Empty> Read for Map<String, T> {
     fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
         map(value, self)
     }
 }
 
-impl<T: Read + Default> Holder for Map<String, T> {
+impl<T: Read + Empty> Holder for Map<String, T> {
     fn place(&mut self, name: &str) -> Option<&mut dyn Read> {
-        self.insert(name.to_owned(), T::default());
+        self.insert(name.to_owned(), T::EMPTY);
         self.get_mut(name).map(|place| place as &mut dyn Read)
     }
 }
@@ -228,6 +261,10 @@ macro_rules! structs {
             fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
                 object(value, &[stringify!($first) $(, stringify!($field))*], self)
             }
+        }
+
+        impl Empty for $name {
+            const EMPTY: Self = Self { $first: Empty::EMPTY $(, $field: Empty::EMPTY)* };
         }
 
         impl Fields for $name {
@@ -246,7 +283,11 @@ macro_rules! structs {
 
 /// The words of enums. One that is missing here does not compile.
 macro_rules! words {
-    ($($name:ident { $($word:literal = $variant:ident),+ })+) => {$(
+    ($($name:ident: $default:ident { $($word:literal = $variant:ident),+ })+) => {$(
+        impl Empty for $name {
+            const EMPTY: Self = Self::$default;
+        }
+
         impl Read for $name {
             fn read(&mut self, value: Value<'_, '_>) -> Result<(), ReadError> {
                 const WORDS: &[&str] = &[$($word),+];
@@ -254,7 +295,7 @@ macro_rules! words {
                 const _: fn($name) = |value| match value { $($name::$variant => {})+ };
                 const EXPECTED: &str = one_of!($($word),+);
                 let at = word(value, WORDS).ok_or(not(EXPECTED))?;
-                *self = VALUES.get(at).copied().unwrap_or_default();
+                *self = VALUES.get(at).copied().unwrap_or(Self::EMPTY);
                 Ok(())
             }
         }
@@ -305,9 +346,27 @@ structs! {
 }
 
 words! {
-    UnknownPaths { "deny" = Deny, "pass" = Pass }
-    ShowHeaders { "none" = None, "ids" = Ids, "reasons" = Reasons }
-    ProviderKind { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic, "bedrock_openai" = BedrockOpenai }
-    LedgerLost { "deny" = Deny, "allow_local" = AllowLocal }
-    Action { "report" = Report, "tokenize" = Tokenize, "hash" = Hash, "mask" = Mask, "block" = Block }
+    UnknownPaths: Deny { "deny" = Deny, "pass" = Pass }
+    ShowHeaders: Ids { "none" = None, "ids" = Ids, "reasons" = Reasons }
+    ProviderKind: Vllm { "vllm" = Vllm, "openai" = Openai, "bedrock" = Bedrock, "anthropic" = Anthropic, "bedrock_openai" = BedrockOpenai }
+    LedgerLost: Deny { "deny" = Deny, "allow_local" = AllowLocal }
+    Action: Tokenize { "report" = Report, "tokenize" = Tokenize, "hash" = Hash, "mask" = Mask, "block" = Block }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! empty_is_default {
+        ($($name:ident)+) => {$( assert_eq!($name::EMPTY, $name::default()); )+};
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        empty_is_default! {
+            Exchange Identity KeySource Tenant Key KeyPair Limits Provider List Model Target Tier Price When Boundary Route
+            Mirror Retry Budget Ledger Redaction Analyzer Telemetry Decisions Attempt Attempts UnknownPaths ShowHeaders
+            ProviderKind LedgerLost Action
+        }
+    }
 }
