@@ -29,17 +29,25 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
 
 /// The token ids of what is embedded, list by list; none where it is text, or where one is no id.
 pub fn token_lists(input: Value<'_, '_>) -> Option<Vec<Vec<u32>>> {
-    let ids = |list: Value<'_, '_>| {
-        if list.kind() != Kind::Array {
-            return None;
-        }
-        list.items().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect::<Option<Vec<u32>>>()
-    };
-    let flat = input.items().next().is_some_and(|first| first.as_u64().is_some());
-    if flat {
-        return ids(input).map(|list| vec![list]);
+    if input.items().next().is_some_and(|first| first.as_u64().is_some()) {
+        return Some(vec![ids(input)?]);
     }
-    input.items().map(ids).collect()
+    let mut all = Vec::new();
+    for list in input.items() {
+        all.push(ids(list)?);
+    }
+    Some(all)
+}
+
+fn ids(list: Value<'_, '_>) -> Option<Vec<u32>> {
+    if list.kind() != Kind::Array {
+        return None;
+    }
+    let mut all = Vec::new();
+    for id in list.items() {
+        all.push(u32::try_from(id.as_u64()?).ok()?);
+    }
+    Some(all)
 }
 
 /// An answer without what its arrays hold, in any pieces: that is nearly all of it, and nothing in it is read here.

@@ -90,27 +90,55 @@ pub(super) fn of(class: &str, message: &str, status: Option<u16>) -> Failure {
 /// The status and the class (`x-amzn-errortype`) in which AWS's SDKs understand an error that has this status, kind and
 /// code elsewhere. A quota that waiting does not mend is 400, which none of them repeats.
 pub fn class_of(status: u16, kind: &str, code: Option<&str>) -> (u16, &'static str) {
-    match (status, code.unwrap_or_default()) {
-        (_, "invalid_signature") => (403, "InvalidSignatureException"),
-        (_, "clock_skew") => (403, "RequestTimeTooSkewed"),
-        (_, "missing_api_key") => (403, "MissingAuthenticationTokenException"),
-        (_, "expired_api_key") => (403, "ExpiredTokenException"),
-        (404, "unknown_path") | (405, _) => (404, "UnknownOperationException"),
-        (_, "model_error") => (424, "ModelErrorException"),
-        (429, "model_not_ready") => (429, "ModelNotReadyException"),
-        (401, _) => (403, "UnrecognizedClientException"),
-        (403, _) => (403, "AccessDeniedException"),
-        (404, _) => (404, "ResourceNotFoundException"),
-        (408, _) => (408, "ModelTimeoutException"),
-        (413, _) => (413, "RequestEntityTooLargeException"),
-        (415, _) => (415, "UnsupportedMediaTypeException"),
-        (429, _) if kind == "insufficient_quota" => (400, "ServiceQuotaExceededException"),
-        (429, _) => (429, "ThrottlingException"),
-        (400..=499, _) => (400, "ValidationException"),
-        (502..=504 | 529, _) => (503, "ServiceUnavailableException"),
-        _ => (500, "InternalServerException"),
-    }
+    let code = code.unwrap_or_default();
+    let fits = |row: &&Class| {
+        (row.from..=row.to).contains(&status)
+            && (row.code.is_empty() || row.code == code)
+            && (row.kind.is_empty() || row.kind == kind)
+    };
+    CLASSES.iter().find(fits).map_or((500, "InternalServerException"), |row| (row.status, row.class))
 }
+
+/// Statuses from here to there, with this code and this kind or any, as AWS says it.
+struct Class {
+    from: u16,
+    to: u16,
+    code: &'static str,
+    kind: &'static str,
+    status: u16,
+    class: &'static str,
+}
+
+const fn any(code: &'static str, status: u16, class: &'static str) -> Class {
+    Class { from: 0, to: u16::MAX, code, kind: "", status, class }
+}
+
+const fn by(from: u16, to: u16, code: &'static str, status: u16, class: &'static str) -> Class {
+    Class { from, to, code, kind: "", status, class }
+}
+
+/// The first that fits holds.
+const CLASSES: &[Class] = &[
+    any("invalid_signature", 403, "InvalidSignatureException"),
+    any("clock_skew", 403, "RequestTimeTooSkewed"),
+    any("missing_api_key", 403, "MissingAuthenticationTokenException"),
+    any("expired_api_key", 403, "ExpiredTokenException"),
+    by(404, 404, "unknown_path", 404, "UnknownOperationException"),
+    by(405, 405, "", 404, "UnknownOperationException"),
+    any("model_error", 424, "ModelErrorException"),
+    by(429, 429, "model_not_ready", 429, "ModelNotReadyException"),
+    by(401, 401, "", 403, "UnrecognizedClientException"),
+    by(403, 403, "", 403, "AccessDeniedException"),
+    by(404, 404, "", 404, "ResourceNotFoundException"),
+    by(408, 408, "", 408, "ModelTimeoutException"),
+    by(413, 413, "", 413, "RequestEntityTooLargeException"),
+    by(415, 415, "", 415, "UnsupportedMediaTypeException"),
+    Class { kind: "insufficient_quota", ..by(429, 429, "", 400, "ServiceQuotaExceededException") },
+    by(429, 429, "", 429, "ThrottlingException"),
+    by(400, 499, "", 400, "ValidationException"),
+    by(502, 504, "", 503, "ServiceUnavailableException"),
+    by(529, 529, "", 503, "ServiceUnavailableException"),
+];
 
 /// The exception that a stream can end with, in camel case: it has fewer of them.
 pub(super) fn class_in_stream(failure: &Failure) -> &'static str {

@@ -55,8 +55,8 @@ fn bounded(name: &str, allowed: fn(u8) -> bool, most: usize) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     // 17 for the dash and the hash.
-    let head = name.chars().take(most.saturating_sub(17));
-    let mut sent: String = head.map(|c| if u8::try_from(c).is_ok_and(allowed) { c } else { '_' }).collect();
+    let mut sent =
+        cleaned(name, most.saturating_sub(17), &|c| if u8::try_from(c).is_ok_and(allowed) { c } else { '_' });
     sent.push('-');
     for shift in (0..16).rev() {
         let digit = (hash(name) >> (shift * 4) & 15) as u32;
@@ -134,7 +134,14 @@ pub(super) fn label(text: &str, most: usize) -> String {
         c if c.is_whitespace() => ' ',
         _ => '_',
     };
-    text.chars().map(clean).take(most).collect()
+    cleaned(text, most, &clean)
+}
+
+/// As many characters, each by what may stand in its place.
+fn cleaned(text: &str, most: usize, clean: &dyn Fn(char) -> char) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
+    text.chars().take(most).for_each(|c| out.push(clean(c)));
+    out
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! what the providers bill. Tools, their calls and pictures are counted as OpenAI's models read them and said to be
 //! inexact, since no provider publishes it; files, sounds and films cannot be counted from here at all.
 
-use std::borrow::Cow;
-
 use weir_wire::json::{Doc, Kind, Value};
 
 use super::bound::is_low;
@@ -187,7 +185,10 @@ impl<'r, 'd, 'a> Sum<'r, 'd, 'a> {
                     self.add(self.rules.per_name);
                     self.text(value);
                 },
-                "tool_calls" => self.calls(value),
+                "tool_calls" => {
+                    self.calls = Some(value);
+                    self.calls(value);
+                },
                 "function_call" => {
                     self.exact &= value.is_null();
                     if !value.is_null() {
@@ -228,31 +229,23 @@ impl<'r, 'd, 'a> Sum<'r, 'd, 'a> {
     }
 
     /// Calls that an assistant made. Several are one call of a tool that makes them together.
-    fn calls(&mut self, calls: Value<'d, 'a>) {
+    fn calls(&mut self, calls: Value<'_, '_>) {
         self.exact &= calls.is_empty();
-        self.calls = Some(calls);
         if calls.len() < 2 || self.rules.tools.parallel == 0 {
             return calls.items().for_each(|call| self.call(body_of(call)));
         }
-        self.parallel(&mut calls.items().map(|call| {
+        let mut text = String::from("{\"tool_uses\":[");
+        for (at, call) in calls.items().enumerate() {
             let body = body_of(call);
             let text_of = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
-            (text_of("name"), text_of(if body.get("input").is_some() { "input" } else { "arguments" }))
-        }));
-    }
-
-    /// Names and arguments of calls that are made together.
-    fn parallel<'t>(&mut self, calls: &mut dyn Iterator<Item = (Cow<'t, str>, Cow<'t, str>)>) {
-        let mut text = String::from("{\"tool_uses\":[");
-        for (at, (name, arguments)) in calls.enumerate() {
             text.push_str(if at > 0 {
                 ",{\"recipient_name\":\"functions."
             } else {
                 "{\"recipient_name\":\"functions."
             });
-            text.push_str(&name);
+            text.push_str(&text_of("name"));
             text.push_str("\",\"parameters\":");
-            text.push_str(&arguments);
+            text.push_str(&text_of(if body.get("input").is_some() { "input" } else { "arguments" }));
             text.push('}');
         }
         text.push_str("]}");
@@ -261,15 +254,10 @@ impl<'r, 'd, 'a> Sum<'r, 'd, 'a> {
         self.save(self.rules.tools.parallel);
     }
 
-    /// What stands around a call.
-    fn call_of(&mut self, name: &str) {
-        self.str(&[" to=functions.", name].concat());
-        self.add(self.rules.tools.per_call);
-    }
-
     fn call(&mut self, body: Value<'_, '_>) {
         let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
-        self.call_of(&name);
+        self.str(&[" to=functions.", &name].concat());
+        self.add(self.rules.tools.per_call);
         for key in ["arguments", "input"] {
             if let Some(value) = body.get(key) {
                 self.text(value);

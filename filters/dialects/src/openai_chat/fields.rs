@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use weir_sorted::Gather;
 use weir_wire::json::{self, Doc, Kind, Limits, Value};
 
 use crate::hub::{Chat, Failure, Invalid, Loss, Number, ResponseFormat, Role, Tool, ToolChoice};
@@ -188,7 +189,7 @@ pub(crate) fn is_nothing(value: Value<'_, '_>) -> bool {
 /// The strings among an array's items.
 #[inline(never)]
 pub(crate) fn strings(list: Value<'_, '_>) -> Vec<String> {
-    list.items().filter_map(owned).collect()
+    list.items().filter_map(owned).gather()
 }
 
 /// The raw text of a value: all documents are UTF-8.

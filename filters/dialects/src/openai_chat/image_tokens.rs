@@ -56,31 +56,59 @@ fn tiles(width: u32, height: u32) -> u64 {
     side(width).saturating_mul(side(height)).min(MOST_TILES)
 }
 
+/// Where a format keeps its width and height.
+struct Header {
+    /// What a file begins with, and what it has from its ninth byte on.
+    head: &'static [u8],
+    tag: &'static [u8],
+    /// Of the width and of the height.
+    at: [usize; 2],
+    /// Bytes of each.
+    length: usize,
+    /// The first byte is the greatest.
+    big: bool,
+    /// Bits below the height's.
+    shift: u32,
+    mask: u32,
+    /// What is added to both.
+    more: u32,
+}
+
+const RIFF: Header =
+    Header { head: b"RIFF", tag: b"", at: [0; 2], length: 3, big: false, shift: 0, mask: u32::MAX, more: 1 };
+
+const HEADERS: &[Header] = &[
+    Header { head: b"\x89PNG\r\n\x1a\n", at: [16, 20], length: 4, big: true, more: 0, ..RIFF },
+    Header { head: b"GIF8", at: [6, 8], length: 2, more: 0, ..RIFF },
+    Header { tag: b"WEBPVP8X", at: [24, 27], ..RIFF },
+    Header { tag: b"WEBPVP8 ", at: [26, 28], length: 2, mask: 0x3fff, more: 0, ..RIFF },
+    Header { tag: b"WEBPVP8L", at: [21, 22], shift: 6, mask: 0x3fff, ..RIFF },
+];
+
+/// Bytes as a number.
+#[inline(never)]
+fn number(bytes: &[u8], at: usize, length: usize, big: bool) -> Option<u32> {
+    let mut number = 0;
+    for place in 0..length {
+        let byte = *bytes.get(at + if big { place } else { length - 1 - place })?;
+        number = number << 8 | u32::from(byte);
+    }
+    Some(number)
+}
+
 /// Width and height of a base64 PNG, GIF, WebP or JPEG, from its first kilobytes.
 pub fn image_size(data: &str) -> Option<(u32, u32)> {
     // Whole groups of four; 32 KiB hold the thumbnails that cameras put before a JPEG's frame header.
     let length = data.len().min(43_692) & !3;
     let bytes = base64::decode(data.as_bytes().get(..length)?)?;
-    let be16 = |at: usize| Some(u32::from(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?)));
-    let be32 = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
-    let le16 = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Some((be32(16)?, be32(20)?));
-    }
-    if bytes.starts_with(b"GIF8") {
-        return Some((le16(6)?, le16(8)?));
-    }
-    if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-        let le24 = |at: usize| Some(le16(at)? | u32::from(*bytes.get(at + 2)?) << 16);
-        return match bytes.get(12..16)? {
-            b"VP8X" => Some((le24(24)? + 1, le24(27)? + 1)),
-            b"VP8 " => Some((le16(26)? & 0x3fff, le16(28)? & 0x3fff)),
-            b"VP8L" => {
-                let bits = le16(21)? | le16(23)? << 16;
-                Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
-            }
-            _ => None,
+    let tag = bytes.get(8..).unwrap_or_default();
+    if let Some(row) = HEADERS.iter().find(|row| bytes.starts_with(row.head) && tag.starts_with(row.tag)) {
+        let side = |at, shift: u32| {
+            let bits = number(&bytes, at, row.length, row.big)?;
+            Some((bits >> shift & row.mask).saturating_add(row.more))
         };
+        let [width, height] = row.at;
+        return Some((side(width, 0)?, side(height, row.shift)?));
     }
     if bytes.starts_with(b"\xff\xd8") {
         // Each segment is at least four bytes, so this ends within the bytes held.
@@ -90,11 +118,11 @@ pub fn image_size(data: &str) -> Option<(u32, u32)> {
             match marker {
                 0xff => at += 1,
                 0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
-                    return Some((be16(at + 7)?, be16(at + 5)?));
+                    return Some((number(&bytes, at + 7, 2, true)?, number(&bytes, at + 5, 2, true)?));
                 }
                 0x01 | 0xd0..=0xd8 => at += 2,
                 0xd9 | 0xda => return None,
-                _ => at += 2 + usize::try_from(be16(at + 2)?.max(2)).ok()?,
+                _ => at += 2 + usize::try_from(number(&bytes, at + 2, 2, true)?.max(2)).ok()?,
             }
         }
     }
@@ -145,6 +173,10 @@ mod tests {
         assert_eq!(size(jpeg), Some((256, 16)));
         assert_eq!(size(b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x0f\0\0\x1f\0\0"), Some((16, 32)));
         assert_eq!(size(b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\x0f\xc0\x07\0"), Some((16, 32)));
+        let lossy = b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a\x10\x40\x20\x80";
+        assert_eq!(size(lossy), Some((16, 32)));
+        assert_eq!(size(b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\xff\xff\xff\x0f"), Some((16_384, 16_384)));
+        assert_eq!(size(b"RIFF\0\0\0\0WAVEfmt \0\0\0\0\0\0\0\0\0\0\0\0"), None);
         for cut in 0..jpeg.len() - 2 {
             assert_eq!(size(&jpeg[..cut]), None, "{cut}");
         }

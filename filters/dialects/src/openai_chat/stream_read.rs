@@ -97,12 +97,14 @@ impl Chunk {
     }
 
     pub(crate) fn clear(&mut self) {
-        let (mut choices, mut texts) = (std::mem::take(&mut self.choices), std::mem::take(&mut self.texts));
-        let mut wholes = std::mem::take(&mut self.wholes);
-        choices.clear();
-        texts.clear();
-        wholes.clear();
-        *self = Chunk { choices, texts, wholes, ..Chunk::default() };
+        // One by one: nothing here but the lists, which are kept, has anything to free.
+        (self.is_done, self.error, self.choices_empty) = (false, false, false);
+        (self.id, self.model, self.tier, self.fingerprint, self.usage_member) =
+            (None, None, None, None, None);
+        (self.usage, self.begun, self.sequence) = (None, None, None);
+        self.choices.clear();
+        self.texts.clear();
+        self.wholes.clear();
     }
 }
 

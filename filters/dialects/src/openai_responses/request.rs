@@ -137,17 +137,11 @@ pub fn byte_bound(doc: &Doc<'_>) -> u64 {
 pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
     let doc = json::parse(body, &Limits::default()).ok()?;
     let input = doc.root().get("input")?;
-    let ours = |item: Value<'_, '_>| {
-        let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
-        sealed.starts_with(SIGNED) || sealed.starts_with(SEALED)
-    };
-    if !input.items().any(ours) {
-        return None;
-    }
     let (mut kept, mut losses) = (Writer::new(Vec::with_capacity(input.raw().len())), Vec::new());
     kept.begin_array();
     for (at, item) in input.items().enumerate() {
-        if ours(item) {
+        let sealed = item.get("encrypted_content").and_then(|it| it.str_raw()).unwrap_or_default();
+        if sealed.starts_with(SIGNED) || sealed.starts_with(SEALED) {
             losses.push(Loss {
                 path: fields::item("input", at),
                 reason: "reasoning that another provider signed",
@@ -157,6 +151,9 @@ pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
         }
     }
     kept.end_array();
+    if losses.is_empty() {
+        return None;
+    }
     let mut edits = Splices::new();
     edits.replace(input.range(), kept.into_inner());
     Some((edits.apply(body).ok()?, losses))

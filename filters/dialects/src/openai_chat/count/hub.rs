@@ -1,10 +1,9 @@
 //! The same count over a request of another dialect, as the hub has it: what [`encode`](super::super::encode) would write
 //! and the count of that would find, without writing it.
 
-use std::borrow::Cow;
+use weir_wire::json::{self, Limits, Writer};
 
-use weir_wire::json::{self, Limits};
-
+use super::super::answer::write_tool_call;
 use super::super::encode::{Apart, encode_tools};
 use super::super::image_tokens::image_size;
 use super::super::rules::Rules;
@@ -41,15 +40,12 @@ pub(crate) fn chat_tokens(
 impl Sum<'_, '_, '_> {
     fn hub<'m>(&mut self, message: &'m Message, first: &mut bool, calls: &mut Vec<&'m ToolCall>) {
         let apart = Apart::of(message);
-        for (result, point) in apart.results {
+        for (result, _) in apart.results {
             self.begin(first, Role::Tool);
             self.exact = false;
             let call = calls.iter().take(MOST_CALLS).find(|call| call.id == result.id);
             self.result(call.map(|call| call.name.as_str()).unwrap_or_default());
-            let mut parts: Vec<&Part> = Vec::with_capacity(result.parts.len() + 1);
-            parts.extend(&result.parts);
-            parts.extend(point);
-            self.parts(&parts, false);
+            result.parts.iter().for_each(|part| _ = self.one(part));
         }
         if !apart.whole {
             return;
@@ -62,19 +58,16 @@ impl Sum<'_, '_, '_> {
         self.thought(&message.parts);
         self.parts(&apart.said, with_tools);
         if !apart.calls.is_empty() {
-            self.exact = false;
-            *calls = apart.calls;
-            let mut texts = calls
-                .iter()
-                .map(|call| (Cow::Borrowed(call.name.as_str()), Cow::Borrowed(call.arguments.as_str())));
-            if calls.len() < 2 || self.rules.tools.parallel == 0 {
-                for (name, arguments) in texts {
-                    self.call_of(&name);
-                    self.said(&arguments);
-                }
-            } else {
-                self.parallel(&mut texts);
+            let mut out = Writer::new(Vec::new());
+            out.begin_array();
+            for call in &apart.calls {
+                write_tool_call(&mut out, call);
             }
+            out.end_array();
+            if let Ok(doc) = json::parse(&out.into_inner(), &Limits::default()) {
+                self.calls(doc.root());
+            }
+            *calls = apart.calls;
         }
     }
 
@@ -108,34 +101,34 @@ impl Sum<'_, '_, '_> {
 
     /// A content: a bare text, or parts.
     fn parts(&mut self, parts: &[&Part], with_tools: bool) {
-        match parts {
-            [] | [Part::Text(_)] => {
-                let text = if let [Part::Text(text)] = parts { text.as_str() } else { "" };
-                if with_tools { self.str(&[text, "\n"].concat()) } else { self.said(text) }
-            }
-            _ => {
-                let mut number = 0;
-                for part in parts {
-                    match part {
-                        Part::Text(text) => self.said(text),
-                        Part::Refusal(text) => {
-                            self.exact = false;
-                            self.said(text);
-                        }
-                        Part::Image { media_type, data } => {
-                            let uri = ["data:", media_type, ";base64,", data].concat();
-                            self.image(media::data_uri(&uri).and_then(|uri| image_size(&uri.data)), false);
-                        }
-                        Part::ImageUrl { .. } => self.image(None, false),
-                        Part::Audio { .. } | Part::Document { .. } | Part::Video { .. } => self.exact = false,
-                        // No content of a chat.
-                        _ => continue,
-                    }
-                    number += 1;
-                }
-                self.exact &= number < 2;
-            }
+        if with_tools && let [] | [Part::Text(_)] = parts {
+            let text = if let [Part::Text(text)] = parts { text.as_str() } else { "" };
+            return self.str(&[text, "\n"].concat());
         }
+        let mut number = 0;
+        for part in parts {
+            number += u32::from(self.one(part));
+        }
+        // Several texts are one to the model, and tokens may span the seam.
+        self.exact &= number < 2;
+    }
+
+    /// A part; false where a chat has no such content.
+    fn one(&mut self, part: &Part) -> bool {
+        match part {
+            Part::Text(text) => self.said(text),
+            Part::Refusal(text) => {
+                self.exact = false;
+                self.said(text);
+            }
+            Part::Image { data, .. } => {
+                self.image(media::clean_base64(data).and_then(|data| image_size(&data)), false);
+            }
+            Part::ImageUrl { .. } => self.image(None, false),
+            Part::Audio { .. } | Part::Document { .. } | Part::Video { .. } => self.exact = false,
+            _ => return false,
+        }
+        true
     }
 
     /// A text; an empty one is none.
