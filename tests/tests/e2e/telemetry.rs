@@ -480,6 +480,33 @@ async fn unsampled_exchanges_have_a_span_only_where_they_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_costs_more_than_the_policy_says_has_a_span_whatever_the_share() {
+    // 0.03 and 0.12 USD per million tokens: some tokens of a long prompt are a microdollar, of a short one not.
+    const ABOVE: u64 = 20_000;
+    let gate = Inject::with("sampling-cost", |setup| {
+        setup.exchange.telemetry.sample = Some(0);
+        setup.exchange.telemetry.sample_above = Some(ABOVE);
+    })
+    .await;
+    let ask = |text: &str| {
+        let mut body = chat(MODEL, text);
+        body["max_tokens"] = json!(1);
+        gate.client().post("/v1/chat/completions", body.to_string())
+    };
+    let long = "one two three four ".repeat(500);
+    for (n, text) in ["short", &long, "brief"].into_iter().enumerate() {
+        // The second is of a caller who does not sample either: what is dear is kept all the same.
+        let parent = format!("00-{:032x}-00000000000000aa-00", n + 1);
+        assert_eq!(Client::answer(ask(text).header("traceparent", parent)).await.status, 200);
+    }
+    let counters = counted(&gate, |c| get(c, "weir_requests_total") == 3).await;
+    let spans = gate.collector.wait(1, Span::is_exchange).await;
+    assert_eq!(get(&counters, "weir_spans_unsampled_total"), 2);
+    assert_eq!(spans.iter().map(Span::trace_id).collect::<Vec<_>>(), [format!("{:032x}", 2)]);
+    assert!(spans[0].get("weir.cost.usd_nano").as_u64() > Some(ABOVE), "{spans:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_label_has_a_thousand_values_and_then_other() {
     let gate = Inject::with("labels", |setup| {
         setup.exchange.client_labels = vec!["workflow".into()];

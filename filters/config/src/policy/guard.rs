@@ -319,7 +319,8 @@ pub struct Telemetry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
     /// Requests that have a span whatever the share and whatever their caller says of its trace: those that cost more
-    /// than this. Left out: no cost does that.
+    /// than this. A try of theirs has a span of its own where the share says so: its cost is not known when it ends.
+    /// Left out: no cost does that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_above: Option<SampleAbove>,
     /// Prompt and answer in spans, of requests that a rule of `redaction` matches. Left out: `none`.
