@@ -378,20 +378,20 @@ impl Signs {
     #[cfg(target_arch = "wasm32")]
     #[target_feature(enable = "simd128")]
     fn new(text: &[u8; 64]) -> Self {
-        use core::arch::wasm32::{u8x16_bitmask, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
 
         let mut signs = Self::default();
         for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
             let (low, high) = sixteen.split_at(8);
             let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
             let bytes = u64x2(half(low), half(high));
-            let within = |bytes, first, count| {
-                let low = u8x16_lt(u8x16_sub(bytes, u8x16_splat(first)), u8x16_splat(count));
-                u64::from(u8x16_bitmask(low)) << (index * 16)
-            };
-            signs.letters |= within(v128_or(bytes, u8x16_splat(0x20)), b'a', 26);
-            signs.digits |= within(bytes, b'0', 10);
-            signs.assigns |= within(bytes, b':', 1) | within(bytes, b'=', 1);
+            let lower = v128_or(bytes, u8x16_splat(0x20));
+            let letters = u8x16_lt(u8x16_sub(lower, u8x16_splat(b'a')), u8x16_splat(26));
+            let digits = u8x16_lt(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(10));
+            let assigns = v128_or(u8x16_eq(bytes, u8x16_splat(b':')), u8x16_eq(bytes, u8x16_splat(b'=')));
+            signs.letters |= u64::from(u8x16_bitmask(letters)) << (index * 16);
+            signs.digits |= u64::from(u8x16_bitmask(digits)) << (index * 16);
+            signs.assigns |= u64::from(u8x16_bitmask(assigns)) << (index * 16);
         }
         signs
     }

@@ -286,14 +286,41 @@ impl Rows {
                 }
             };
             // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
-            if shift == 56
-                && !rows.iter().any(|row| {
+            if shift == 56 {
+                let mut left = rows.iter().filter(|row| {
                     between & !row.row.separators == 0
                         && !row.lacks(context, start)
                         && row.fits(so_far, false)
-                })
-            {
-                return whole;
+                });
+                let Some(only) = left.next() else { return whole };
+                if only.groups != groups
+                    && left.next().is_none()
+                    && only.last(end).is_some_and(|last| last + 1 < length)
+                {
+                    // Of one row the other groups are only to be seen, each where it has to be.
+                    let mut left = only.groups << 8;
+                    while left != 0 {
+                        let next = (left >> 60) as usize;
+                        let rest = view.bytes().get(end..=end + next + 1).unwrap_or_default();
+                        let [sign, group @ .., after] = rest else { return whole };
+                        let Some(room) = text.get_mut(count..count + next) else { return whole };
+                        room.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
+                        if separator(*sign) != between
+                            || class(*after) != 0
+                            || room.iter().any(|byte| class(*byte) == 0)
+                        {
+                            return whole;
+                        }
+                        (count, end, left) = (count + next, end + next + 1, left << 4);
+                    }
+                    let so_far = text.get(..count).unwrap_or_default();
+                    match only.verdict(context, so_far, start, end, between) {
+                        Verdict::Yes(value) => found(only.detector, value),
+                        Verdict::Cut(_) if holds => whole = false,
+                        Verdict::Cut(_) | Verdict::No => {}
+                    }
+                    return whole;
+                }
             }
             for placed in rows.iter().take_while(|row| row.groups == groups) {
                 let row = placed.row;
@@ -348,6 +375,17 @@ impl Placed {
             left -= u8::from(left != ALL);
         }
         !whole || left == ALL || left == 0 && parts.next().is_none_or(|(_, count)| *count == 0)
+    }
+
+    /// Where its last group ends, when the second one ends at `end`; none where a group has no length of its own.
+    fn last(&self, mut end: usize) -> Option<usize> {
+        let mut left = self.groups << 8;
+        while left != 0 {
+            let next = (left >> 60) as usize;
+            end += next + 1;
+            left = if next < 15 { left << 4 } else { return None };
+        }
+        Some(end)
     }
 
     /// Whether it needs words of which none are near, nor can come.
