@@ -181,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn what_providers_are_told_of_the_tenant_is_shown_and_no_secret() {
+        let secret = std::env::temp_dir().join(format!("weir-explain-{}", std::process::id()));
+        std::fs::write(&secret, "0123456789abcdef").unwrap();
+        let secret_of = format!("{{file: {}}}", secret.display());
+        let policy = POLICY.replace("  kind: vllm ", &format!("  cache_salt: {secret_of}\n  kind: vllm "));
+        let policy = policy.replace("  kind: bedrock", "  request_metadata: tenant\n  kind: bedrock");
+        let asked = format!("telemetry:\n  end_user: {{key: {secret_of}}}\n");
+        let policy = policy.replace("telemetry:\n", &asked);
+        let body = r#"{"model":"gpt-4o-mini","user":"ann","messages":[{"role":"user","content":"x"}]}"#;
+        let story = tell_under(&policy, "key", body);
+        std::fs::remove_file(&secret).unwrap();
+        for part in [
+            "targets     gpu-pool gets the cache_salt of tenant acme",
+            r#"targets     bedrock gets requestMetadata {"tenant":"acme"}"#,
+            "tokens      by bytes: user 100 %",
+            "identity    end user ",
+        ] {
+            assert!(story.contains(part), "`{part}` is missing in\n{story}");
+        }
+    }
+
+    #[test]
     fn detectors_outside_are_named_and_not_asked() {
         let rule = "analyzer: {url: http://127.0.0.1:5002, find: person, do: mask}";
         let policy = format!("{POLICY}\nguardrails: [{{name: names, when: {{tenant: acme}}, {rule}}}]\n");
