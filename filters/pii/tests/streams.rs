@@ -66,6 +66,9 @@ fn streamed(set: &Rc<Set>, pieces: &[&str]) -> String {
     }
     redactor.finish(&mut out);
     assert_eq!(redactor.held(), 0);
+    let (mut at_once, mut whole) = (Redactor::new(set.clone()), String::new());
+    at_once.whole(&pieces.concat(), &mut whole);
+    assert_eq!((&whole, at_once.counts()), (&out, redactor.counts()));
     out
 }
 

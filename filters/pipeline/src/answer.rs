@@ -130,8 +130,7 @@ impl Treatment {
         let mut out = text.to_owned();
         if let Some(mut redactor) = self.redactor().filter(|_| !echo) {
             let mut masked = String::new();
-            redactor.push(&out, &mut masked);
-            redactor.finish(&mut masked);
+            redactor.whole(&out, &mut masked);
             facts.count(redactor.counts());
             if let Some(kind) = redactor.blocked() {
                 return Err(kind);
@@ -371,6 +370,35 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// What the client gets of a body in two pieces, if it gets anything.
+    fn passed(answer: &mut Answer, body: &str, cut: usize) -> Option<String> {
+        let mut out = String::new();
+        let (first, last) = body.split_at(cut);
+        for (piece, end) in [(first, false), (last, true)] {
+            match answer.push(piece.as_bytes(), end) {
+                Ok(Some(bytes)) => out += std::str::from_utf8(&bytes).unwrap(),
+                Ok(None) => out += piece,
+                Err(_) => return None,
+            }
+        }
+        Some(out)
+    }
+
+    #[test]
+    fn what_changes_nothing_in_an_answer_of_one_piece_leaves_the_piece_as_it_came() {
+        let body =
+            r#"{"id":"a","choices":[{"index":0,"message":{"content":"nobody"},"finish_reason":"stop"}]}"#;
+        let mut answer = Answer::new(Api::OpenaiChat, "application/json", treatment());
+        assert!(matches!(answer.push(body.as_bytes(), true), Ok(None)));
+        for text in [body.to_owned(), body.replace("nobody", "x@y.org")] {
+            for cut in 0..=text.len() {
+                let mut answer = Answer::new(Api::OpenaiChat, "application/json", treatment());
+                let out = passed(&mut answer, &text, cut).unwrap();
+                assert_eq!(out, text.replace("x@y.org", "[EMAIL]"), "{cut}");
+            }
+        }
+    }
+
     #[test]
     fn tokens_of_a_masked_answer_are_not_told() {
         let tokens = r#"{"content":[{"token":"x@y","logprob":-0.1,"bytes":[120,64,121],"top_logprobs":[]}]}"#;
@@ -411,11 +439,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_cut_off_or_passes_as_the_policy_says() {
-        for (unsearched, expected) in [(false, None), (true, Some("{not json: x@y.org".to_owned()))] {
-            let mut answer =
-                Answer::new(Api::OpenaiChat, "application/json", Treatment { unsearched, ..treatment() });
-            let out = answer.push(b"{not json: x@y.org", true).ok().flatten();
-            assert_eq!(out.map(|out| String::from_utf8(out).unwrap()), expected);
+        let body = "{not json: x@y.org";
+        for (unsearched, expected) in [(false, None), (true, Some(body.to_owned()))] {
+            for cut in [0, 5] {
+                let treatment = Treatment { unsearched, ..treatment() };
+                let mut answer = Answer::new(Api::OpenaiChat, "application/json", treatment);
+                assert_eq!(passed(&mut answer, body, cut), expected, "{cut}");
+            }
         }
         assert!(
             Answer::reads(Api::OpenaiChat, "text/event-stream")

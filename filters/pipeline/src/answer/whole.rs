@@ -88,15 +88,18 @@ impl Whole {
             let passes = self.treatment.unsearched;
             return Ok(self.changes().then(|| if passes { chunk.to_vec() } else { Vec::new() }));
         }
+        let alone = self.body.is_empty();
         self.body.extend_from_slice(chunk);
         if !end {
             return Ok(self.changes().then(Vec::new));
         }
         let mut body = std::mem::take(&mut self.body);
+        // As it came, where all of it came at once and nothing in it changes.
+        let mut same = alone;
         if self.treatment.set.is_some()
             && let Some(without) = without_tokens(&body)
         {
-            body = without;
+            (body, same) = (without, false);
         }
         let edits = self.read(&body);
         if !self.changes() {
@@ -105,6 +108,9 @@ impl Whole {
         if self.unread && self.treatment.set.is_some() && !self.treatment.unsearched {
             // What cannot be read cannot be masked, and is not let through.
             return Err(Cut { last: Vec::new() });
+        }
+        if same && edits.is_empty() {
+            return Ok(None);
         }
         Ok(Some(edits.apply(&body).unwrap_or_default()))
     }

@@ -188,7 +188,8 @@ impl Vllm {
             _ => {}
         }
         let mut seat = self.engine.clone().enter(&asked.model, asked.prompt_tokens()).await;
-        let cached = behaviour.cached_tokens.unwrap_or_else(|| self.engine.look_up(&asked.prompts, &asked.salt));
+        let cached =
+            behaviour.cached_tokens.unwrap_or_else(|| self.engine.look_up(&asked.prompts, &asked.salt));
         let replies: Vec<_> = asked
             .asks
             .iter()
