@@ -210,12 +210,15 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     Some(Rc::new(hits))
 }
 
-/// Where the strings of a document are that are no names, between their quotes, in its order.
+/// Where the strings of a document are that are no names and not empty, between their quotes, in its order.
 fn values(value: Value<'_, '_>, out: &mut Vec<Range<usize>>) {
     match value.kind() {
         json::Kind::String => {
             let range = value.range();
-            out.push(range.start + 1..range.end.saturating_sub(1));
+            let inner = range.start + 1..range.end.saturating_sub(1);
+            if !inner.is_empty() {
+                out.push(inner);
+            }
         }
         // Bounded by the depth that the parser allows.
         json::Kind::Array => value.items().for_each(|item| values(item, out)),

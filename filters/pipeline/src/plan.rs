@@ -117,7 +117,7 @@ impl Plan {
         let headers = !(version.is_empty() && beta.is_empty());
         let invoke = self.legs.iter().enumerate().filter(|(_, leg)| leg.invoke);
         let invoke: u64 = invoke.filter(|(at, _)| *at < 64).map(|(at, _)| 1 << at).sum();
-        let own = self.legs.iter().any(|leg| !leg.own.is_empty());
+        let own = self.own_at != (0, 0) || self.legs.iter().any(|leg| !leg.own.is_empty());
         let failover = self.stall_ms > 0 || self.wider > 0 || self.repeats.is_some() || own;
         let aws = invoke != 0 || !self.extra.is_empty() || failover;
         let limits = aws || self.limits != (0, 0);

@@ -29,7 +29,9 @@ fn no_known_input_breaks_a_promise_nor_does_any_damage_to_it() {
         }
         println!("{}: {} known inputs, {DAMAGED} damaged", target.name, known.len());
     }
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    // Panics are silent here, this one too.
+    println!("{}", broken.join("\n"));
+    assert!(broken.is_empty());
 }
 
 #[test]
