@@ -40,6 +40,9 @@ pub use problem::{Problem, Severity};
 pub use unbuilt::{Missing, UNBUILT, Unbuilt, Where, unbuilt};
 pub use validate::{DEFAULT_OUTPUT_CEILING, MAX_LIMIT, TOKENIZERS, validate};
 
+/// Stands for the tenant's name where a policy names its labels (`request_metadata`).
+const TENANT: &str = "tenant";
+
 /// JSON Schema (2020-12) of the policy file.
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(weir_config::policy::Policy).to_value();

@@ -362,12 +362,7 @@ mod tests {
     }
 
     fn heard(content_type: &str, cut: usize, body: &str) -> String {
-        let mut answer = Answer::new(Api::OpenaiChat, content_type, treatment());
-        let mut out = Vec::new();
-        for (piece, end) in [(&body.as_bytes()[..cut], false), (&body.as_bytes()[cut..], true)] {
-            out.extend(answer.push(piece, end).ok().flatten().unwrap());
-        }
-        String::from_utf8(out).unwrap()
+        passed(&mut Answer::new(Api::OpenaiChat, content_type, treatment()), body, cut).unwrap()
     }
 
     /// What the client gets of a body in two pieces, if it gets anything.

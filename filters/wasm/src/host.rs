@@ -15,6 +15,9 @@ impl Status {
     pub const NOT_FOUND: Self = Self(1);
 }
 
+/// gRPC: nobody is there, which is also said of a call that was given up or could not begin.
+pub const UNAVAILABLE: u32 = 14;
+
 /// A call under way: whether it goes over HTTP, which numbers its calls apart from gRPC, and its number.
 pub type Call = (bool, u32);
 

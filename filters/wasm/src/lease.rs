@@ -10,10 +10,9 @@ use weir_pipeline::io::Now;
 use weir_pipeline::span::{Counted, Span};
 use weir_sorted::Gather;
 
-use crate::host::{self, Call};
+use crate::host::{self, Call, UNAVAILABLE};
 use crate::statistics::LEASE;
 
-const UNAVAILABLE: u32 = 14;
 /// In a waiter's number: the stream goes on meanwhile.
 pub const TOP_UP: u64 = 1 << 32;
 

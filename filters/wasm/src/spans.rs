@@ -11,7 +11,7 @@ use weir_pipeline::otlp::{self, METHOD, Signal, Source, TRACES};
 use weir_pipeline::span::{Span, Try, hex};
 use weir_sorted::Map;
 
-use crate::host::{self, Call};
+use crate::host::{self, Call, UNAVAILABLE};
 use crate::statistics::{DROPPED, FAILURES, REJECTED, SENT, Statistics, UNSAMPLED};
 
 /// Spans that wait, by number and by size.
@@ -29,8 +29,7 @@ const COMPLAIN_EVERY_NS: u64 = 60_000_000_000;
 /// gRPC statuses after which OTLP wants the same again: cancelled, deadline, exhausted, aborted, out of range,
 /// unavailable, data loss.
 const RETRIABLE: u32 = 1 << 1 | 1 << 4 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15;
-/// The gRPC statuses that HTTP's are taken for: those after which OTLP wants the same again, and all others.
-const UNAVAILABLE: u32 = 14;
+/// The gRPC status for those of HTTP after which OTLP does not want the same again.
 const INVALID: u32 = 3;
 /// Bytes of an answer that are read, at most.
 const MAX_ANSWER: usize = 64 << 10;

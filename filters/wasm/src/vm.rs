@@ -66,8 +66,6 @@ pub struct Shared {
     swept: u64,
 }
 
-/// gRPC: of a call that the host gave up.
-const UNAVAILABLE: u32 = 14;
 /// How often silent streams are looked for, in nanoseconds.
 const SWEEP: u64 = 50_000_000;
 
@@ -481,7 +479,7 @@ impl Vm {
         weir_sorted::keep(&mut self.roots, |(of, _)| *of != context);
         for call in host::cut_off(context) {
             weir_sorted::keep(&mut self.shared.calls, |(of, ..)| *of != call);
-            self.answered(Now(host::now()), call, Err(UNAVAILABLE));
+            self.answered(Now(host::now()), call, Err(host::UNAVAILABLE));
         }
     }
 }

@@ -14,10 +14,7 @@ use weir_config::policy::{
 use super::{
     DEFAULT_MAX_BODY, DEFAULT_REQUEST_TIMEOUT_MS, LEDGER_CLUSTER, OTLP_CLUSTER, definition, otlp, window,
 };
-use crate::{analyzer, detectors, pattern};
-
-/// Stands for the tenant's name where labels are named.
-const TENANT: &str = "tenant";
+use crate::{TENANT, analyzer, detectors, pattern};
 
 pub fn exchange(policy: &Policy, version: &str) -> filter::Exchange {
     let gateway = policy.gateway.clone().unwrap_or_default();

@@ -3,6 +3,7 @@
 use weir_config::policy::{Auth, Model, Provider, ProviderKind, Target};
 
 use super::{AUTO, Check};
+use crate::TENANT;
 use crate::compile::endpoints;
 use crate::endpoint::Endpoint;
 use crate::prices;
@@ -12,8 +13,6 @@ use crate::problem::Problem;
 const RESERVED: [&str; 4] = ["ledger", "otlp", "xds", "control-plane"];
 /// Most entries of Bedrock's `requestMetadata`.
 const MOST_METADATA: usize = 16;
-/// Stands for the tenant's name where its labels are named.
-const TENANT: &str = "tenant";
 /// The tokenizer that is none: a bound that is learned.
 const LEARNED: &str = "learned";
 /// Vocabularies that a module can be built with, by the name that its build knows.
