@@ -66,6 +66,35 @@ impl Span {
     pub fn get(&self, name: &str) -> &Value {
         self.attributes.get(name).unwrap_or(&Value::Null)
     }
+
+    /// Every text in it: its names, and its attributes and those of its events, but for those whose names begin with one
+    /// of `but`. Numbers, times and the ids of traces and spans are none.
+    pub fn texts(&self, but: &[&str]) -> Vec<String> {
+        let raw = &self.raw;
+        let mut texts = vec![raw.name.clone(), raw.trace_state.clone()];
+        texts.extend(raw.status.iter().map(|status| status.message.clone()));
+        texts.extend(raw.events.iter().map(|event| event.name.clone()));
+        let events = raw.events.iter().flat_map(|event| attributes(event.attributes.clone()));
+        for (name, value) in self.attributes.clone().into_iter().chain(events) {
+            if !but.iter().any(|but| name.starts_with(but)) {
+                texts.push(name);
+                self::texts(&value, &mut texts);
+            }
+        }
+        texts
+    }
+}
+
+fn texts(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            out.push(name.clone());
+            texts(member, out);
+        }),
+        _ => {}
+    }
 }
 
 /// An event: a log record with a name.
