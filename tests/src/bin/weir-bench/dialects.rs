@@ -2,9 +2,11 @@
 //! kind of provider, beside bare Envoy in the same round, and beside the client's own dialect passing through.
 //!
 //! Identity, limits, routing and the span are in every figure of Weir; what a translation adds is the difference to the
-//! pass. Requests for Bedrock are signed by Envoy itself, which bare Envoy does not do: that is in their figures too. All
-//! texts are different. One worker; load and provider share another thread.
+//! pass. Requests for Bedrock are signed by Envoy itself: what Weir adds there is told beside a bare Envoy that signs
+//! too. All texts are different. One worker, whose own thread is measured: what Envoy does beside requests, as compiling
+//! and talking to the control plane, is not in the figures. Load and provider share another thread.
 
+mod bare;
 mod provider;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,6 @@ use crate::everything::{self, KEY_SHA256};
 use crate::load::Load;
 use crate::stats::{median, spread};
 use crate::texts::Texts;
-use crate::variants::{self, Variant};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -32,6 +33,9 @@ pub struct Options {
     /// Streams of 200 events for each pair and round, eight at a time.
     #[arg(long, default_value_t = 16)]
     streams: usize,
+    /// Only the clients whose name has this in it.
+    #[arg(long, default_value = "")]
+    client: String,
     /// Write the report here too.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -44,8 +48,23 @@ const OWN: [&str; 4] = ["vllm", "openai", "anthropic", "bedrock"];
 const SIZE: usize = 4 << 10;
 const WARM_UP: usize = 400;
 
+/// The requests of a pair are sent in so many parts, between those of the other pairs, so that what else the machine does
+/// meets all of them alike.
+const PARTS: usize = 4;
+
+/// Where requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Bare,
+    Signed,
+    Weir(usize),
+}
+
+const WAYS: [Way; 7] =
+    [Way::Bare, Way::Signed, Way::Weir(0), Way::Weir(1), Way::Weir(2), Way::Weir(3), Way::Weir(4)];
+
 /// CPU per request and per event, µs, in each round.
-type Figures = BTreeMap<(usize, Option<usize>), Vec<(f64, f64)>>;
+type Figures = BTreeMap<(usize, Way), Vec<(f64, f64)>>;
 
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime =
@@ -64,9 +83,11 @@ async fn rounds(options: &Options) -> Result<String, String> {
     let mut figures = Figures::new();
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
-        let bare = variants::start(Variant::Bare, upstream, upstream, None, 1).await?;
-        let weir = everything::start_with(&|port| policy(port, upstream), 1).await?;
-        for (client, _) in CLIENTS.iter().enumerate() {
+        let (mut bare, bare_port) = bare::start(upstream, false).await?;
+        let (mut signed, signed_port) = bare::start(upstream, true).await?;
+        let mut weir = everything::start_with(&|port| policy(port, upstream), 1).await?;
+        let pids = [&mut bare, &mut signed, &mut weir.envoy].map(|envoy| envoy.process().pid());
+        for (client, name) in CLIENTS.iter().enumerate().filter(|(_, name)| name.contains(&options.client)) {
             let mut number = (round as u64 + 1) << 40 | (client as u64) << 32;
             let mut bodies = |count: usize, model: &str, stream: bool| -> Vec<Bytes> {
                 let make = |_| {
@@ -75,52 +96,59 @@ async fn rounds(options: &Options) -> Result<String, String> {
                 };
                 (0..count).map(make).collect()
             };
-            let cpu = || (bare.envoy.cpu(), weir.envoy.cpu());
-            let kinds = || [None].into_iter().chain((0..KINDS.len()).map(Some));
-            // Every round has an Envoy of its own, which makes its machine code for what comes while it comes: all of it
-            // has come before anything is measured.
-            for (kind, measured) in kinds().map(|kind| (kind, false)).chain(kinds().map(|kind| (kind, true)))
-            {
-                let (port, model) = match kind {
-                    None => (bare.port, "m"),
-                    Some(kind) => (weir.port, KINDS[kind]),
+            // Its CPU, µs.
+            let mut load = async |way: Way, count: usize, stream: bool| {
+                let (pid, port, model) = match way {
+                    Way::Bare => (pids[0], bare_port, "m"),
+                    Way::Signed => (pids[1], signed_port, "m"),
+                    Way::Weir(kind) => (pids[2], weir.port, KINDS[kind]),
                 };
-                let of = |before: (Duration, Duration)| {
-                    let after = cpu();
-                    (if kind.is_none() { after.0 - before.0 } else { after.1 - before.1 }).as_secs_f64() * 1e6
+                let bodies = bodies(count, model, stream);
+                let load = Load {
+                    port,
+                    connections: 8,
+                    limit: Duration::from_secs(60),
+                    start: Instant::now(),
+                    bodies: &bodies,
+                    requests: bodies.len(),
                 };
-                let load = async |bodies: &[Bytes], connections: usize, stream: bool| {
-                    let load = Load {
-                        port,
-                        connections,
-                        limit: Duration::from_secs(60),
-                        start: Instant::now(),
-                        bodies,
-                        requests: bodies.len(),
-                    };
-                    let named = format!("{} at {kind:?}", CLIENTS[client]);
-                    load.run_at(&path(client, model, stream)).await.map_err(|why| format!("{named}: {why}"))
-                };
-                if !measured {
-                    load(&bodies(WARM_UP, model, false), 8, false).await?;
-                    load(&bodies(8, model, true), 8, true).await?;
-                    continue;
+                let before = cpu(pid);
+                let seen = load.run_at(&path(client, model, stream)).await;
+                seen.map_err(|why| format!("{name} at {way:?}: {why}"))?;
+                Ok::<f64, String>((cpu(pid) - before).as_secs_f64() * 1e6)
+            };
+            // Every round has an Envoy of its own: what it makes on the way has been made before anything is measured.
+            for way in WAYS {
+                load(way, WARM_UP, false).await?;
+                load(way, 8, true).await?;
+            }
+            let part = options.requests.div_ceil(PARTS);
+            let mut requests = [0.0; WAYS.len()];
+            for turn in 0..PARTS {
+                for at in 0..WAYS.len() {
+                    let at = (at + turn) % WAYS.len();
+                    requests[at] += load(WAYS[at], part, false).await? / (part * PARTS) as f64;
                 }
-                let sent = bodies(options.requests, model, false);
-                let before = cpu();
-                load(&sent, 8, false).await?;
-                let request = of(before) / sent.len() as f64;
-                let sent = bodies(options.streams, model, true);
-                let before = cpu();
-                load(&sent, 8, true).await?;
+            }
+            for (way, request) in WAYS.into_iter().zip(requests) {
+                let event = load(way, options.streams, true).await? / options.streams as f64;
                 // The request of the stream costs what a request costs.
-                let event = of(before) / sent.len() as f64 - request;
-                let event = event / provider::EVENTS as f64;
-                figures.entry((client, kind)).or_default().push((request, event));
+                let event = (event - request) / provider::EVENTS as f64;
+                figures.entry((client, way)).or_default().push((request, event));
             }
         }
     }
     Ok(report(&figures, options))
+}
+
+/// CPU of Envoy's worker so far.
+fn cpu(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let read = |task: &std::fs::DirEntry, name| std::fs::read_to_string(task.path().join(name)).ok();
+    let workers = tasks.filter(|task| read(task, "comm").is_some_and(|name| name.starts_with("wrk:")));
+    let nanos =
+        workers.filter_map(|task| read(&task, "schedstat")?.split_whitespace().next()?.parse::<u64>().ok());
+    Duration::from_nanos(nanos.sum())
 }
 
 /// Where a client asks.
@@ -195,38 +223,59 @@ fn report(figures: &Figures, options: &Options) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "Envoy's CPU, µs: medians of {} rounds (least to greatest), {} requests of 4 KB and {} streams of {} events for each \
-         pair and round, all texts different; one worker. \"Weir − bare\" has all of Weir in it, and for Bedrock Envoy's \
-         signing; \"more than a pass\" is what a translation adds to the client's own dialect passing through.\n",
+        "CPU of Envoy's worker, µs: medians of {} rounds (least to greatest), {} requests of 4 KB and {} streams of {} events \
+         for each pair and round, all texts different. \"Bare\" is Envoy without Weir, and with its signer where it signs for \
+         Bedrock; of that, \"signing\" is the signer. \"Weir\" is all that Weir adds to it, and \"more than a pass\" what of \
+         it a translation adds to the client's own dialect passing through.\n",
         options.rounds,
-        options.requests,
+        options.requests.div_ceil(PARTS) * PARTS,
         options.streams,
         provider::EVENTS
     );
     let _ = writeln!(
         text,
-        "| client | provider | request: bare | Weir − bare | more than a pass | event: bare | Weir − bare | more than a pass |\n|{}",
-        "---|".repeat(8)
+        "| client | provider | request: bare | signing | Weir | more than a pass | event: bare | Weir | more than a pass |\n|{}",
+        "---|".repeat(9)
     );
     for (client, name) in CLIENTS.iter().enumerate() {
-        let own = KINDS.iter().position(|kind| *kind == OWN[client]);
-        let of = |kind: Option<usize>| figures.get(&(client, kind)).map(Vec::as_slice).unwrap_or_default();
+        let of = |way: Way| figures.get(&(client, way)).map(Vec::as_slice).unwrap_or_default();
+        if of(Way::Bare).is_empty() {
+            continue;
+        }
+        let added = |kind: usize, event: bool| -> Vec<f64> {
+            let pick = |pair: &(f64, f64)| if event { pair.1 } else { pair.0 };
+            let both = of(Way::Weir(kind)).iter().zip(of(without(kind)));
+            both.map(|(weir, bare)| pick(weir) - pick(bare)).collect()
+        };
+        let own = KINDS.iter().position(|kind| *kind == OWN[client]).unwrap_or_default();
         for (at, kind) in KINDS.iter().enumerate() {
             let _ = write!(text, "| {name} | {kind} |");
             for event in [false, true] {
-                let pick = |pair: &(f64, f64)| if event { pair.1 } else { pair.0 };
-                let less = |other: &[(f64, f64)]| -> String {
-                    let both = of(Some(at)).iter().zip(other);
-                    shown(&both.map(|(a, b)| pick(a) - pick(b)).collect::<Vec<f64>>(), event)
-                };
-                let bare: Vec<f64> = of(None).iter().map(pick).collect();
-                let pass = if own == Some(at) { "the pass".to_owned() } else { less(of(own)) };
-                let _ = write!(text, " {} | {} | {pass} |", number(median(&bare), event), less(of(None)));
+                let bare: Vec<f64> =
+                    of(without(at)).iter().map(|pair| if event { pair.1 } else { pair.0 }).collect();
+                let _ = write!(text, " {} |", number(median(&bare), event));
+                if !event {
+                    let both = bare.iter().zip(of(Way::Bare));
+                    let signing: Vec<f64> = both.map(|(signed, bare)| signed - bare.0).collect();
+                    let signing =
+                        if without(at) == Way::Signed { shown(&signing, event) } else { String::new() };
+                    let _ = write!(text, " {signing} |");
+                }
+                let weir = added(at, event);
+                let more: Vec<f64> =
+                    weir.iter().zip(added(own, event)).map(|(weir, pass)| weir - pass).collect();
+                let more = if own == at { "the pass".to_owned() } else { shown(&more, event) };
+                let _ = write!(text, " {} | {more} |", shown(&weir, event));
             }
             text.push('\n');
         }
     }
     text
+}
+
+/// What a kind of provider would cost without Weir.
+fn without(kind: usize) -> Way {
+    if KINDS[kind].starts_with("bedrock") { Way::Signed } else { Way::Bare }
 }
 
 fn shown(values: &[f64], fine: bool) -> String {
