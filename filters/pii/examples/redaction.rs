@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use weir_pii::{Action, DETECTORS, Redactor, Rule, Set, find};
+use weir_pii::{Action, DETECTORS, Redactor, Rule, Set, find, find_in_message};
 
 /// Types as Presidio calls them; where it has no name, nothing is compared.
 const TYPES: &[(&str, &str)] = &[
@@ -148,7 +148,7 @@ fn everything() -> Set {
 
 fn ours(set: &Set, text: &str) -> Vec<Span> {
     let mut findings = Vec::new();
-    find(set, text, &mut findings);
+    find_in_message(set, text, &mut findings);
     let count = |to: usize| text[..to].chars().count();
     let named = findings.into_iter().map(|finding| {
         let name = TYPES
@@ -403,7 +403,7 @@ fn false_hits(title: &str, texts: &[(String, String)], shown: bool) -> (usize, u
     let (mut with, mut kinds) = (0, BTreeMap::<&str, usize>::new());
     for (from, text) in &texts {
         let mut findings = Vec::new();
-        find(&set, text, &mut findings);
+        find_in_message(&set, text, &mut findings);
         findings.retain(|finding| {
             let found = (finding.kind.name(), &text[finding.range.clone()]);
             !GENUINE.contains(&found)

@@ -11,6 +11,7 @@
 //!
 //! Not here: which texts of a request are searched (the dialect knows), and JSON (the caller splices).
 
+mod alone;
 mod detect;
 mod digest;
 pub mod outside;
@@ -100,6 +101,16 @@ pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
     let mut hits = Vec::new();
     set.scan(text, true, &mut hits);
     set::merge(hits, out);
+}
+
+/// The same for a text that is a user's whole message: one that is nothing but a number answers a question for it, so that
+/// a right check digit is enough where words have to stand near it elsewhere.
+pub fn find_in_message(set: &Set, text: &str, out: &mut Vec<Finding>) {
+    let from = out.len();
+    find(set, text, out);
+    if out.len() == from {
+        alone::find(set, text, out);
+    }
 }
 
 /// The edits that `findings` of `text` ask for, by position: a placeholder of `vault` for what is tokenized, the

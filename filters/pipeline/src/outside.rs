@@ -100,6 +100,17 @@ pub struct Wanted {
     pub again: bool,
 }
 
+/// What a text of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A user's message, or a part of one.
+    Message,
+    /// Any other.
+    Text,
+    /// The name of an object's member.
+    Name,
+}
+
 /// Finds in a text what the detectors here find, and what those outside are known to have found.
 pub struct Finder<'a> {
     /// The detectors here.
@@ -119,12 +130,16 @@ pub struct Finder<'a> {
 impl Finder<'_> {
     /// Appends what is found in `text`. The name of an object's member is nobody's unless it has several words:
     /// what programs call things must not be taken for people.
-    pub fn find(&mut self, text: &str, name: bool, out: &mut Vec<Finding>) {
+    pub fn find(&mut self, text: &str, part: Part, out: &mut Vec<Finding>) {
         let from = out.len();
-        pii::find(self.set, text, out);
+        if part == Part::Message {
+            pii::find_in_message(self.set, text, out);
+        } else {
+            pii::find(self.set, text, out);
+        }
         let asked = self.asked & !self.known.failed;
         let worth = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
-        if asked == 0 || (name && !text.contains(' ')) || !text.bytes().any(worth) {
+        if asked == 0 || (part == Part::Name && !text.contains(' ')) || !text.bytes().any(worth) {
             return;
         }
         let mut own = out.split_off(from);

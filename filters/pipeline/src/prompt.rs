@@ -16,7 +16,7 @@ use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Value};
 use weir_wire::splice::Splices;
 
-use crate::outside::Finder;
+use crate::outside::{Finder, Part};
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
 use crate::search::{document, search};
@@ -254,17 +254,21 @@ impl<'d, 'a> Request<'d, 'a> {
     }
 }
 
-fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>)) {
+/// Every text that is searched, and what it is.
+fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>, Part)) {
+    let mut placed = |text: openai_chat::Text<'d, 'a>| {
+        each(text.value, if text.place == openai_chat::Place::User { Part::Message } else { Part::Text });
+    };
     match api {
-        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value)),
-        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, each),
-        Api::OpenaiResponses => openai_responses::texts(doc, &mut |text| each(text.value)),
-        Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut |text| each(text.value)),
+        Api::OpenaiResponses => openai_responses::texts(doc, &mut placed),
+        Api::OpenaiChat | Api::Models => openai_chat::texts(doc, &mut placed),
         Api::AnthropicMessages | Api::AnthropicCount | Api::BedrockInvoke => {
-            anthropic::texts(doc, &mut |text| each(text.value));
+            anthropic::texts(doc, &mut placed)
         }
-        Api::BedrockConverse => bedrock::texts(doc, &mut |text| each(text.value)),
-        Api::BedrockModel => bedrock::all(doc, &mut |text| each(text.value)),
+        Api::BedrockConverse => bedrock::texts(doc, &mut placed),
+        Api::BedrockModel => bedrock::all(doc, &mut placed),
+        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value, Part::Text)),
+        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| each(value, Part::Text)),
     }
 }
 
@@ -304,7 +308,7 @@ pub fn decoded(
 }
 
 /// Names of members that are no plain words: what a client calls things may be somebody's address.
-fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
+fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<(Value<'d, 'a>, Part)>) {
     let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
     match value.kind() {
         // Bounded by the depth that the parser allows.
@@ -312,7 +316,7 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
         json::Kind::Object => {
             for (name, member) in value.members() {
                 if !name.value().raw().iter().skip(1).rev().skip(1).all(word) {
-                    out.push(name.value());
+                    out.push((name.value(), Part::Name));
                 }
                 names(member, out);
             }
@@ -328,16 +332,18 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     let mut out = Redacted::default();
     let set = finder.set;
     let mut values = Vec::new();
-    texts(api, doc, &mut |value| values.push(value));
-    let said = values.len();
+    texts(api, doc, &mut |value, part| values.push((value, part)));
     names(doc.root(), &mut values);
     let mut blocked = None;
     // Texts with findings; they are kept where the text is searched as nothing else.
     let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();
-    for (i, value) in values.iter().enumerate() {
+    for (i, (value, part)) in values.iter_mut().enumerate() {
         let Some(text) = value.as_str() else { continue };
         let plain = !document(&text);
-        search(&mut |text, out| finder.find(text, i >= said, out), &text, &mut |_, findings| {
+        if !plain && *part == Part::Message {
+            *part = Part::Text;
+        }
+        search(&mut |text, out| finder.find(text, *part, out), &text, &mut |_, findings| {
             if hits.last().is_none_or(|(last, _)| *last != i) {
                 hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
             }
@@ -367,13 +373,14 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     }
     let mut vault = pii::Vault::new();
     // What a client typed that looks like a placeholder must not be restored to somebody's value.
-    for value in &values {
+    for (value, _) in &values {
         if let Some(text) = value.as_str() {
             vault.reserve(&text);
         }
     }
     for (i, findings) in hits {
-        let Some(text) = values.get(i).and_then(|v| v.unescaped()) else { continue };
+        let Some((value, part)) = values.get(i) else { continue };
+        let Some(text) = value.unescaped() else { continue };
         let mut edit = |text: &str, findings: &[pii::Finding]| {
             let mut findings = Cow::Borrowed(findings);
             if kept {
@@ -384,7 +391,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             set.redact(text, &findings, &mut vault)
         };
         let replaced = match findings.as_slice() {
-            [] => search(&mut |text, out| finder.find(text, i >= said, out), &text.text, &mut edit),
+            [] => search(&mut |text, out| finder.find(text, *part, out), &text.text, &mut edit),
             findings => edit(&text.text, findings),
         };
         for (range, with) in replaced {

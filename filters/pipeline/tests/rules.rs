@@ -36,3 +36,30 @@ fn a_rule_of_one_model_leaves_the_others_alone() {
         assert_eq!(String::from_utf8_lossy(&out.body).contains(MAIL), !masked, "the answer of {asked}");
     }
 }
+
+#[test]
+fn a_number_that_is_all_of_a_users_message_is_found_by_its_check_digit_and_elsewhere_it_is_not() {
+    const NUMBER: &str = "121000358";
+    let mut config = policy(&[("gpu", "vllm")], &[model("m", "gpu", "gpu/m")]);
+    config["redaction"] = redaction("mask", true, false);
+    config["redaction"][0]["find"] = json!(["aba_routing"]);
+    let gateway = Gateway::of_json(config);
+    let ask = json!({"model": "m", "user": NUMBER, "metadata": {"order": NUMBER}, "messages": [
+        {"role": "system", "content": NUMBER},
+        {"role": "user", "content": NUMBER},
+        {"role": "user", "content": format!("order {NUMBER}")},
+        {"role": "user", "content": format!("[\"\\n\",\"{NUMBER}\"]")},
+        {"role": "user", "content": [{"type": "text", "text": format!("{NUMBER}\n")}]},
+        {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "t", "type": "function", "function": {"name": "f", "arguments": NUMBER}}]},
+        {"role": "tool", "tool_call_id": "t", "content": NUMBER},
+    ]});
+    let mut expected = ask.clone();
+    expected["model"] = json!("gpu/m");
+    expected["messages"][1]["content"] = json!("[ABA_ROUTING]");
+    expected["messages"][4]["content"][0]["text"] = json!("[ABA_ROUTING]\n");
+    let key = headers("/v1/chat/completions", &[("authorization", "Bearer key")]);
+    let answers = [answer(200, "application/json", "{}")];
+    let out = gateway.run(&key, ask.to_string().as_bytes(), &answers, Cuts::Whole, Cuts::Whole);
+    assert_eq!(sent_body(&out), expected);
+}

@@ -27,7 +27,8 @@ def mod97(value):
 
 def address(value):
     try:
-        return bool(ipaddress.ip_interface(value.split("%")[0]))
+        # The unspecified address is nobody's.
+        return not ipaddress.ip_interface(value.split("%")[0]).ip.is_unspecified
     except ValueError:
         return False
 
@@ -41,6 +42,17 @@ def ssn(value):
 def nhs(value):
     d = digits(value)
     return len(d) == 10 and (11 - sum(n * (10 - i) for i, n in enumerate(d[:9])) % 11) % 11 == d[9]
+
+
+def aadhaar(value):
+    # No number that is issued begins with 0 or 1.
+    d = digits(value)
+    return len(d) == 12 and d[0] > 1
+
+
+def nric(value):
+    # The first letter says which series it is of.
+    return re.fullmatch(r"[STFGM]\d{7}[A-Z]", value.upper())
 
 
 def pan(value):
@@ -78,18 +90,27 @@ def insured(value):
     return sum(sum(divmod(int(d) * w, 10)) for d, w in zip(spelled, weights)) % 10 == int(plain[11])
 
 
+def taxed(value):
+    # Of the first ten digits at least one stands more than once.
+    d = digits(value)
+    return len(d) == 11 and len(set(d[:10])) < 10
+
+
 # Entity: what makes a label of it right, and what is said of one that is not.
 RIGHT = {
     "CREDIT_CARD": (lambda v: 12 < len(digits(v)) < 20 and luhn(v), "no card: length or check digit"),
     "IBAN_CODE": (mod97, "no IBAN: the remainder by 97 is not 1"),
     "EMAIL_ADDRESS": (lambda v: re.fullmatch(r"\S+@[\w-]+(\.[\w-]+)+", v), "no address: a part is missing, or more than one is labelled"),
     "IP_ADDRESS": (address, "no address of a host"),
+    "IN_AADHAAR": (aadhaar, "its first digit is that of no number that is issued"),
+    "SG_NRIC_FIN": (nric, "its first letter is that of no series"),
     "US_SSN": (ssn, "no number that was ever issued"),
     "UK_NHS": (nhs, "its check digit is another one"),
     "IN_PAN": (pan, "its fourth letter is no kind of holder, or its form is another one"),
     "ES_NIF": (nif, "its letter is another one"),
     "ES_NIE": (nif, "its letter is another one"),
     "PL_PESEL": (pesel, "its check digit is another one"),
+    "DE_TAX_ID": (taxed, "its first ten digits are all different, as in no number that is issued"),
     "CA_SIN": (luhn, "its check digit is another one"),
     "IT_FISCAL_CODE": (fiscal, "its last letter is another one"),
     "DE_SOCIAL_SECURITY": (insured, "its check digit is another one"),
@@ -123,6 +144,8 @@ for text, spans, judged in records():
         if value != value.strip():
             found.append((start, end, entity, "white space is labelled too"))
         elif text[start - 1 : start].isdigit() and value[:1].isdigit() or text[end : end + 1].isdigit() and value[-1:].isdigit():
+            found.append((start, end, entity, "a part of a longer number"))
+        elif entity == "IP_ADDRESS" and re.match(r"\.\d", text[end:]):
             found.append((start, end, entity, "a part of a longer number"))
         if entity in RIGHT and not RIGHT[entity][0](value.strip()):
             found.append((start, end, entity, RIGHT[entity][1]))

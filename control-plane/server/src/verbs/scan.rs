@@ -35,7 +35,7 @@ impl Scan {
                 .map_err(|why| Failure::new(format!("{shown}:{number}: no JSON: {why}")))?;
             each(&document, &mut String::new(), &mut |path, text| {
                 texts += 1;
-                for (kind, start, end) in found(&set, text) {
+                for (kind, start, end) in found(&set, text, path.is_empty()) {
                     *counts.entry(kind).or_insert(0u64) += 1;
                     let finding =
                         json!({"line": number, "path": path, "type": kind, "start": start, "end": end});
@@ -65,9 +65,11 @@ fn set(find: &[String]) -> Result<weir_pii::Set, Failure> {
     weir_pii::Set::new(&[rule]).map_err(|why| Failure::new(why.to_string()))
 }
 
-fn found(set: &weir_pii::Set, text: &str) -> Vec<(&'static str, usize, usize)> {
+/// What is found in a text; one that is a whole line is taken for a user's message.
+fn found(set: &weir_pii::Set, text: &str, message: bool) -> Vec<(&'static str, usize, usize)> {
     let mut findings = Vec::new();
-    weir_pii::find(set, text, &mut findings);
+    let find = if message { weir_pii::find_in_message } else { weir_pii::find };
+    find(set, text, &mut findings);
     findings.iter().map(|finding| (finding.kind.name(), finding.range.start, finding.range.end)).collect()
 }
 
@@ -107,7 +109,7 @@ mod tests {
         let mut told = Vec::new();
         each(&document, &mut String::new(), &mut |path, text| {
             told.extend(
-                found(&set, text)
+                found(&set, text, false)
                     .into_iter()
                     .map(|(kind, start, end)| format!("{path} {kind} {start} {end}")),
             );

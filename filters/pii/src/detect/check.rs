@@ -61,9 +61,10 @@ pub(super) fn varied(text: &[u8]) -> bool {
     text.iter().any(|byte| Some(byte) != text.first())
 }
 
-/// Whether a day and a month are possible.
+/// Whether some year has such a day.
 pub(super) fn day_of_month(day: u32, month: u32) -> bool {
-    (1..=31).contains(&day) && (1..=12).contains(&month)
+    let days = if month == 2 { 29 } else { 30 + (month + month / 8) % 2 };
+    (1..=days).contains(&day) && (1..=12).contains(&month)
 }
 
 #[cfg(test)]
@@ -78,5 +79,14 @@ mod tests {
         assert_eq!(weighed(b"1A", &[3, 2]), 23);
         assert_eq!((part(b"120345", 2, 5), at(b"7", 0), at(b"7", 1)), (34, b'7', b'0'));
         assert!(varied(b"112") && !varied(b"111"));
+    }
+
+    #[test]
+    fn months_have_their_days() {
+        let days = |month| (0..40).filter(|day| day_of_month(*day, month)).count();
+        assert_eq!(
+            (0..14).map(days).collect::<Vec<_>>(),
+            [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0]
+        );
     }
 }

@@ -1,0 +1,126 @@
+//! A message that is nothing but a number: somebody was asked for it. What the words around a number say elsewhere, the
+//! question has said before, so that its check digit is enough.
+
+use crate::set::Set;
+use crate::view::View;
+use crate::{DETECTORS, Finding, Kind};
+
+/// Bytes of the longest value, however its digits are spelled.
+const LONGEST: usize = 96;
+/// Characters of values, with what separates their groups.
+const CHARACTERS: std::ops::RangeInclusive<usize> = 8..=24;
+
+/// Types that have a check digit and yet are found near words only, or only near words where nothing separates their
+/// groups.
+const CHECKED: [&str; 12] = [
+    "aba_routing",
+    "ca_sin",
+    "uk_nhs",
+    "uk_utr",
+    "de_tax_id",
+    "de_id_card",
+    "nl_bsn",
+    "se_personnummer",
+    "au_tfn",
+    "au_abn",
+    "au_medicare",
+    "in_aadhaar",
+];
+
+/// Appends what a text is that consists of one value of such a type, of all types that it may be the one that comes
+/// first in [`DETECTORS`]. It is judged as if a word of the type stood before it.
+pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
+    let value = text.trim();
+    if value.len() > LONGEST {
+        return;
+    }
+    let mut folded = Vec::new();
+    let view = View::new(value, &mut folded);
+    let bytes = view.bytes();
+    let number = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.');
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if !CHARACTERS.contains(&bytes.len()) || !bytes.iter().all(number) || digits * 2 < bytes.len() {
+        return;
+    }
+    let start = text.len() - text.trim_start().len();
+    let mut spoken = String::new();
+    for detector in DETECTORS.iter().filter(|detector| CHECKED.contains(&detector.id)) {
+        let Some(word) = detector.context.first() else { continue };
+        spoken.clear();
+        for part in [word, " ", value] {
+            spoken.push_str(part);
+        }
+        let at = spoken.len() - value.len()..spoken.len();
+        let mut hits = Vec::new();
+        set.scan(&spoken, true, &mut hits);
+        let own = |hit: &Finding| hit.range == at && Kind::of(detector.id) == Some(hit.kind);
+        if let Some(mut hit) = hits.into_iter().find(own) {
+            hit.range = start..start + value.len();
+            hit.decided = hit.range.end;
+            out.push(hit);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use crate::{Action, Rule, Set, find, find_in_message};
+
+    fn found(types: &[&str], text: &str) -> Vec<String> {
+        let rule = Rule {
+            find: types.iter().map(|id| (*id).to_owned()).collect(),
+            words: Vec::new(),
+            action: Action::Mask,
+        };
+        let set = Set::new(&[rule]).unwrap();
+        let (mut findings, mut elsewhere) = (Vec::new(), Vec::new());
+        find_in_message(&set, text, &mut findings);
+        find(&set, &format!("{text} it is"), &mut elsewhere);
+        assert!(elsewhere.is_empty(), "{text}");
+        findings
+            .into_iter()
+            .map(|found| format!("{} {}", found.kind.name(), text.get(found.range).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_message_that_is_a_number_with_a_right_check_digit_is_found() {
+        for (id, text) in [
+            ("aba_routing", "121000358"),
+            ("ca_sin", "130692544"),
+            ("uk_nhs", "9434765919"),
+            ("de_tax_id", "86095742719"),
+            ("de_id_card", "T220001293"),
+            ("nl_bsn", "111222333"),
+            ("se_personnummer", "8112189876"),
+            ("au_tfn", "876543210"),
+            ("au_abn", "51824753556"),
+            ("au_medicare", "2123456701"),
+            ("in_aadhaar", "399876543211"),
+        ] {
+            assert_eq!(found(&[id], text), [format!("{id} {text}")]);
+            assert_eq!(found(&[id], &format!(" {text}\n")), [format!("{id} {text}")]);
+            let wide = |c: char| if c.is_ascii() { char::from_u32(c as u32 + 0xfee0).unwrap() } else { c };
+            let wide: String = text.chars().map(wide).collect();
+            assert_eq!(found(&[id], &wide), [format!("{id} {wide}")]);
+        }
+    }
+
+    #[test]
+    fn any_other_message_is_not() {
+        let all: Vec<&str> = super::CHECKED.into_iter().chain(["us_ssn", "us_passport"]).collect();
+        // A wrong check digit, a count, a year, words, two numbers, and a number that no type is looked for of.
+        for text in ["121000359 no", "order 130692544", "20240101", "1000000", "A B C D E F G H", "12-34-56"]
+        {
+            assert_eq!(found(&all, text), [""; 0], "{text}");
+        }
+        assert_eq!(found(&["email"], "121000358"), [""; 0]);
+    }
+
+    #[test]
+    fn of_several_types_the_first_names_it_once() {
+        assert_eq!(found(&["nl_bsn", "aba_routing", "au_tfn"], "111000025"), ["aba_routing 111000025"]);
+    }
+}
