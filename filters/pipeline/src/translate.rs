@@ -52,8 +52,14 @@ fn speech(kind: ProviderKind, invoke: bool) -> Speech {
     }
 }
 
-/// The request for a provider, losses of both ways in it.
-pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Result<Encoded, Refusal> {
+/// The request for a provider, losses of both ways in it. `echo` is for what every answer to it repeats of it.
+pub fn request(
+    plan: &Plan,
+    leg: &Leg,
+    kind: ProviderKind,
+    body: &[u8],
+    echo: &mut Vec<u8>,
+) -> Result<Encoded, Refusal> {
     let (api, model) = (plan.api, leg.model.as_str());
     let in_invoke = |doc: &json::Doc<'_>, beta: &str| Encoded {
         path: bedrock::invoke_path(model, plan.stream),
@@ -82,7 +88,10 @@ pub fn request(plan: &Plan, leg: &Leg, kind: ProviderKind, body: &[u8]) -> Resul
             anthropic::decode(&doc)
         }
         Api::OpenaiChat => openai_chat::decode(&doc),
-        Api::OpenaiResponses => openai_responses::decode(&doc),
+        Api::OpenaiResponses => {
+            *echo = openai_responses::echo(Some(&doc));
+            openai_responses::decode(&doc)
+        }
         Api::AnthropicMessages => anthropic::decode(&doc),
         Api::OpenaiCompletions
         | Api::OpenaiEmbeddings
@@ -130,14 +139,6 @@ pub fn unreadable_body() -> Refusal {
         "body_changed",
         "the body changed between weir's filters: no other filter may edit it",
     )
-}
-
-/// What every answer to this request repeats of it; only responses do.
-pub fn echo(api: Api, body: &[u8]) -> Vec<u8> {
-    if api != Api::OpenaiResponses {
-        return Vec::new();
-    }
-    openai_responses::echo(json::parse(body, &Limits::default()).ok().as_ref())
 }
 
 /// A whole answer, as the client reads it. `echo` is what it repeats of the request.

@@ -101,13 +101,9 @@ pub(super) fn usage_of(usage: Value<'_, '_>) -> Option<Usage> {
 
 /// Writes a response: what the stream of it would end with. `echo` is the request's.
 pub fn encode_answer(answer: &Answer, context: &AnswerContext, echo: &[u8]) -> Vec<u8> {
-    let mut encoder = StreamEncoder::new(context, echo);
-    // Nobody reads these events; what they make of the answer counts.
+    let mut encoder = StreamEncoder::unread(context, echo);
     let mut unread = Vec::new();
-    let mut tell = |event: &Event| {
-        encoder.event(event, &mut unread);
-        unread.clear();
-    };
+    let mut tell = |event: &Event| encoder.event(event, &mut unread);
     let mut calls = 0;
     for part in &answer.parts {
         let choice = 0;

@@ -24,6 +24,8 @@ pub struct StreamEncoder {
     context: AnswerContext,
     /// Members that repeat the request; see [`super::echo`].
     echo: Vec<u8>,
+    /// Nobody reads its events: what they make of the answer is wanted as a whole.
+    unread: bool,
     sequence: u64,
     /// Items that are complete, as JSON; empty until then.
     items: Vec<Vec<u8>>,
@@ -74,6 +76,14 @@ impl Part {
         }
     }
 
+    /// What was said, in the member `key`.
+    fn said(self, key: &str, text: &str, out: &mut Writer) {
+        out.member(key, text);
+        if self == Part::Text {
+            out.fill(r#""logprobs":[]"#, &[]);
+        }
+    }
+
     fn write(self, out: &mut Writer, text: &str) {
         let (kind, key, ..) = self.words();
         out.begin_object().member("type", kind).member(key, text);
@@ -98,6 +108,7 @@ impl StreamEncoder {
         StreamEncoder {
             context: context.clone(),
             echo: echo.to_vec(),
+            unread: false,
             sequence: 0,
             items: Vec::new(),
             size: 0,
@@ -112,6 +123,11 @@ impl StreamEncoder {
             usage: None,
             ended: false,
         }
+    }
+
+    /// The same for an answer that came as a whole: see [`Self::whole`].
+    pub(super) fn unread(context: &AnswerContext, echo: &[u8]) -> Self {
+        StreamEncoder { unread: true, ..Self::new(context, echo) }
     }
 
     /// Appends what the event becomes: nothing, one SSE event or more. After [`Event::Done`] or [`Event::Error`]
@@ -150,10 +166,10 @@ impl StreamEncoder {
                     arguments: String::new(),
                 };
                 self.items.push(Vec::new());
-                let mut w = self.begin("response.output_item.added", out);
-                w.key("output_index").u64(call.at as u64).key("item");
-                self.write_call(&mut w, &call, "in_progress");
-                end_event(w, out);
+                self.tell("response.output_item.added", out, &mut |own, w| {
+                    w.key("output_index").u64(call.at as u64).key("item");
+                    own.write_call(w, &call, "in_progress");
+                });
                 self.calls.push(call);
             }
             Event::ToolArguments { choice: 0, index, text } => {
@@ -163,10 +179,10 @@ impl StreamEncoder {
                 call.arguments.push_str(text);
                 let at = call.at;
                 self.size += text.len();
-                let mut w = self.begin("response.function_call_arguments.delta", out);
-                w.member("item_id", &self.id("fc", at)).key("output_index").u64(at as u64);
-                w.member("delta", text);
-                end_event(w, out);
+                self.tell("response.function_call_arguments.delta", out, &mut |own, w| {
+                    w.member("item_id", &own.id("fc", at)).key("output_index").u64(at as u64);
+                    w.member("delta", text);
+                });
             }
             Event::Finish { choice: 0, finish } => {
                 self.finish = *finish;
@@ -212,17 +228,23 @@ impl StreamEncoder {
         [kind, "_", id, "_", &at.to_string()].concat()
     }
 
+    /// Appends an event of this kind, with what `write` says of it.
     #[inline(never)]
-    fn begin(&mut self, kind: &str, out: &mut Vec<u8>) -> Writer {
+    fn tell(&mut self, kind: &str, out: &mut Vec<u8>, write: &mut dyn FnMut(&Self, &mut Writer)) {
+        if self.unread {
+            return;
+        }
+        let mut w = begin(kind, self.sequence, out);
         self.sequence += 1;
-        begin(kind, self.sequence - 1, out)
+        write(self, &mut w);
+        end_event(w, out);
     }
 
     fn response(&mut self, kind: &str, ending: Ending<'_>, out: &mut Vec<u8>) {
-        let mut w = self.begin(kind, out);
-        w.key("response");
-        self.write_response(&mut w, ending);
-        end_event(w, out);
+        self.tell(kind, out, &mut |own, w| {
+            w.key("response");
+            own.write_response(w, ending);
+        });
     }
 
     fn write_response(&self, w: &mut Writer, ending: Ending<'_>) {
@@ -239,17 +261,23 @@ impl StreamEncoder {
         w.end_object();
     }
 
-    /// An event about the open part: `…item_id, output_index, content_index`.
-    #[inline(never)]
-    fn about(&mut self, kind: &str, part: Part, at: usize, out: &mut Vec<u8>) -> Writer {
+    /// An event about a part: `…item_id, output_index, content_index`, and what `write` says.
+    fn about(
+        &mut self,
+        kind: [&str; 2],
+        (part, at): (Part, usize),
+        out: &mut Vec<u8>,
+        write: &mut dyn FnMut(&mut Writer),
+    ) {
         let (prefix, index) = match part.item() {
             Item::Message => ("msg", "content_index"),
             Item::Reasoning => ("rs", "summary_index"),
         };
-        let id = self.id(prefix, at);
-        let mut w = self.begin(kind, out);
-        w.member("item_id", &id).key("output_index").u64(at as u64).key(index).u64(self.count);
-        w
+        self.tell(&kind.concat(), out, &mut |own, w| {
+            w.member("item_id", &own.id(prefix, at)).key("output_index").u64(at as u64);
+            w.key(index).u64(own.count);
+            write(w);
+        });
     }
 
     fn say(&mut self, part: Part, text: &str, out: &mut Vec<u8>) {
@@ -259,19 +287,14 @@ impl StreamEncoder {
         if self.part != Some(part) {
             self.close_part(out);
             self.part = Some(part);
-            let mut w = self.about(&[around, ".added"].concat(), part, at, out);
-            w.key("part");
-            part.write(&mut w, "");
-            end_event(w, out);
+            self.about([around, ".added"], (part, at), out, &mut |w| {
+                w.key("part");
+                part.write(w, "");
+            });
         }
         self.text.push_str(text);
         self.size += text.len();
-        let mut w = self.about(&[said, ".delta"].concat(), part, at, out);
-        w.member("delta", text);
-        if part == Part::Text {
-            w.fill(r#""logprobs":[]"#, &[]);
-        }
-        end_event(w, out);
+        self.about([said, ".delta"], (part, at), out, &mut |w| part.said("delta", text, w));
     }
 
     /// Opens an item where another kind or none is open.
@@ -283,28 +306,21 @@ impl StreamEncoder {
         let at = self.items.len();
         self.item = Some((item, at));
         self.items.push(Vec::new());
-        let mut w = self.begin("response.output_item.added", out);
-        w.key("output_index").u64(at as u64).key("item");
-        self.write_item(&mut w, item, at, "in_progress");
-        end_event(w, out);
+        self.tell("response.output_item.added", out, &mut |own, w| {
+            w.key("output_index").u64(at as u64).key("item");
+            own.write_item(w, item, at, "in_progress");
+        });
     }
 
     fn close_part(&mut self, out: &mut Vec<u8>) {
         let (Some(part), Some((_, at))) = (self.part.take(), self.item) else { return };
         let text = std::mem::take(&mut self.text);
         let (_, key, said, around) = part.words();
-        let mut w = self.about(&[said, ".done"].concat(), part, at, out);
-        w.member(key, &text);
-        if part == Part::Text {
-            w.fill(r#""logprobs":[]"#, &[]);
-        }
-        end_event(w, out);
+        self.about([said, ".done"], (part, at), out, &mut |w| part.said(key, &text, w));
         let mut json = Writer::new(Vec::with_capacity(text.len() + 64));
         part.write(&mut json, &text);
         let json = json.into_inner();
-        let mut w = self.about(&[around, ".done"].concat(), part, at, out);
-        w.key("part").raw(&json);
-        end_event(w, out);
+        self.about([around, ".done"], (part, at), out, &mut |w| _ = w.key("part").raw(&json));
         if self.count > 0 {
             self.parts.push(b',');
         }
@@ -324,11 +340,10 @@ impl StreamEncoder {
 
     fn close_calls(&mut self, out: &mut Vec<u8>) {
         for call in std::mem::take(&mut self.calls) {
-            let id = self.id("fc", call.at);
-            let mut w = self.begin("response.function_call_arguments.done", out);
-            w.member("item_id", &id).key("output_index").u64(call.at as u64);
-            w.member("name", &call.name).member("arguments", &call.arguments);
-            end_event(w, out);
+            self.tell("response.function_call_arguments.done", out, &mut |own, w| {
+                w.member("item_id", &own.id("fc", call.at)).key("output_index").u64(call.at as u64);
+                w.member("name", &call.name).member("arguments", &call.arguments);
+            });
             let mut json = Writer::new(Vec::with_capacity(call.arguments.len() + 128));
             self.write_call(&mut json, &call, status(self.finish));
             self.done(call.at, json.into_inner(), out);
@@ -336,9 +351,9 @@ impl StreamEncoder {
     }
 
     fn done(&mut self, at: usize, json: Vec<u8>, out: &mut Vec<u8>) {
-        let mut w = self.begin("response.output_item.done", out);
-        w.key("output_index").u64(at as u64).key("item").raw(&json);
-        end_event(w, out);
+        self.tell("response.output_item.done", out, &mut |_, w| {
+            w.key("output_index").u64(at as u64).key("item").raw(&json);
+        });
         if let Some(item) = self.items.get_mut(at) {
             *item = json;
         }

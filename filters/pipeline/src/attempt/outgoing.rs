@@ -138,13 +138,14 @@ impl Attempt {
             self.report.losses = lines(&losses);
             return Ok((out, None));
         }
-        let mut encoded = translate::request(plan, leg, self.config.kind, body)?;
+        let mut echo = Vec::new();
+        let mut encoded = translate::request(plan, leg, self.config.kind, body, &mut echo)?;
         if salted && !own.is_empty() {
             own::put(&mut edits, &encoded.body, own, false, 0..0, &mut encoded.losses);
             encoded.body = edits.apply(&encoded.body).map_err(|_| unreadable_body())?;
         }
         self.report.losses = lines(&encoded.losses);
-        self.echo = translate::echo(plan.api, body);
+        self.echo = echo;
         self.renames = encoded.renames;
         Ok((encoded.body, Some(encoded.path)))
     }
