@@ -115,6 +115,8 @@ pub enum Part {
 pub struct Finder<'a> {
     /// The detectors here.
     pub set: &'a pii::Set,
+    /// The rules that ask for them, a bit each.
+    pub rules: u64,
     /// The policy.
     pub policy: &'a Policy,
     /// Those outside that are to be asked, a bit each.
@@ -128,6 +130,13 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    /// What a text is known by, as it is written, once nothing was found in it. None where detectors outside are asked,
+    /// who have a memory of their own.
+    pub fn searched(&self, part: Part, written: &str) -> Option<Hash> {
+        let here = self.asked & !self.known.failed == 0;
+        if here { self.policy.seen.borrow().searched(self.rules, part as u8, written) } else { None }
+    }
+
     /// Appends what is found in `text`. The name of an object's member is nobody's unless it has several words:
     /// what programs call things must not be taken for people.
     pub fn find(&mut self, text: &str, part: Part, out: &mut Vec<Finding>) {

@@ -357,7 +357,7 @@ impl Policy {
     }
 
     /// The redaction rules that match, a bit for each.
-    fn rules(&self, caller: &Caller, asked: &str, request: bool) -> u64 {
+    pub fn rules(&self, caller: &Caller, asked: &str, request: bool) -> u64 {
         let mut mask = 0u64;
         for (i, rule) in self.config.redaction.iter().enumerate() {
             let side = if request { rule.request } else { rule.response };

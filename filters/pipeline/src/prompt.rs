@@ -254,10 +254,21 @@ impl<'d, 'a> Request<'d, 'a> {
     }
 }
 
-/// Every text that is searched, and what it is.
-fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>, Part)) {
+/// A text that is searched.
+struct Searched<'d, 'a> {
+    value: Value<'d, 'a>,
+    part: Part,
+    /// The number of its message.
+    message: Option<u32>,
+}
+
+/// Every text that is searched.
+fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
+    let mut out = Vec::new();
+    let plain = |value| Searched { value, part: Part::Text, message: None };
     let mut placed = |text: openai_chat::Text<'d, 'a>| {
-        each(text.value, if text.place == openai_chat::Place::User { Part::Message } else { Part::Text });
+        let part = if text.place == openai_chat::Place::User { Part::Message } else { Part::Text };
+        out.push(Searched { value: text.value, part, message: text.message });
     };
     match api {
         Api::OpenaiResponses => openai_responses::texts(doc, &mut placed),
@@ -267,9 +278,11 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>, each: &mut dyn FnMut(Value<'d, 'a>,
         }
         Api::BedrockConverse => bedrock::texts(doc, &mut placed),
         Api::BedrockModel => bedrock::all(doc, &mut placed),
-        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| each(value, Part::Text)),
-        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| each(value, Part::Text)),
+        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| out.push(plain(value))),
+        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| out.push(plain(value))),
     }
+    names(doc.root(), &mut out);
+    out
 }
 
 /// The body with the texts of its token ids in their place; `None` where it has none. What cannot be read cannot be
@@ -308,7 +321,7 @@ pub fn decoded(
 }
 
 /// Names of members that are no plain words: what a client calls things may be somebody's address.
-fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<(Value<'d, 'a>, Part)>) {
+fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
     let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
     match value.kind() {
         // Bounded by the depth that the parser allows.
@@ -316,7 +329,7 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<(Value<'d, 'a>, Part)>) {
         json::Kind::Object => {
             for (name, member) in value.members() {
                 if !name.value().raw().iter().skip(1).rev().skip(1).all(word) {
-                    out.push((name.value(), Part::Name));
+                    out.push(Searched { value: name.value(), part: Part::Name, message: None });
                 }
                 names(member, out);
             }
@@ -331,13 +344,18 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<(Value<'d, 'a>, Part)>) {
 pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> Result<Redacted, Refusal> {
     let mut out = Redacted::default();
     let set = finder.set;
-    let mut values = Vec::new();
-    texts(api, doc, &mut |value, part| values.push((value, part)));
-    names(doc.root(), &mut values);
+    let mut values = texts(api, doc);
+    // What the last message says is new, and a prompt is. The rest may have been searched when it was.
+    let newest = values.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     // Texts with findings; they are kept where the text is searched as nothing else.
     let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();
-    for (i, (value, part)) in values.iter_mut().enumerate() {
+    for (i, Searched { value, part, message }) in values.iter_mut().enumerate() {
+        let again = if *message == newest { None } else { value.str_raw() };
+        let again = again.and_then(|written| finder.searched(*part, written));
+        if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
+            continue;
+        }
         let Some(text) = value.as_str() else { continue };
         let plain = !document(&text);
         if !plain && *part == Part::Message {
@@ -359,6 +377,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             }
             Vec::new()
         });
+        if hits.last().is_none_or(|(last, _)| *last != i) {
+            finder.policy.seen.borrow_mut().put(again, 0);
+        }
     }
     if let Some(name) = blocked {
         return Err(Refusal::policy(
@@ -373,13 +394,13 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     }
     let mut vault = pii::Vault::new();
     // What a client typed that looks like a placeholder must not be restored to somebody's value.
-    for (value, _) in &values {
+    for Searched { value, .. } in &values {
         if let Some(text) = value.as_str() {
             vault.reserve(&text);
         }
     }
     for (i, findings) in hits {
-        let Some((value, part)) = values.get(i) else { continue };
+        let Some(Searched { value, part, .. }) = values.get(i) else { continue };
         let Some(text) = value.unescaped() else { continue };
         let mut edit = |text: &str, findings: &[pii::Finding]| {
             let mut findings = Cow::Borrowed(findings);

@@ -1,5 +1,6 @@
-//! Token counts of texts seen before. A chat sends its history again with every turn: a turn costs its new text only,
-//! and what the model answered is known too, since it was counted on its way out.
+//! Token counts of texts seen before, and texts in which a search has found nothing. A chat sends its history again with
+//! every turn: a turn costs its new text only, and what the model answered is known too, since it was counted on its way
+//! out.
 //!
 //! A text is known by a 128-bit hash under seeds that no client knows, so nobody can make one text pass for another. It
 //! is the text that is hashed, without its escapes: JSON may write the same text in many ways. Beside it stands how it
@@ -18,6 +19,10 @@ pub const MIN: usize = 64;
 const WRITTEN: u64 = 1 << 63;
 /// Marks the messages that a chat begins with.
 const MESSAGES: u64 = 1 << 62;
+/// Marks what was searched.
+const SEARCHED: u64 = 1 << 61;
+/// Bytes; shorter texts are searched about as fast as they are looked up.
+const SEARCHED_MIN: usize = 256;
 /// Messages of a chat whose beginning is looked for; those before a second turn are fewer.
 const FEWEST: usize = 3;
 /// The last messages behind which a known beginning may end.
@@ -122,6 +127,23 @@ impl Seen {
             }
         }
         out
+    }
+
+    /// What a text is known by, as it is written, once `rules` have found nothing in it; `part` says what the text is.
+    /// None where that is not worth it.
+    pub fn searched(&self, rules: u64, part: u8, written: &str) -> Option<Hash> {
+        if written.len() < SEARCHED_MIN || self.seeds == [0; 4] {
+            return None;
+        }
+        let mut key = self.key(SEARCHED | u64::from(part));
+        key.push(&rules.to_le_bytes());
+        key.push(written.as_bytes());
+        Some(key.finish())
+    }
+
+    /// Whether this is known.
+    pub fn has(&mut self, hash: Hash) -> bool {
+        self.slot(hash).is_some_and(|slot| slot.hash == hash)
     }
 
     /// Takes in a text that was counted elsewhere.

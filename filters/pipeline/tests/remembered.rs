@@ -16,6 +16,7 @@ use drive::{Answer, Cuts, Gateway, Outcome};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use weir_pipeline::outside::Part;
 use weir_tokens::Vocabulary;
 
 const ASKED: &str =
@@ -379,4 +380,62 @@ proptest! {
     ) {
         equal(&fragments, every, is_stream, cut);
     }
+}
+
+/// Whether a text as it is written is known as one in which these rules found nothing.
+fn searched(gateway: &Gateway, rules: u64, part: Part, text: &str) -> bool {
+    let mut seen = gateway.policy.as_ref().unwrap().seen.borrow().clone();
+    seen.searched(rules, part as u8, text).is_some_and(|hash| seen.has(hash))
+}
+
+#[test]
+fn a_text_in_which_nothing_was_found_is_not_searched_again_and_one_with_a_value_always() {
+    let gateway = gateway(|config| {
+        config["redaction"] = redaction("mask", true, false);
+        config["redaction"][0]["when"] = json!({"model": ["m"]});
+        let mut other = config["redaction"][0].clone();
+        (other["name"], other["find"]) = (json!("other"), json!(["us_ssn"]));
+        other["when"] = json!({"model": ["other"]});
+        config["redaction"].as_array_mut().unwrap().push(other);
+        let mut model = config["models"][0].clone();
+        model["name"] = json!("other");
+        config["models"].as_array_mut().unwrap().push(model);
+        config["tenants"][0]["models"] = json!(["m", "other"]);
+    });
+    let long = |text: &str| format!("{text} {}", "and so on, as ever ".repeat(20));
+    let (clean, ssn, mail) = (long("Be kind."), long("SSN 536-22-8726."), long(MAIL));
+    let ask = |model: &str, texts: [&str; 4]| {
+        let of = |role: &str, text: &str| json!({"role": role, "content": text});
+        let messages =
+            [of("system", texts[0]), of("user", texts[1]), of("assistant", texts[2]), of("user", texts[3])];
+        let body = json!({"model": model, "messages": messages}).to_string();
+        let key = world::headers("/v1/chat/completions", &[("authorization", "Bearer key")]);
+        let answers = [world::answer(200, "application/json", "{}")];
+        let out = gateway.run(&key, body.as_bytes(), &answers, Cuts::Whole, Cuts::Whole);
+        assert_eq!(out.status, 200, "{}", String::from_utf8_lossy(&out.body));
+        world::sent_body(&out)["messages"].clone()
+    };
+    let masked = |text: &str| text.replace(MAIL, "[EMAIL]").replace("536-22-8726", "[US_SSN]");
+    for _ in 0..2 {
+        let sent = ask("m", [&clean, &ssn, &mail, &clean]);
+        assert_eq!(sent[1]["content"], ssn, "the rule looks for mail");
+        assert_eq!(sent[2]["content"], masked(&mail));
+    }
+    assert!(searched(&gateway, 1, Part::Text, &clean) && searched(&gateway, 1, Part::Message, &ssn));
+    assert!(
+        !searched(&gateway, 1, Part::Message, &clean),
+        "the newest message is remembered when it comes again"
+    );
+    assert!(!searched(&gateway, 1, Part::Text, &mail) && !searched(&gateway, 2, Part::Message, &ssn));
+    // Another rule looks for itself, and so does the same one at another place.
+    let sent = ask("other", [&clean, &ssn, &mail, &clean]);
+    assert_eq!((&sent[1]["content"], &sent[2]["content"]), (&json!(masked(&ssn)), &json!(mail)));
+    // That a text is known is believed: nothing is searched twice.
+    let mut seen = gateway.policy.as_ref().unwrap().seen.borrow_mut();
+    let hash = seen.searched(1, Part::Text as u8, &mail);
+    seen.put(hash, 0);
+    drop(seen);
+    let sent = ask("m", [&mail, &mail, &mail, &mail]);
+    let contents = [0, 1, 2, 3].map(|at| sent[at]["content"].clone());
+    assert_eq!(contents, [mail.clone(), masked(&mail), mail.clone(), masked(&mail)]);
 }

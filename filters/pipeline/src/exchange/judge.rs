@@ -70,6 +70,7 @@ impl Exchange {
             policy.seen.borrow_mut().seed(&self.entropy);
             let mut finder = Finder {
                 set: &set,
+                rules: policy.rules(caller, asked, true),
                 policy,
                 asked: policy.analyzers(caller, asked),
                 known: &mut self.known,
