@@ -18,6 +18,8 @@ mod host;
 #[cfg(target_family = "wasm")]
 mod lease;
 #[cfg(target_family = "wasm")]
+mod memory;
+#[cfg(target_family = "wasm")]
 mod opinions;
 #[cfg(target_family = "wasm")]
 mod spans;

@@ -16,11 +16,12 @@ const DENIED: [&str; 9] = [
     "string_slice",
     "get_unwrap",
 ];
-/// Files that may hold unsafe code: the host's calls, its callbacks, tables that were added to the built module, the
-/// probe's entry.
-const UNSAFE: [&str; 5] = [
+/// Files that may hold unsafe code: the host's calls, its callbacks, the module's memory, tables that were added to the
+/// built module, the probe's entry.
+const UNSAFE: [&str; 6] = [
     "filters/wasm/src/host.rs",
     "filters/wasm/src/exports.rs",
+    "filters/wasm/src/memory.rs",
     "filters/wasm/src/tokenizers.rs",
     "tests/probe/src/lib.rs",
     "tests/fuzz/src/engine/coverage.rs",
