@@ -1,10 +1,12 @@
 //! A provider's answer on its way to the client: read for usage and texts, and changed only where something must be
 //! restored, hidden or masked. Bytes that nothing changes pass as they came, at once.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
 
 use weir_dialects::hub::Usage;
-use weir_dialects::openai_chat::{Chunk, Slot};
+use weir_dialects::openai_chat::{Chunk, Slot, unquote};
 use weir_dialects::openai_embeddings::Outline;
 use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions, openai_responses};
 use weir_pii as pii;
@@ -179,7 +181,25 @@ impl Answer {
         }
     }
 
-    /// Takes a piece. `Some` is what the client gets in its place.
+    /// One document that may change: the host is asked to keep its pieces, so that what nothing changes goes on as it
+    /// came, and what changes with its length. Whether it is one.
+    pub fn keep(&mut self) -> bool {
+        self.kept(true)
+    }
+
+    /// The host keeps them no longer.
+    pub fn release(&mut self) {
+        self.kept(false);
+    }
+
+    fn kept(&mut self, kept: bool) -> bool {
+        match self {
+            Self::Whole(whole) => whole.keep(kept),
+            _ => false,
+        }
+    }
+
+    /// Takes a piece. `Some` is what the client gets in its place, or in that of all pieces that the host keeps.
     pub fn push(&mut self, chunk: &[u8], end: bool) -> Result<Option<Vec<u8>>, Cut> {
         match self {
             Self::None => Ok(None),
@@ -308,12 +328,21 @@ fn tells_tokens(data: &[u8]) -> bool {
         let value = after.trim_ascii_start().strip_prefix(b":").unwrap_or_default();
         value.trim_ascii_start().starts_with(b"null")
     };
-    let mut named = false;
-    data.split(|byte| *byte == b'"').skip(1).any(|part| {
-        let tells = named && !nothing(part);
-        named = part == b"logprobs";
-        tells
+    // The name is sought by its letter that answers have least of.
+    memchr::memchr_iter(b'b', data).any(|at| {
+        let name = at.checked_sub(7).and_then(|from| data.get(from..at + 3));
+        name == Some(br#""logprobs""#) && !nothing(data.get(at + 3..).unwrap_or_default())
     })
+}
+
+/// A string of a document that was read, given with its quotes.
+fn unquoted(document: &[u8], at: Range<usize>) -> Option<Cow<'_, str>> {
+    match document.get(at.clone()) {
+        Some([b'"', plain @ .., b'"']) if memchr::memchr(b'\\', plain).is_none() => {
+            std::str::from_utf8(plain).ok().map(Cow::Borrowed)
+        }
+        _ => unquote(document, at).map(Cow::Owned),
+    }
 }
 
 fn forget_tokens(value: json::Value<'_, '_>, edits: &mut Splices) {

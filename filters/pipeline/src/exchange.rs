@@ -131,6 +131,8 @@ struct Flight {
     /// An answer that cannot be searched passes.
     unsearched: bool,
     answer: Answer,
+    /// Bytes of it that the host keeps until its end, its headers too.
+    kept: Option<usize>,
     status: u16,
     /// What the answering try said of itself.
     report: Option<Report>,

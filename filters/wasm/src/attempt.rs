@@ -161,17 +161,21 @@ impl AttemptStream {
 
     /// Part of the response body has come.
     pub fn response_body(&mut self, size: usize, end: bool, shared: &mut Shared) -> Step {
-        let Some(machine) = &self.machine else { return Step::Continue };
+        let Some(machine) = &mut self.machine else { return Step::Continue };
         self.whole |= end;
         if self.replied || !machine.wants_response_body(end) {
             return Step::Continue;
+        }
+        let now = Now(host::now());
+        if let Some(step) = machine.holds(now, size, end) {
+            return step;
         }
         let chunk = if size == 0 {
             Vec::new()
         } else {
             host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default()
         };
-        self.feed(Now(host::now()), Input::ResponseBody { chunk: &chunk, end }, shared)
+        self.feed(now, Input::ResponseBody { chunk: &chunk, end }, shared)
     }
 
     /// Response trailers have come.

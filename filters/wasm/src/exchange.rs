@@ -43,6 +43,8 @@ pub struct ExchangeStream {
     watch: Watch,
     /// What the host holds before the piece that the machine is at.
     kept: Vec<u8>,
+    /// Bytes of the answer that the machine has seen and has the host keep.
+    seen: usize,
     /// Bytes that the last callback left in the host's buffer in the piece's place.
     left: Option<usize>,
     /// Its decision record has a place.
@@ -65,6 +67,7 @@ impl ExchangeStream {
             size: 0,
             watch: Watch::Off,
             kept: Vec::new(),
+            seen: 0,
             left: None,
             placed: false,
             sent: false,
@@ -215,10 +218,11 @@ impl ExchangeStream {
             return Step::Continue;
         }
         let now = Now(host::now());
-        let chunk = if size == 0 {
+        let more = size.saturating_sub(self.seen);
+        let chunk = if more == 0 {
             Vec::new()
         } else {
-            host::buffer(Buffer::ResponseBody, 0, size).unwrap_or_default()
+            host::buffer(Buffer::ResponseBody, self.seen, more).unwrap_or_default()
         };
         let before = if let Watch::Opening(held) = self.watch { held } else { 0 };
         let (seen, fresh) = chunk.split_at_checked(before).unwrap_or((&[], &chunk));
@@ -226,6 +230,7 @@ impl ExchangeStream {
         self.left = None;
         let step = self.feed(now, Input::ResponseBody { chunk: fresh, end }, shared);
         self.kept.clear();
+        self.seen = if step == Step::Pause { size } else { 0 };
         self.held(step, self.left.unwrap_or(size), end, shared)
     }
 

@@ -1,7 +1,7 @@
 //! An answer that is a stream: of server-sent events, or of AWS's frames.
 
 use weir_dialects::hub::{Event, Finish, Usage};
-use weir_dialects::openai_chat::{AnswerContext, Chunk, ECHO, Slot, StreamEncoder, unquote};
+use weir_dialects::openai_chat::{AnswerContext, Chunk, ECHO, Slot, StreamEncoder};
 use weir_dialects::{anthropic, bedrock, openai_responses};
 use weir_pii as pii;
 use weir_sorted::Gather;
@@ -10,7 +10,7 @@ use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
 
 use super::heard::Heard;
-use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, sealed, without_tokens};
+use super::{Cut, Facts, MAX_EVENT, Treatment, quoted, read_chunk_into, sealed, unquoted, without_tokens};
 use crate::paths::Api;
 use crate::seen::Seen;
 
@@ -73,6 +73,8 @@ struct Events {
     template: Vec<u8>,
     /// Its name.
     template_name: Vec<u8>,
+    /// What becomes of a piece of text, whose memory is used again.
+    piece: String,
     /// The number of the next event, where events are numbered, and by how much those to come are shifted.
     sequence: u64,
     shift: u64,
@@ -106,6 +108,7 @@ impl Stream {
             told: false,
             template: Vec::new(),
             template_name: Vec::new(),
+            piece: String::new(),
             sequence: 0,
             shift: 0,
         };
@@ -361,7 +364,7 @@ impl Events {
             (&mut self.fingerprint, &chunk.fingerprint),
         ] {
             if let Some(range) = said.as_ref().filter(|_| known.is_empty()) {
-                *known = unquote(payload, range.clone()).unwrap_or_default();
+                *known = unquoted(payload, range.clone()).unwrap_or_default().into_owned();
             }
         }
         if let Some(begun) = chunk.begun {
@@ -374,7 +377,7 @@ impl Events {
             if let Some(range) = &choice.finish_value
                 && self.finish.len() < MAX_TEXTS
             {
-                let reason = unquote(payload, range.clone()).unwrap_or_default();
+                let reason = unquoted(payload, range.clone()).unwrap_or_default().into_owned();
                 let at = self
                     .finish
                     .iter()
@@ -409,7 +412,7 @@ impl Events {
             }
             if (counts || watches)
                 && let Some((_, on_its_way)) = self.texts.get_mut(at)
-                && let Some(piece) = unquote(payload, text.value.clone())
+                && let Some(piece) = unquoted(payload, text.value.clone())
             {
                 on_its_way.count(&piece);
                 if watches {
@@ -446,14 +449,15 @@ impl Events {
                 let Some((_, on_its_way)) = self.texts.iter_mut().find(|(of, _)| *of == key) else {
                     continue;
                 };
-                let Some(piece) = unquote(payload, text.value.clone()) else { continue };
-                let told = on_its_way.push(&piece);
+                let Some(piece) = unquoted(payload, text.value.clone()) else { continue };
+                self.piece.clear();
+                on_its_way.push(&piece, &mut self.piece);
                 if self.blocked.is_none() {
                     self.blocked = on_its_way.blocked();
                     self.blocked_at = text.choice;
                 }
-                if told != piece {
-                    edits.replace(text.value.clone(), quoted(&told));
+                if self.piece != piece {
+                    edits.replace(text.value.clone(), quoted(&self.piece));
                 }
             }
             if self.blocked.is_some() {
@@ -465,7 +469,7 @@ impl Events {
                 }
             }
             for text in chunk.wholes.iter().filter(|text| !sealed(self.api, text.slot)) {
-                let Some(value) = unquote(payload, text.value.clone()) else { continue };
+                let Some(value) = unquoted(payload, text.value.clone()) else { continue };
                 // It repeats what came in pieces, which were counted.
                 let mut counted = Facts::default();
                 match self.treatment.whole(text.slot, text.choice == ECHO, &value, &mut counted) {

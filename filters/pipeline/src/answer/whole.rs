@@ -22,6 +22,8 @@ pub struct Whole {
     /// Too large to be read: passed on, unless it would have to be changed.
     skipped: bool,
     complete: bool,
+    /// The host keeps its pieces.
+    kept: bool,
     /// It was no JSON.
     unread: bool,
     facts: Facts,
@@ -40,6 +42,7 @@ impl Whole {
             body: Vec::new(),
             skipped: false,
             complete: false,
+            kept: false,
             unread: false,
             facts: Facts::default(),
             said: Vec::new(),
@@ -53,6 +56,11 @@ impl Whole {
 
     pub(super) fn changes(&self) -> bool {
         self.treatment.texts()
+    }
+
+    pub(super) fn keep(&mut self, kept: bool) -> bool {
+        self.kept = kept && self.changes();
+        self.kept
     }
 
     pub(super) fn complete(&self) -> bool {
@@ -94,8 +102,8 @@ impl Whole {
             return Ok(self.changes().then(Vec::new));
         }
         let mut body = std::mem::take(&mut self.body);
-        // As it came, where all of it came at once and nothing in it changes.
-        let mut same = alone;
+        // As it came, where the host has all of it and nothing in it changes.
+        let mut same = alone || self.kept;
         if self.treatment.set.is_some()
             && let Some(without) = without_tokens(&body)
         {

@@ -6,7 +6,7 @@ use weir_dialects::{bedrock, openai_chat};
 
 use super::first::{First, judge_first};
 use super::{Attempt, EVENT_STREAM, Incoming, MAX_FIRST, Outgoing, Translation};
-use crate::io::{Effect, Effects, Headers, Step};
+use crate::io::{Effect, Effects, Headers, Now, Step};
 use crate::paths::Api;
 use crate::plan::{NO_RETRY, Progress};
 use crate::refusal::ERROR_TYPE;
@@ -152,6 +152,23 @@ impl Attempt {
         }
     }
 
+    /// What a whole answer needs is its size alone: `None` where its bytes must be handed in. `size` is all of it so far.
+    pub fn holds(&mut self, now: Now, size: usize, end: bool) -> Option<Step> {
+        if self.copy.is_some() || !matches!(self.response, Incoming::Held) {
+            return None;
+        }
+        self.heard = now.0;
+        Some(self.kept(size, end))
+    }
+
+    fn kept(&mut self, size: usize, end: bool) -> Step {
+        if !end && size < MAX_HELD {
+            return Step::Pause;
+        }
+        self.response = Incoming::Pass;
+        Step::Continue
+    }
+
     pub(super) fn response_body(&mut self, chunk: &[u8], end: bool, effects: &mut Vec<Effect>) -> Step {
         match std::mem::replace(&mut self.response, Incoming::Pass) {
             Incoming::Fresh | Incoming::Pass => Step::Continue,
@@ -162,11 +179,10 @@ impl Attempt {
                 }
                 Step::Continue
             }
-            Incoming::Held if !end && chunk.len() < MAX_HELD => {
+            Incoming::Held => {
                 self.response = Incoming::Held;
-                Step::Pause
+                self.kept(chunk.len(), end)
             }
-            Incoming::Held => Step::Continue,
             Incoming::First => match judge_first(self.api(), chunk, end) {
                 First::Unknown if chunk.len() < MAX_FIRST => {
                     self.response = Incoming::First;

@@ -16,6 +16,9 @@ use crate::plan::{NO_RETRY, Progress, Report, TOO_LONG};
 use crate::refusal::{ERROR_TYPE, Refusal};
 use weir_config::filter::ShowHeaders;
 
+/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length.
+const MAX_KEPT: usize = 64 << 10;
+
 impl Exchange {
     pub(super) fn response_headers(
         &mut self,
@@ -129,26 +132,21 @@ impl Exchange {
             if flight.unsearched {
                 self.span.note(now.0, "weir.redaction", "weir.unsearched", "answer");
             } else {
-                let refusal = Refusal::server(
-                    if status >= 400 { status } else { 502 },
-                    "answer_unreadable",
-                    "the provider's answer cannot be searched for what the policy hides, and is not let through",
-                );
-                let reply = refusal.reply(flight.plan.api);
-                effects.respond_number(":status", u64::from(reply.status));
-                for (name, value) in reply.headers {
-                    effects.respond(name, &value);
-                }
                 effects.respond_without("content-length");
                 effects.respond_without("content-encoding");
+                let body = unreadable(flight.plan.api, status, effects);
                 self.span.error = Some("answer_unreadable".into());
-                flight.answer = Answer::Local(reply.body);
+                flight.answer = Answer::Local(body);
             }
         }
         if end {
             if let Answer::Local(body) = std::mem::replace(&mut flight.answer, Answer::Opaque(true)) {
                 effects.respond_body(body);
             }
+        } else if flight.answer.keep() {
+            // Its length is known once it is there, and mostly is what it was.
+            flight.kept = Some(0);
+            return Step::Pause;
         } else if flight.answer.changes() {
             effects.respond_without("content-length");
         }
@@ -176,6 +174,33 @@ impl Exchange {
             effects.respond_body(Vec::new());
             return Step::Continue;
         }
+        if let Some(kept) = flight.kept.take() {
+            let kept = kept + chunk.len();
+            let told = flight.answer.push(chunk, end);
+            if !end && kept <= MAX_KEPT {
+                flight.kept = Some(kept);
+                return Step::Pause;
+            }
+            match told {
+                Ok(None) => {}
+                Ok(Some(bytes)) if !end => {
+                    flight.answer.release();
+                    effects.respond_without("content-length");
+                    effects.respond_body(bytes);
+                }
+                told => {
+                    let status = flight.status;
+                    let bytes = told.unwrap_or_else(|_| {
+                        self.span.error = Some("answer_unreadable".into());
+                        Some(unreadable(flight.plan.api, status, effects))
+                    });
+                    let bytes = bytes.unwrap_or_default();
+                    effects.respond_number("content-length", bytes.len() as u64);
+                    effects.respond_body(bytes);
+                }
+            }
+            return Step::Continue;
+        }
         let over = flight.ahead.as_ref().is_some_and(|ahead| ahead.over);
         match flight.answer.push(chunk, end) {
             Ok(Some(_)) if over => {
@@ -198,6 +223,21 @@ impl Exchange {
         }
         Step::Continue
     }
+}
+
+/// An answer that cannot be searched becomes this error, while its headers can still say so.
+fn unreadable(api: Api, status: u16, effects: &mut Vec<Effect>) -> Vec<u8> {
+    let refusal = Refusal::server(
+        if status >= 400 { status } else { 502 },
+        "answer_unreadable",
+        "the provider's answer cannot be searched for what the policy hides, and is not let through",
+    );
+    let reply = refusal.reply(api);
+    effects.respond_number(":status", u64::from(reply.status));
+    for (name, value) in reply.headers {
+        effects.respond(name, &value);
+    }
+    reply.body
 }
 
 /// What InvokeModel says in headers of the tokens billed: of a model's own dialect there is no other word.

@@ -103,6 +103,7 @@ impl Exchange {
             answer_set: policy.redaction(caller, policy.name_of(request.model()), false),
             unsearched: policy.may_pass(caller, policy.name_of(request.model()), false),
             answer: Answer::None,
+            kept: None,
             status: 0,
             report: None,
             provider: false,

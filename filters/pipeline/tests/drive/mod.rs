@@ -384,12 +384,19 @@ impl Gateway {
         side.run(&mut effects);
         // Some fifty tokens a second.
         let mut now = NOW;
+        let mut kept = Vec::new();
         for (piece, end) in released {
             now.0 += piece.len() as u64 * 200_000;
             side.piece = None;
-            exchange.handle(now, Input::ResponseBody { chunk: &piece, end }, &mut effects);
+            kept.extend_from_slice(&piece);
+            let step = exchange.handle(now, Input::ResponseBody { chunk: &piece, end }, &mut effects);
             side.run(&mut effects);
-            out.body.extend_from_slice(side.piece.as_ref().unwrap_or(&piece));
+            if step == Step::Pause {
+                assert!(!end && side.piece.is_none(), "what is kept is not changed before its end");
+                continue;
+            }
+            out.body.extend_from_slice(side.piece.as_ref().unwrap_or(&kept));
+            kept.clear();
             while let Some(needs) = side.topping.take() {
                 side.topped.push(needs);
                 let answer = self.ledger.borrow_mut().pop_front().unwrap_or(Ok(Granted::default()));
@@ -402,6 +409,9 @@ impl Gateway {
         }
         out.status = get(&side.response, ":status").and_then(|s| s.parse().ok()).unwrap();
         out.headers = side.response.iter().cloned().collect();
+        if let Some(length) = out.headers.get("content-length") {
+            assert_eq!(length, &out.body.len().to_string(), "a client reads as much as it was told");
+        }
         true
     }
 }

@@ -69,23 +69,18 @@ impl Text {
         }
     }
 
-    /// First the model's own words are masked, then the client's own values come back.
-    pub(super) fn push(&mut self, piece: &str) -> String {
-        let masked = match &mut self.redactor {
-            Some(redactor) if !self.watches => {
-                let mut out = String::new();
-                redactor.push(piece, &mut out);
-                out
+    /// First the model's own words are masked, then the client's own values come back: appended to `out`.
+    pub(super) fn push(&mut self, piece: &str, out: &mut String) {
+        let redactor = self.redactor.as_mut().filter(|_| !self.watches);
+        match (redactor, &mut self.restorer) {
+            (Some(redactor), Some(restorer)) => {
+                let mut masked = String::new();
+                redactor.push(piece, &mut masked);
+                restorer.push(&masked, out);
             }
-            _ => piece.to_owned(),
-        };
-        match &mut self.restorer {
-            Some(restorer) => {
-                let mut out = String::new();
-                restorer.push(&masked, &mut out);
-                out
-            }
-            None => masked,
+            (Some(redactor), None) => redactor.push(piece, out),
+            (None, Some(restorer)) => restorer.push(piece, out),
+            (None, None) => out.push_str(piece),
         }
     }
 
