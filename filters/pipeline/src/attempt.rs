@@ -250,7 +250,9 @@ impl Attempt {
             }
             Input::RequestBody { body, end, .. } => self.request_body(body, end, effects),
             Input::Reserved(answer) => self.reserved(answer, effects),
-            Input::ResponseHeaders { headers, end, .. } => self.response_headers(&headers, end, effects),
+            Input::ResponseHeaders { headers, end, origin } => {
+                self.response_headers(&headers, end, origin.address, effects)
+            }
             Input::ResponseBody { chunk, end } => self.response_body(chunk, end, effects),
             Input::Tick => self.silent(effects),
             Input::ResponseTrailers | Input::Short | Input::ToppedUp(_) | Input::Asked { .. } => {

@@ -232,6 +232,11 @@ impl Exchange {
         self.marked = now.0;
     }
 
+    /// More of the request is awaited, and what has come is not too large: nothing would happen now.
+    pub fn waits(&self, size: usize) -> bool {
+        matches!(self.state, State::Body(_)) && self.fits(size as u64).is_ok()
+    }
+
     /// It was let in, and is not over.
     pub fn sent(&self) -> bool {
         matches!(self.state, State::Sent(_))

@@ -109,7 +109,7 @@ pub enum Input<'a> {
 pub struct Origin<'a> {
     /// The host's reason: `via_upstream` for a provider's answer.
     pub details: &'a str,
-    /// The upstream address, `ip:port`.
+    /// The upstream address, `ip:port`; empty where the report says it.
     pub address: &'a str,
     /// What the answering try left in filter state under [`crate::plan::REPORT`].
     pub report: Option<&'a [u8]>,

@@ -233,6 +233,8 @@ pub struct Report {
     pub stalled: bool,
     /// The tries before this one: number of the leg, from 1, and the provider's status, 0 where it gave none.
     pub earlier: Vec<(u64, u64)>,
+    /// The address that answered, `ip:port`.
+    pub address: String,
 }
 
 impl Report {
@@ -245,6 +247,7 @@ impl Report {
         for (leg, status) in &self.earlier {
             w.int(*leg).int(*status);
         }
+        w.bytes(self.address.as_bytes());
         w.finish()
     }
 
@@ -284,6 +287,7 @@ impl Report {
         if earlier > 0 {
             r.whole()?;
         }
+        report.address = r.text();
         Some(report)
     }
 }
@@ -359,12 +363,15 @@ mod tests {
             leg: 1,
             stalled: true,
             earlier: vec![(1, 503), (3, 0)],
+            address: "1.2.3.4:5".into(),
             ..Report::default()
         };
         let bytes = report.encode();
         assert_eq!(Report::decode(&bytes).as_ref(), Some(&report));
-        // As a build before the earlier tries wrote it.
+        // As builds wrote it before the address, and before the earlier tries.
+        let report = Report { address: String::new(), ..report };
+        assert_eq!(Report::decode(&bytes[..bytes.len() - 10]).as_ref(), Some(&report));
         let report = Report { earlier: Vec::new(), ..report };
-        assert_eq!(Report::decode(&bytes[..bytes.len() - 6]), Some(report));
+        assert_eq!(Report::decode(&bytes[..bytes.len() - 16]), Some(report));
     }
 }

@@ -9,7 +9,7 @@ use weir_pipeline::io::{Effect, Headers, Input, Now, Origin, Step};
 use weir_pipeline::plan::{PLAN, REPORT};
 
 use crate::effects;
-use crate::exchange::attempts;
+use crate::exchange::{ADDRESS, attempts, text};
 use crate::host::{self, Buffer, Direction, Map};
 use crate::lease::{Asked, Decided, Holds, HostData};
 use crate::vm::Shared;
@@ -152,11 +152,9 @@ impl AttemptStream {
         self.whole |= end;
         let map = host::map(Map::ResponseHeaders).unwrap_or_default();
         let fields = host::pairs(&map);
-        self.feed(
-            Now(host::now()),
-            Input::ResponseHeaders { headers: Headers(&fields), end, origin: Origin::default() },
-            shared,
-        )
+        let address = text(host::property(ADDRESS));
+        let origin = Origin { address: &address, ..Origin::default() };
+        self.feed(Now(host::now()), Input::ResponseHeaders { headers: Headers(&fields), end, origin }, shared)
     }
 
     /// Part of the response body has come.
@@ -218,9 +216,10 @@ impl AttemptStream {
         }
         let Some(machine) = &self.machine else { return };
         let details = if self.whole { None } else { host::property("response\0code_details") };
-        let text = |bytes: Option<Vec<u8>>| bytes.and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
-        let address = text(host::property("upstream\0address"));
-        if let Some(one) = machine.record(now, self.whole, &text(details), address) {
+        if let Some(mut one) = machine.record(now, self.whole, &text(details)) {
+            if one.address.is_empty() {
+                one.address = text(host::property(ADDRESS));
+            }
             shared.telemetry.attempt(&one);
         }
     }

@@ -15,6 +15,9 @@ use crate::vm::Shared;
 /// Largest piece with which a place is opened for a stream's last word: Envoy holds it for a moment.
 const MAX_HELD: usize = 256 << 10;
 
+/// The address of the host that a request went to.
+pub const ADDRESS: &str = "upstream\0address";
+
 /// Largest answer of a detector outside, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
@@ -144,6 +147,9 @@ impl ExchangeStream {
             return Step::Pause;
         }
         self.size = size;
+        if !end && self.machine.waits(size) {
+            return Step::Pause;
+        }
         let now = Now(host::now());
         if end {
             self.machine.cooling(Cooling::read(&mut HostData));
@@ -202,12 +208,12 @@ impl ExchangeStream {
         let fields = host::pairs(&map);
         let report = host::property(REPORT);
         let good = Headers(&fields).bytes(":status").and_then(<[u8]>::first).is_some_and(|c| *c < b'4');
-        let (details, attempts) = if good && report.is_some() {
-            ("via_upstream".into(), 0)
+        // Of a good answer its try has said whence it came.
+        let (details, attempts, address) = if good && report.is_some() {
+            ("via_upstream".into(), 0, String::new())
         } else {
-            (text(host::property("response\0code_details")), attempts())
+            (text(host::property("response\0code_details")), attempts(), text(host::property(ADDRESS)))
         };
-        let address = text(host::property("upstream\0address"));
         let origin = Origin { details: &details, address: &address, report: report.as_deref(), attempts };
         self.feed(now, Input::ResponseHeaders { headers: Headers(&fields), end, origin }, shared)
     }
@@ -304,7 +310,8 @@ pub fn attempts() -> u64 {
         .map_or(0, u64::from_le_bytes)
 }
 
-fn text(bytes: Option<Vec<u8>>) -> String {
+/// A property that is text.
+pub fn text(bytes: Option<Vec<u8>>) -> String {
     bytes.and_then(|b| String::from_utf8(b).ok()).unwrap_or_default()
 }
 

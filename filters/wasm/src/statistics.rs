@@ -230,7 +230,8 @@ impl Statistics {
 
 /// Appends a label's value; a semicolon would begin another label.
 fn push(to: &mut String, value: &str) {
-    for c in value.chars() {
-        to.push(if c == ';' { ',' } else { c });
+    for (at, part) in value.split(';').enumerate() {
+        to.push_str(if at > 0 { "," } else { "" });
+        to.push_str(part);
     }
 }

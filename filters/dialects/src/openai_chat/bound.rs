@@ -1,7 +1,7 @@
 //! What a prompt cannot exceed, whatever the tokenizer, from the bytes alone: no text is unescaped, nothing is counted.
 //! Beside it what stands around the texts, for the rules that need no more.
 
-use weir_wire::json::{Doc, Kind, Value};
+use weir_wire::json::{self, Doc, Kind, Value};
 
 use super::rules::Rules;
 use crate::media;
@@ -97,6 +97,7 @@ fn calls(message: Value<'_, '_>) -> u64 {
 /// UTF-8 bytes of every string and key in a value, media data left out.
 fn string_bytes(value: Value<'_, '_>) -> u64 {
     match value.kind() {
+        Kind::String if !value.escaped() => value.range().len().saturating_sub(2) as u64,
         Kind::String => value.str_raw().map_or(0, |raw| unescaped_length(raw) as u64),
         Kind::Array => value.items().fold(0, |sum, item| sum.saturating_add(string_bytes(item))),
         Kind::Object => value.members().fold(0, |sum: u64, (key, member)| {
@@ -114,7 +115,11 @@ fn string_bytes(value: Value<'_, '_>) -> u64 {
 fn unescaped_length(raw: &str) -> usize {
     let mut length = raw.len();
     let mut rest = raw.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+    loop {
+        let at = json::plain_end(rest, 0);
+        if at >= rest.len() {
+            return length;
+        }
         let escape = rest.get(at + 1).copied().unwrap_or(b'\\');
         let (taken, gives) = match escape {
             b'u' => {
@@ -132,7 +137,6 @@ fn unescaped_length(raw: &str) -> usize {
         length = length.saturating_sub(taken - gives);
         rest = rest.get(at + taken..).unwrap_or_default();
     }
-    length
 }
 
 #[cfg(test)]

@@ -22,11 +22,13 @@ impl Attempt {
         &mut self,
         headers: &Headers<'_>,
         end: bool,
+        address: &str,
         effects: &mut Vec<Effect>,
     ) -> Step {
         if self.request == Outgoing::Refused {
             return Step::Continue;
         }
+        address.clone_into(&mut self.report.address);
         let status = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
         self.answered = status;
         self.report.status = u64::from(status);

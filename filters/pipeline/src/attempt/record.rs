@@ -10,7 +10,7 @@ use crate::span::Try;
 impl Attempt {
     /// What the try's span says, once it is over. `whole` says that the answer came to its end, `details` what the host
     /// says of the exchange at that moment.
-    pub fn record(&self, now: Now, whole: bool, details: &str, address: String) -> Option<Try> {
+    pub fn record(&self, now: Now, whole: bool, details: &str) -> Option<Try> {
         let plan = self.plan.as_ref()?;
         let context = self.context?;
         let error = match (self.request, self.report.progress) {
@@ -32,7 +32,7 @@ impl Attempt {
             provider: self.config.provider.clone(),
             model: leg.map(|leg| leg.model.clone()).unwrap_or_default(),
             url: self.url.clone(),
-            address,
+            address: self.report.address.clone(),
             status: self.answered,
             error,
         })

@@ -33,8 +33,9 @@ impl Exchange {
         let policy = self.policy.clone();
         let State::Sent(flight) = &mut self.state else { return Step::Continue };
         flight.status = status;
-        self.span.address = origin.address.to_owned();
         let report = origin.report.and_then(Report::decode).unwrap_or_default();
+        let address = if origin.address.is_empty() { &report.address } else { origin.address };
+        self.span.address = address.to_owned();
         flight.heard = now.0;
         // Only a try that got an answer says so; Envoy's own answers follow tries that did not.
         flight.provider = matches!(report.progress, Progress::Answering | Progress::Refused)

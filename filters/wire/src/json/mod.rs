@@ -17,7 +17,7 @@ mod writer;
 use std::fmt;
 
 pub use parse::parse;
-pub use scan::escape_into;
+pub use scan::{escape_into, plain_end};
 pub use unescape::Unescaped;
 pub use value::{Items, Key, Members, Value};
 pub use writer::Writer;

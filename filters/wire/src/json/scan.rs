@@ -7,7 +7,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 ///
 /// Each test marks the high bit of a matching byte. Borrows may mark bytes *above* a match as well, which
 /// is why only the lowest mark of a word is read.
-pub(crate) fn plain_end(bytes: &[u8], from: usize) -> usize {
+pub fn plain_end(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     let mut at = from;
     let (words, tail) = rest.as_chunks::<8>();
