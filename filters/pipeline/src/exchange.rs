@@ -234,7 +234,8 @@ impl Exchange {
 
     /// More of the request is awaited, and what has come is not too large: nothing would happen now.
     pub fn waits(&self, size: usize) -> bool {
-        matches!(self.state, State::Body(_)) && self.fits(size as u64).is_ok()
+        let max = self.policy.as_ref().map_or(0, |policy| policy.config.max_body);
+        matches!(self.state, State::Body(_)) && (max == 0 || size as u64 <= max)
     }
 
     /// It was let in, and is not over.

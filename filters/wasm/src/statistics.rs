@@ -230,8 +230,7 @@ impl Statistics {
 
 /// Appends a label's value; a semicolon would begin another label.
 fn push(to: &mut String, value: &str) {
-    for (at, part) in value.split(';').enumerate() {
-        to.push_str(if at > 0 { "," } else { "" });
-        to.push_str(part);
+    for c in value.chars() {
+        to.push(if c == ';' { ',' } else { c });
     }
 }
