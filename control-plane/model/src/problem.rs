@@ -79,10 +79,17 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// Bytes of a name that may be like another; what is longer is no slip of the hand, and comparing takes the product of
+/// two lengths.
+const LONGEST: usize = 128;
+
 /// The known name that is most like `name`, if one is like it at all.
 pub(crate) fn nearest(name: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
+    if name.len() > LONGEST {
+        return None;
+    }
     let far = 1 + name.chars().count() / 3;
-    let near = known.into_iter().map(|known| {
+    let near = known.into_iter().filter(|known| known.as_ref().len() <= 2 * LONGEST).map(|known| {
         // The beginning of a name is like it, however much is left out.
         let begins = name.len() > 2 && known.as_ref().starts_with(name);
         let distance = if begins { far } else { distance(name, known.as_ref()) };
@@ -126,5 +133,10 @@ mod tests {
     fn what_is_like_nothing_known_has_no_nearest() {
         assert_eq!(nearest("xyzzy", ["model", "name"]), None);
         assert_eq!(nearest("nmae", ["model", "name"]).as_deref(), Some("name"));
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(nearest(&long, [&long, "x"]), None);
+        assert_eq!(nearest("name", [&long.repeat(2), "name"]).as_deref(), Some("name"));
+        let long = "UT1 ".repeat(1 << 20);
+        assert_eq!(nearest(&long, ["UTC"; 600]), None, "in time");
     }
 }
