@@ -13,7 +13,7 @@ use weir_wire::json::Value;
 
 /// Slots; with 24 bytes each the table is 96 KiB per VM and policy version.
 const SLOTS: usize = 4096;
-/// Bytes; shorter texts are counted faster than they are looked up.
+/// Bytes; shorter texts are counted, and searched, about as fast as they are looked up.
 pub const MIN: usize = 64;
 /// Marks what is known by how it is written.
 const WRITTEN: u64 = 1 << 63;
@@ -21,8 +21,6 @@ const WRITTEN: u64 = 1 << 63;
 const MESSAGES: u64 = 1 << 62;
 /// Marks what was searched.
 const SEARCHED: u64 = 1 << 61;
-/// Bytes; shorter texts are searched about as fast as they are looked up.
-const SEARCHED_MIN: usize = 256;
 /// Messages of a chat whose beginning is looked for; those before a second turn are fewer.
 const FEWEST: usize = 3;
 /// The last messages behind which a known beginning may end.
@@ -132,7 +130,7 @@ impl Seen {
     /// What a text is known by, as it is written, once `rules` have found nothing in it; `part` says what the text is.
     /// None where that is not worth it.
     pub fn searched(&self, rules: u64, part: u8, written: &str) -> Option<Hash> {
-        if written.len() < SEARCHED_MIN || self.seeds == [0; 4] {
+        if written.len() < MIN || self.seeds == [0; 4] {
             return None;
         }
         let mut key = self.key(SEARCHED | u64::from(part));

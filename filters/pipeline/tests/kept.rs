@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const HEADERS: [(&str, &str); 1] = [("authorization", "Bearer key")];
 /// Up to here the host keeps an answer.
-const KEPT: usize = 64 << 10;
+const KEPT: usize = 32 << 10;
 
 fn chat(says: &str) -> String {
     let choice =

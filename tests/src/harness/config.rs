@@ -103,6 +103,11 @@ impl EnvoyConfig {
         self
     }
 
+    /// The first listener.
+    pub fn listener(&mut self) -> &mut Value {
+        self.0.pointer_mut("/static_resources/listeners/0").expect("a listener")
+    }
+
     /// The connection manager of the first listener.
     pub fn connection_manager(&mut self) -> &mut Value {
         let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";

@@ -1,6 +1,7 @@
 //! Weir in a real Envoy, end to end. One test binary, so that it is linked once; each test starts its own Envoy.
 
 mod bad_input;
+mod buffers;
 mod feedback;
 mod foundations;
 mod latency;

@@ -16,8 +16,9 @@ use crate::plan::{NO_RETRY, Progress, Report, TOO_LONG};
 use crate::refusal::{ERROR_TYPE, Refusal};
 use weir_config::filter::ShowHeaders;
 
-/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length.
-const MAX_KEPT: usize = 64 << 10;
+/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length. No more
+/// than the smallest buffers that gateways are run with (Istio's), beyond which Envoy would answer by itself.
+const MAX_KEPT: usize = 32 << 10;
 
 impl Exchange {
     pub(super) fn response_headers(

@@ -2,8 +2,8 @@
 //!
 //! One key's requests and answers are searched for everything, the other's for nothing. Each text is sent by both, but
 //! for a digit at its beginning, one right after the other on a kept connection, first this one, then that one; told is
-//! the difference of the times that the client saw, text by text. No text is sent twice. Streams are told by Envoy's CPU
-//! time: many of them, searched and not, in alternating rounds.
+//! the difference of the times that the client saw, text by text. No text is sent twice, but for the history that chats
+//! repeat. Streams are told by Envoy's CPU time: many of them, searched and not, in alternating rounds.
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ const LARGE: usize = 200_000;
 const PLAIN: &str = inject::KEY;
 const SEARCHED: &str = "test";
 const MODEL: &str = "openai/gpt-oss-20b";
+/// Turns of a chat, of which the last is measured.
+const TURNS: usize = 10;
 /// Rounds of streams of each kind.
 const ROUNDS: usize = 3;
 
@@ -132,6 +134,19 @@ async fn measure(options: &Options) -> Result<(), String> {
             at(0.99)
         );
     }
+    let mut times = Vec::new();
+    for number in 0..options.texts / 3 {
+        times.push(turn(&mut single.client, &texts, &mut rng, number % 2 == 0).await?);
+    }
+    let mut at = |part| percentile(&mut times, part);
+    println!(
+        "| turn {TURNS} of a chat of 7 KB, 200 bytes new ({}) | {:.1} ({:.1} to {:.1}) | {:.1} |",
+        options.texts / 3,
+        at(0.5),
+        at(0.25),
+        at(0.75),
+        at(0.99)
+    );
     let mut worst = (0.0, "");
     for unit in HOSTILE {
         let mut times = Vec::new();
@@ -231,9 +246,28 @@ async fn added(client: &mut Client, text: &str, first: bool) -> Result<f64, Stri
     Ok((searched.as_secs_f64() - plain.as_secs_f64()) * 1e6)
 }
 
+/// Microseconds that a search adds to a chat's last turn. The turns before have gone the same way.
+async fn turn(client: &mut Client, texts: &Texts, rng: &mut Rng, first: bool) -> Result<f64, String> {
+    let said = |at: usize| if at.is_multiple_of(2) { ("user", 200) } else { ("assistant", 600) };
+    let message = |at: usize| json!({"role": said(at).0, "content": texts.text(said(at).1, rng)});
+    let chat: Vec<Value> = (0..2 * TURNS - 1).map(message).collect();
+    let mut times = [Duration::ZERO; 2];
+    let order = if first { [0, 1] } else { [1, 0] };
+    for end in (1..=chat.len()).step_by(2) {
+        let messages = json!(chat.get(..end));
+        for at in order {
+            times[at] = ask(client, [SEARCHED, PLAIN][at], &messages, false).await?;
+        }
+    }
+    Ok((times[0].as_secs_f64() - times[1].as_secs_f64()) * 1e6)
+}
+
 async fn send(client: &mut Client, key: &str, text: &str, stream: bool) -> Result<Duration, String> {
+    ask(client, key, &json!([{"role": "user", "content": text}]), stream).await
+}
+
+async fn ask(client: &mut Client, key: &str, messages: &Value, stream: bool) -> Result<Duration, String> {
     // The provider looks for `stream` at the end.
-    let messages = json!([{"role": "user", "content": text}]);
     let body = format!(r#"{{"model":"{MODEL}","messages":{messages},"max_tokens":64,"stream":{stream}}}"#);
     Ok(client.post(key, body).await?.1)
 }
