@@ -1,4 +1,4 @@
-//! Answers that are searched, in a gateway whose buffers are as small as Istio's.
+//! Answers that are searched, in a gateway whose buffers are as small as Istio's but for what the route asks for.
 
 use serde_json::json;
 use weir_config::filter::{Action, Redaction};
@@ -8,7 +8,7 @@ use weir_tests::sim::{Behaviour, Chunking, ReplyKind};
 
 use crate::chat;
 
-const BUFFER: u64 = 32 << 10;
+const BUFFER: usize = 32 << 10;
 const MAIL: &str = "jane@example.org";
 
 #[tokio::test]
@@ -23,9 +23,6 @@ async fn answers_of_any_size_are_searched_where_buffers_are_small() {
         }];
         let listener = setup.envoy.listener();
         listener["per_connection_buffer_limit_bytes"] = json!(BUFFER);
-        let route = "/route_config/virtual_hosts/0/routes/0";
-        let route = setup.envoy.connection_manager().pointer_mut(route).expect("the first route");
-        route.as_object_mut().expect("an object").remove("request_body_buffer_limit");
     })
     .await;
     for (words, chunk) in
@@ -43,8 +40,10 @@ async fn answers_of_any_size_are_searched_where_buffers_are_small() {
             assert_eq!(answer.status, 200, "{words}: {text}");
             let content = answer.json()["choices"][0]["message"]["content"].clone();
             assert_eq!(content, reply.replace(MAIL, "[EMAIL]"), "{words}");
-            let small = u64::try_from(reply.len()).expect("small") + 600 < BUFFER;
-            assert_eq!(answer.header("content-length").is_some(), small, "{words}");
+            // A length is told of what fits, and of what turns out to be at its end when it no longer does.
+            let told = answer.header("content-length").is_some();
+            assert!(told || reply.len() > BUFFER - 600, "{words}");
+            assert!(!told || reply.len() < 2 * BUFFER, "{words}");
         }
     }
 }

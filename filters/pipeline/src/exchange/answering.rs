@@ -16,8 +16,8 @@ use crate::plan::{NO_RETRY, Progress, Report, TOO_LONG};
 use crate::refusal::{ERROR_TYPE, Refusal};
 use weir_config::filter::ShowHeaders;
 
-/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length. No more
-/// than the smallest buffers that gateways are run with (Istio's), beyond which Envoy would answer by itself.
+/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length. Envoy
+/// would answer by itself beyond its buffer, which the route's `request_body_buffer_limit` makes large enough.
 const MAX_KEPT: usize = 32 << 10;
 
 impl Exchange {
