@@ -1,7 +1,7 @@
 //! A message that is nothing but a number: somebody was asked for it. What the words around a number say elsewhere, the
 //! question has said before, so that its check digit is enough.
 
-use crate::set::Set;
+use crate::set::{self, Set};
 use crate::view::View;
 use crate::{DETECTORS, Finding, Kind};
 
@@ -27,8 +27,8 @@ const CHECKED: [&str; 12] = [
     "in_aadhaar",
 ];
 
-/// Appends what a text is that consists of one value of such a type, of all types that it may be the one that comes
-/// first in [`DETECTORS`]. It is judged as if a word of the type stood before it.
+/// Appends what a text is that consists of one value of such types, as [`crate::find`] does of matches that overlap. It is
+/// judged as if a word of the type stood before it.
 pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
     let value = text.trim();
     if value.len() > LONGEST {
@@ -43,7 +43,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         return;
     }
     let start = text.len() - text.trim_start().len();
-    let mut spoken = String::new();
+    let (mut spoken, mut all) = (String::new(), Vec::new());
     for detector in DETECTORS.iter().filter(|detector| CHECKED.contains(&detector.id)) {
         let Some(word) = detector.context.first() else { continue };
         spoken.clear();
@@ -57,10 +57,10 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         if let Some(mut hit) = hits.into_iter().find(own) {
             hit.range = start..start + value.len();
             hit.decided = hit.range.end;
-            out.push(hit);
-            return;
+            all.push(hit);
         }
     }
+    set::merge(all, out);
 }
 
 #[cfg(test)]
@@ -120,7 +120,21 @@ mod tests {
     }
 
     #[test]
-    fn of_several_types_the_first_names_it_once() {
-        assert_eq!(found(&["nl_bsn", "aba_routing", "au_tfn"], "111000025"), ["aba_routing 111000025"]);
+    fn of_several_types_the_first_names_it_and_the_strictest_action_holds() {
+        let both = ["aba_routing 121000028", "au_tfn 121000028"];
+        for (aba, tfn) in [
+            (Action::Report, Action::Block),
+            (Action::Mask, Action::Block),
+            (Action::Block, Action::Tokenize),
+        ] {
+            let rule = |id: &str, action| Rule { find: vec![id.to_owned()], words: Vec::new(), action };
+            let set = Set::new(&[rule("aba_routing", aba), rule("au_tfn", tfn)]).unwrap();
+            let mut findings = Vec::new();
+            find_in_message(&set, "121000028", &mut findings);
+            assert_eq!(findings.iter().map(|found| found.action).max(), Some(Action::Block));
+        }
+        let mut told = found(&["au_tfn", "aba_routing"], "121000028");
+        told.sort();
+        assert_eq!(told, both);
     }
 }
