@@ -1,6 +1,9 @@
-//! Answers that are searched, in a gateway whose buffers are as small as Istio's but for what the route asks for.
+//! Answers that are searched while Envoy keeps them: where its buffers are as small as Istio's but for what the route asks
+//! for, and where trailers end them.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use weir_config::filter::{Action, Redaction};
 use weir_tests::harness::Inject;
 use weir_tests::harness::inject::MODEL;
@@ -11,16 +14,21 @@ use crate::chat;
 const BUFFER: usize = 32 << 10;
 const MAIL: &str = "jane@example.org";
 
+/// Addresses in answers are masked.
+fn masking() -> Vec<Redaction> {
+    vec![Redaction {
+        name: "mail".into(),
+        find: vec!["email".into()],
+        action: Action::Mask,
+        response: true,
+        ..Redaction::default()
+    }]
+}
+
 #[tokio::test]
 async fn answers_of_any_size_are_searched_where_buffers_are_small() {
     let gate = Inject::with("buffers", |setup| {
-        setup.exchange.redaction = vec![Redaction {
-            name: "mail".into(),
-            find: vec!["email".into()],
-            action: Action::Mask,
-            response: true,
-            ..Redaction::default()
-        }];
+        setup.exchange.redaction = masking();
         let listener = setup.envoy.listener();
         listener["per_connection_buffer_limit_bytes"] = json!(BUFFER);
     })
@@ -45,5 +53,57 @@ async fn answers_of_any_size_are_searched_where_buffers_are_small() {
             assert!(told || reply.len() > BUFFER - 600, "{words}");
             assert!(!told || reply.len() < 2 * BUFFER, "{words}");
         }
+    }
+}
+
+/// A provider whose answers end with trailers.
+async fn trailing(bodies: Vec<String>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        for body in bodies {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
+            while !asked.ends_with(b"}") {
+                let read = stream.read(&mut piece).await.expect("a request");
+                asked.extend_from_slice(&piece[..read]);
+            }
+            let mut answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntrailer: x-sum\r\nconnection: close\r\n\
+                              transfer-encoding: chunked\r\n\r\n"
+                .to_owned();
+            for piece in body.as_bytes().chunks(5_000) {
+                answer += &format!("{:x}\r\n{}\r\n", piece.len(), String::from_utf8_lossy(piece));
+            }
+            answer += "0\r\nx-sum: 1\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.expect("read");
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn answers_that_end_with_trailers_are_searched_too() {
+    let said = |mail: &str, words: usize| format!("Write to {mail}. {}", "word ".repeat(words));
+    let whole = |content: String| {
+        let choice = json!({"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
+        json!({"id": "a", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice]})
+            .to_string()
+    };
+    let cases =
+        [(MAIL, 10), ("nobody", 10), (MAIL, 3_000), ("nobody", 3_000), (MAIL, 9_000), ("nobody", 9_000)];
+    let provider = trailing(cases.map(|(mail, words)| whole(said(mail, words))).into()).await;
+    let gate = Inject::with("trailers", |setup| {
+        setup.exchange.redaction = masking();
+        setup.provider = Some(provider);
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        setup.envoy.cluster("weir-gpu-pool")["typed_extension_protocol_options"][options]["explicit_http_config"] =
+            json!({"http_protocol_options": {"enable_trailers": true}});
+    })
+    .await;
+    for (mail, words) in cases {
+        let answer = gate.client().chat(chat(MODEL, "Whom?").to_string()).await;
+        assert_eq!(answer.status, 200, "{words}: {}", answer.text());
+        let content = answer.json()["choices"][0]["message"]["content"].clone();
+        assert_eq!(content, said(mail, words).replace(MAIL, "[EMAIL]"), "{words}");
     }
 }
