@@ -1,13 +1,14 @@
 //! Rules compiled into what to look for, and matches merged into findings.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use weir_sorted::sort_by;
+use weir_sorted::{Gather, sort_by};
 
 use crate::detect::pass::Pass;
 use crate::detect::pattern::Pattern;
 use crate::detect::words::Words;
-use crate::detect::{DETECTORS, Match, Scan, Whole};
+use crate::detect::{DETECTORS, Match};
 use crate::tail::{Reach, Tail};
 use crate::view::View;
 use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
@@ -17,9 +18,7 @@ use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
 pub struct Set {
     /// By kind, each once.
     detectors: Vec<(Kind, Action)>,
-    /// Those that pass over a text by themselves.
-    wholes: Vec<(Whole, Kind, Action)>,
-    pass: Pass,
+    pass: Rc<Pass>,
     words: Words,
     patterns: Vec<(Pattern, Action)>,
     key: Option<Key>,
@@ -40,13 +39,19 @@ impl Set {
             rule.words.iter().for_each(|word| set.words.add(word, rule.action));
         }
         sort_by(&mut set.detectors, Ord::cmp);
-        for (kind, action) in &set.detectors {
-            match kind.detector().map(|detector| &detector.scan) {
-                Some(Scan::Whole(scan)) => set.wholes.push((*scan, *kind, *action)),
-                _ => set.pass.add(kind.number()),
-            }
-        }
+        let mut pass = Pass::default();
+        set.detectors.iter().for_each(|(kind, _)| pass.add(kind.number()));
+        set.pass = Rc::new(pass);
         Ok(set)
+    }
+
+    /// With the tables of another set that looks for the same types: what both need is then in the processor's cache.
+    pub fn beside(mut self, other: &Self) -> Self {
+        let kinds = |set: &Self| -> Vec<Kind> { set.detectors.iter().map(|(kind, _)| *kind).gather() };
+        if kinds(&self) == kinds(other) {
+            self.pass = other.pass.clone();
+        }
+        self
     }
 
     /// With the key of digests; without one, what is to be hashed is masked.
@@ -119,12 +124,6 @@ impl Set {
             let mut folded = Vec::new();
             let view = View::new(text, &mut folded);
             let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
-            let mut matches: Vec<Match> = Vec::new();
-            for (scan, kind, action) in &self.wholes {
-                let from = scan(&view, last, &mut matches);
-                hold = hold.min(view.start(from));
-                matches.drain(..).for_each(|found| places.add(*kind, *action, &found));
-            }
             for (pattern, action) in &self.patterns {
                 let from = pattern.scan(&view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
                 hold = hold.min(view.start(from));

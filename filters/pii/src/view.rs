@@ -4,6 +4,8 @@
 //! zero-width joiners, soft hyphens, no-break spaces, full-width digits. They are folded here once, so that
 //! no detector has to know them. An ASCII text, the usual case, is its own view and costs nothing.
 
+use std::cell::Cell;
+
 /// A letter of a script that separates words, outside ASCII.
 pub(crate) const LETTER: u8 = 0xc0;
 /// A letter of a script that does not: Chinese, Japanese, Korean and their neighbours.
@@ -21,17 +23,20 @@ pub(crate) struct View<'t> {
     bytes: &'t [u8],
     /// (index in `bytes`, offset in `text`): from here on both count alike, up to the next pair.
     anchors: Vec<(u32, u32)>,
+    /// The pair behind the one that was asked for last: what is asked for next is near.
+    last: Cell<usize>,
 }
 
 impl<'t> View<'t> {
     /// Folds a text, where there is something to fold, into `bytes`.
+    #[inline(never)]
     pub(crate) fn new(text: &'t str, bytes: &'t mut Vec<u8>) -> Self {
         if text.is_ascii() {
-            return Self { text, bytes: text.as_bytes(), anchors: Vec::new() };
+            return Self { text, bytes: text.as_bytes(), anchors: Vec::new(), last: Cell::new(0) };
         }
         bytes.clear();
         bytes.reserve(text.len());
-        let mut anchors: Vec<(u32, u32)> = Vec::new();
+        let mut anchors: Vec<(u32, u32)> = Vec::with_capacity(64);
         let (mut at, mut hidden) = (0, 0);
         while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
             let plain = ascii_run(rest.as_bytes());
@@ -62,7 +67,7 @@ impl<'t> View<'t> {
                 _ => anchors.push(anchor),
             }
         }
-        Self { text, bytes, anchors }
+        Self { text, bytes, anchors, last: Cell::new(0) }
     }
 
     /// One byte per character.
@@ -71,21 +76,42 @@ impl<'t> View<'t> {
     }
 
     /// Where character `index` starts in the text; the text's length for one after the last.
+    #[inline]
     pub(crate) fn start(&self, index: usize) -> usize {
+        if self.anchors.is_empty() { index.min(self.text.len()) } else { self.led_back(index) }
+    }
+
+    /// The same in a text that is not its own view.
+    #[inline(never)]
+    fn led_back(&self, index: usize) -> usize {
         if index >= self.bytes.len() {
             return self.text.len();
         }
-        let after = self.anchors.partition_point(|(folded, _)| *folded as usize <= index);
-        match after.checked_sub(1).and_then(|last| self.anchors.get(last)) {
-            Some((folded, offset)) => *offset as usize + (index - *folded as usize),
-            None => index,
+        let anchor =
+            |at: usize| self.anchors.get(at).map(|(folded, offset)| (*folded as usize, *offset as usize));
+        let after = self.last.get();
+        let before = after.checked_sub(1).map_or(Some((0, 0)), anchor);
+        if let Some((folded, offset)) = before.filter(|(folded, _)| *folded <= index)
+            && anchor(after).is_none_or(|(folded, _)| index < folded)
+        {
+            return offset + (index - folded);
         }
+        let after = self.anchors.partition_point(|(folded, _)| *folded as usize <= index);
+        self.last.set(after);
+        let (folded, offset) = after.checked_sub(1).and_then(anchor).unwrap_or_default();
+        offset + (index - folded)
     }
 
     /// Where the last character before `index` ends in the text: invisible ones between are not included.
+    #[inline]
     pub(crate) fn end(&self, index: usize) -> usize {
+        if self.anchors.is_empty() { index.min(self.text.len()) } else { self.end_led_back(index) }
+    }
+
+    #[inline(never)]
+    fn end_led_back(&self, index: usize) -> usize {
         let Some(last) = index.checked_sub(1) else { return 0 };
-        let start = self.start(last);
+        let start = self.led_back(last);
         let width = match self.text.as_bytes().get(start) {
             Some(0..0x80) => 1,
             Some(0x80..0xe0) => 2,
@@ -140,20 +166,25 @@ fn ascii_run(bytes: &[u8]) -> usize {
 
 /// Whether a character is a Chinese, Japanese or Korean one that is its own folded form: what texts in these
 /// scripts consist of, told without a table.
-pub(crate) fn plainly_wide(c: char) -> bool {
+pub(crate) const fn plainly_wide(c: char) -> bool {
     matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
 }
 
 /// Whether a character is a letter of the commonest scripts that separate words, told without a table.
-fn plain_letter(c: char) -> bool {
+const fn plain_letter(c: char) -> bool {
     matches!(c, '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '\u{3a3}'..='\u{3f5}' | '\u{400}'..='\u{481}'
         | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}' | '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{904}'..='\u{939}'
         | '\u{e01}'..='\u{e30}' | '\u{10d0}'..='\u{10fa}' | '\u{1f00}'..='\u{1f15}')
 }
 
+/// Whether a character is a quotation mark, a bullet or an ellipsis: the commonest signs outside ASCII.
+fn quoted(c: char) -> bool {
+    matches!(c, '\u{2016}'..='\u{2023}' | '\u{2025}'..='\u{2027}')
+}
+
 /// Whether a character is a sign of the commonest blocks of signs, arrows and pictures, told without a table.
 fn plain_sign(c: char) -> bool {
-    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{245f}' | '\u{2500}'..='\u{2775}' | '\u{1f300}'..='\u{1faff}')
+    matches!(c, '\u{a1}'..='\u{a9}' | '\u{ab}' | '\u{ac}' | '\u{ae}'..='\u{b1}' | '\u{d7}' | '\u{f7}' | '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{245f}' | '\u{2500}'..='\u{2775}' | '\u{1f300}'..='\u{1faff}')
 }
 
 /// Whether a character is not seen: it neither separates nor joins for a reader.
@@ -184,8 +215,46 @@ pub(crate) fn look_alike(c: char) -> Option<char> {
     char::from_u32(ascii)
 }
 
+/// Characters of a block whose characters are all folded alike.
+const BLOCK: usize = 16;
+
+/// What the characters of a block are folded to; 0 where that is not told by the block.
+static BLOCKS: [u8; 0x1_0000 / BLOCK] = {
+    let mut blocks = [0; 0x1_0000 / BLOCK];
+    let mut block = 0;
+    while block < blocks.len() {
+        let (mut all, mut at) = (0, 0);
+        while at < BLOCK {
+            let one = match char::from_u32((block * BLOCK + at) as u32) {
+                Some(c) if plainly_wide(c) => WIDE,
+                Some(c) if plain_letter(c) => LETTER,
+                _ => 0,
+            };
+            all = if at == 0 || all == one { one } else { 0 };
+            at += 1;
+        }
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+        {
+            blocks[block] = all;
+        }
+        block += 1;
+    }
+    blocks
+};
+
 /// The byte that stands for a character; none for an invisible one.
 fn fold(c: char) -> Option<u8> {
+    match BLOCKS.get(c as usize / BLOCK).copied().unwrap_or(0) {
+        0 => unlike(c),
+        one => Some(one),
+    }
+}
+
+/// The same of a character that is not told by its block.
+fn unlike(c: char) -> Option<u8> {
+    if quoted(c) {
+        return Some(OTHER);
+    }
     if plainly_wide(c) {
         return Some(WIDE);
     }
@@ -222,6 +291,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_tell_nothing_else() {
+        let told = (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| fold(*c) != unlike(*c));
+        assert_eq!(told.count(), 0);
+        assert_eq!([fold('a'), fold('\u{627}'), fold('\u{4e2d}')], [Some(b'a'), Some(LETTER), Some(WIDE)]);
+        assert!(BLOCKS.iter().filter(|one| **one != 0).count() > 1000);
+    }
+
+    #[test]
     fn letters_told_without_a_table_are_letters() {
         for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_letter(*c)) {
             assert!(
@@ -233,8 +310,9 @@ mod tests {
 
     #[test]
     fn signs_told_without_a_table_are_signs() {
-        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_sign(*c)) {
+        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_sign(*c) || quoted(*c)) {
             assert!(!c.is_alphanumeric() && !invisible(c), "{c:?}");
+            assert!(!quoted(c) || look_alike(c).is_none(), "{c:?}");
         }
     }
 

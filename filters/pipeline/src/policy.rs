@@ -329,8 +329,9 @@ impl Policy {
         let key = tenant.and_then(|tenant| self.config.tenants.get(tenant));
         let key = key.and_then(|tenant| pii::Key::from_hex(&tenant.digest_key));
         // Every rule was built once when the configuration came.
-        let set = Rc::new(self.build_set(side, mask).ok()?.keyed(key));
+        let set = self.build_set(side, mask).ok()?.keyed(key);
         let mut sets = self.sets.borrow_mut();
+        let set = Rc::new(sets.iter().fold(set, |set, (_, other)| set.beside(other)));
         if sets.len() < MAX_SETS {
             sets.push(((side, mask, tenant), set.clone()));
         }

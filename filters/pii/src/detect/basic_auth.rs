@@ -19,7 +19,7 @@ pub(super) const DETECTOR: Detector = Detector {
     longest: LONGEST,
     context: &[],
     scan: Scan::Word(Ask {
-        opens: &["bas", "bea"],
+        opens: &["basi", "bear"],
         behind: true,
         before: Beside::Of(b" "),
         spaced: Beside::Of(b"cCrR"),

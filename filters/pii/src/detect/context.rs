@@ -6,7 +6,8 @@ use std::cell::Cell;
 use weir_sorted::sort_by;
 
 use super::DETECTORS;
-use super::pass::Openers;
+use super::check::same;
+use super::openers::Openers;
 use crate::view::View;
 
 /// Bytes after a value that are searched.
@@ -47,7 +48,7 @@ pub(crate) struct Vocabulary {
     starts: Vec<u16>,
 }
 
-/// A word, its first three letters as a number, and whose it is.
+/// A word, its first four letters as a number, 0 for one that it does not have, and whose it is.
 type Heard = (&'static [u8], u32, u8);
 
 /// A word that was seen: where it begins and ends, and whose it is.
@@ -71,6 +72,7 @@ impl Vocabulary {
     }
 
     /// Notes the words that begin with the letter at `at`.
+    #[inline(never)]
     pub(super) fn see(&self, bytes: &[u8], at: usize, seen: &mut Vec<Seen>) {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(two) = pair(rest) else { return };
@@ -78,10 +80,12 @@ impl Vocabulary {
         let Some(from) = from.checked_sub(1) else { return };
         let start = head(rest);
         for (word, first, detector) in self.words.get(usize::from(from)..).unwrap_or_default() {
-            if *first > start {
+            if first >> 8 > start >> 8 {
                 break;
             }
-            if *first == start && rest.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word)) {
+            let differs = first ^ start;
+            let differs = if first & 0xff == 0 { differs >> 8 } else { differs };
+            if differs == 0 && rest.get(..word.len()).is_some_and(|here| same(here, word)) {
                 seen.push((at as u32, (at + word.len()) as u32, *detector));
             }
         }
@@ -94,10 +98,15 @@ fn pair(text: &[u8]) -> Option<usize> {
     Some(usize::from(first & 31) << 5 | usize::from(second & 31))
 }
 
-/// The first three letters as a number, without regard to case, in the words' own order; no word is shorter.
+/// The first four letters as a number, without regard to case, in the words' own order; no word is shorter than three.
 fn head(text: &[u8]) -> u32 {
-    let [first, second, third, ..] = *text else { return 0 };
-    u32::from_be_bytes([0, first, second, third]) | 0x20_2020
+    match *text {
+        [first, second, third, fourth, ..] => {
+            u32::from_be_bytes([first, second, third, fourth]) | 0x2020_2020
+        }
+        [first, second, third] => u32::from_be_bytes([first, second, third, 0]) | 0x2020_2000,
+        _ => 0,
+    }
 }
 
 /// A view, with the words that were seen in it.
@@ -114,6 +123,8 @@ pub(crate) struct Context<'v> {
 
 /// Words around a place: which of them, and of each detector how many.
 struct Around {
+    /// Between which places, both included, no word stands around, nor can come.
+    quiet: Cell<(usize, usize)>,
     place: Cell<usize>,
     first: Cell<usize>,
     after: Cell<usize>,
@@ -135,6 +146,7 @@ impl Around {
 impl<'v> Context<'v> {
     pub(super) fn new(view: &'v View<'v>, last: bool, seen: Vec<Seen>) -> Self {
         let around = Around {
+            quiet: Cell::new((1, 0)),
             place: Cell::new(usize::MAX),
             first: Cell::new(0),
             after: Cell::new(0),
@@ -149,9 +161,32 @@ impl<'v> Context<'v> {
         self.whose(start) & 1 << detector.min(63) == 0
     }
 
+    /// Whether words may stand near values that begin in the 64 characters from `base` on, or can come; `next` is the first
+    /// word that still matters.
+    pub(super) fn noisy(&self, next: &mut usize, base: usize) -> bool {
+        let word = |at: usize| self.seen.get(at).map(|(word, _, _)| *word as usize);
+        while word(*next).is_some_and(|at| at + BEFORE < base) {
+            *next += 1;
+        }
+        let reach = base + 64 + REACH;
+        word(*next).is_some_and(|at| at < reach) || !self.last && reach >= self.view.bytes().len()
+    }
+
+    /// Whether no words at all stand anywhere near a value that begins at `start`, and none can come.
+    pub(super) fn quiet(&self, start: usize) -> bool {
+        self.whose(start) == 0
+    }
+
     /// The detectors whose words stand near a value that begins at `start`, a bit for each; all where more can come.
     fn whose(&self, start: usize) -> u64 {
         let place = start & !(STEP - 1);
+        let (from, to) = self.around.quiet.get();
+        if place >= from && place <= to { 0 } else { self.look(place) }
+    }
+
+    /// The same, where something may be there.
+    #[inline(never)]
+    fn look(&self, place: usize) -> u64 {
         if place + STEP + REACH >= self.view.bytes().len() && !self.last {
             return u64::MAX;
         }
@@ -181,7 +216,15 @@ impl<'v> Context<'v> {
         }
         around.first.set(first);
         around.after.set(after);
-        around.whose.get()
+        let whose = around.whose.get();
+        if whose == 0 {
+            // Neither the one before this place is around, nor the one behind it.
+            let from = first.checked_sub(1).and_then(word).map_or(0, |(at, _)| at + BEFORE + 1);
+            let end = if self.last { usize::MAX } else { self.view.bytes().len() };
+            let to = word(after).map_or(end, |(at, _)| end.min(at + 1));
+            around.quiet.set((from, to.saturating_sub(STEP + REACH + 1)));
+        }
+        whose
     }
 
     /// Whether words of `detector` stand near the value in `start..end`.

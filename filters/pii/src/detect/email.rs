@@ -1,7 +1,9 @@
 //! E-mail addresses: the addr-spec of RFC 5322 as people type it (no quoted local parts, no comments, no
 //! address literals), with internationalised names. Every `@` is looked at once, to both sides.
 
-use super::{Detector, Match, Scan};
+use super::context::Context;
+use super::pass::Word;
+use super::{Detector, Match, Scan, Verdict};
 use crate::view::{LETTER, View, WIDE};
 
 /// RFC 5321 §4.5.3.1.1: characters of a local part.
@@ -16,37 +18,31 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[EMAIL]",
     longest: LOCAL_BYTES + 4 + DOMAIN_BYTES,
     context: &[],
-    scan: Scan::Whole(scan),
+    scan: Scan::Signs(at),
 };
 
-fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
-    let bytes = view.bytes();
-    let mut hold = bytes.len();
-    for at in memchr::memchr_iter(b'@', bytes) {
-        let mut start = local(view, at, view.before(at) == WIDE);
-        // Punctuation before a name belongs to the sentence: quotes, stars of emphasis.
-        while start < at
-            && !matches!(view.at(start), b'_' | LETTER | WIDE)
-            && !view.at(start).is_ascii_alphanumeric()
-        {
-            start += 1;
-        }
-        if start == at {
-            continue;
-        }
-        let (end, cut) = domain(view, at + 1);
-        if cut && !last {
-            hold = hold.min(start);
-        } else if let Some(end) = end {
-            matches.push(Match::new(start, end));
-        }
+/// Asked at every `@`, and at the end of a text that goes on: the word there may be a local part whose `@` is still to
+/// come, and of which script its last character will be is not known either.
+fn at(context: &mut Context<'_>, sign: Word, _: u8) -> Verdict {
+    let (view, at) = (context.view, sign.start);
+    if at == view.bytes().len() {
+        return Verdict::Cut(local(view, at, false).min(local(view, at, true)));
     }
-    if last {
-        return bytes.len();
+    let mut start = local(view, at, view.before(at) == WIDE);
+    // Punctuation before a name belongs to the sentence: quotes, stars of emphasis.
+    while start < at
+        && !matches!(view.at(start), b'_' | LETTER | WIDE)
+        && !view.at(start).is_ascii_alphanumeric()
+    {
+        start += 1;
     }
-    // The word at the end may be a local part whose `@` is still to come; of which script its last character
-    // will be is not known either.
-    hold.min(local(view, bytes.len(), false)).min(local(view, bytes.len(), true))
+    if start == at {
+        return Verdict::No;
+    }
+    match domain(view, at + 1) {
+        (_, true) if !context.last => Verdict::Cut(start),
+        (end, _) => end.map_or(Verdict::No, |end| Verdict::Yes(Match::new(start, end))),
+    }
 }
 
 /// Where the local part starts that ends before `at`; the flag says whether its last character is of a script

@@ -22,7 +22,7 @@ pub(super) const DETECTOR: Detector = Detector {
     context: &[],
     scan: Scan::Word(Ask {
         longest: 4,
-        opens: &["X:*", "XX:", "XXX"],
+        opens: &["X:*", "XX:", "XXX?"],
         lone: false,
         before: Beside::Not(b"_"),
         after: Beside::Of(b":."),

@@ -39,7 +39,9 @@ mod mac_address;
 mod medical_record;
 mod nl_bsn;
 mod npm_token;
+mod numbers;
 mod openai_key;
+mod openers;
 pub(crate) mod pass;
 mod password;
 pub(crate) mod pattern;
@@ -51,6 +53,7 @@ mod pypi_token;
 mod row;
 mod se_personnummer;
 mod sg_nric;
+mod signs;
 mod slack_token;
 mod stripe_key;
 mod swift_bic;
@@ -67,12 +70,11 @@ mod us_ssn;
 mod vin;
 pub(crate) mod words;
 
-use pass::{Ask, AskDigits};
+use pass::{Ask, AskDigits, AskWord};
 use prefix::Prefix;
 use row::Row;
 
 use crate::tail::Tail;
-use crate::view::View;
 
 /// Bytes before a value that may decide whether it is one: no detector looks farther back.
 pub(crate) const CONTEXT: usize = 128;
@@ -101,14 +103,8 @@ pub(crate) enum Verdict {
     Cut(usize),
 }
 
-/// All matches in a view; returns from which character on a text that goes on may have others. The flag says that the
-/// text does not go on.
-pub(crate) type Whole = fn(&View<'_>, bool, &mut Vec<Match>) -> usize;
-
 /// How a detector finds its values.
 pub(crate) enum Scan {
-    /// By its own pass.
-    Whole(Whole),
     /// Groups of letters and digits, as data.
     Rows(&'static [Row]),
     /// Tokens by what they begin with, as data.
@@ -117,6 +113,8 @@ pub(crate) enum Scan {
     Word(Ask),
     /// Asked at digits.
     Digits(AskDigits),
+    /// Asked at every `@`, and at the end of a text that goes on.
+    Signs(AskWord),
 }
 
 /// One type of personal data.

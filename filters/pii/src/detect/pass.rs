@@ -1,11 +1,14 @@
 //! The one pass over a view that finds where values may begin: at words with a digit, at those whose first three
-//! characters are a beginning that some detector named, and behind signs of assignment. Eight characters are
-//! looked at together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
+//! characters are a beginning that some detector named, and behind signs of assignment. What characters are is told for
+//! 64 of them together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
 
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
+use super::numbers::{SHORT, joined, lone};
+use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
+use super::signs::{Bits, Signs};
 use super::{DETECTORS, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -47,13 +50,18 @@ pub(crate) struct Ask {
     pub(super) spaced: Beside,
     /// What may stand right behind the word, unless a colon stands before it.
     pub(super) after: Beside,
+    /// Hyphens right before the word that belong to the value.
+    pub(super) hyphens: usize,
     /// The question; told the detector's own number, for the words around.
-    pub(super) at: fn(&mut Context<'_>, Word, u8) -> Verdict,
+    pub(super) at: AskWord,
 }
+
+/// Asks whether a value begins with a word, or what is there instead.
+pub(crate) type AskWord = fn(&mut Context<'_>, Word, u8) -> Verdict;
 
 impl Ask {
     /// Asked at words of any kind, wherever they stand.
-    pub(super) const fn new(at: fn(&mut Context<'_>, Word, u8) -> Verdict) -> Self {
+    pub(super) const fn new(at: AskWord) -> Self {
         Self {
             kinds: ANY,
             longest: usize::MAX,
@@ -64,6 +72,7 @@ impl Ask {
             before: Beside::Any,
             spaced: Beside::Any,
             after: Beside::Any,
+            hyphens: 0,
             at,
         }
     }
@@ -103,64 +112,17 @@ const ASSIGNED: usize = 8;
 /// What may stand between a name and its value.
 pub(super) const BETWEEN: &[u8] = b"=: \"'`\t>\\!#%*@^~$-";
 
-/// How words without a digit begin that any detector is asked at: by their first three characters. Words with
-/// one are always asked about, others hardly ever.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Openers {
-    /// By the last five bits of the first two characters, and whether both are capitals: those of the third, a bit for
-    /// each; once for what is asked about, once for words that candidates look up.
-    thirds: Vec<[u32; 2]>,
-}
-
-/// The index of two characters in [`Openers::thirds`].
-fn pair(first: u8, second: u8) -> usize {
-    let capitals = first.is_ascii_uppercase() & second.is_ascii_uppercase();
-    usize::from(capitals) << 10 | usize::from(first & 31) << 5 | usize::from(second & 31)
-}
-
-impl Openers {
-    /// Adds what has such a character in each place.
-    pub(super) fn group(&mut self, has: &dyn Fn(usize, u8) -> bool) {
-        self.insert(0, has);
-    }
-
-    #[inline(never)]
-    fn insert(&mut self, which: usize, has: &dyn Fn(usize, u8) -> bool) {
-        self.thirds.resize(2048, [0; 2]);
-        let have = |place| (0..=u8::MAX).filter(move |byte| has(place, *byte));
-        let third = have(2).fold(0u32, |bits, byte| bits | 1 << (byte & 31));
-        for first in have(0) {
-            for second in have(1) {
-                if let Some(slot) = self.thirds.get_mut(pair(first, second)).and_then(|of| of.get_mut(which))
-                {
-                    *slot |= third;
-                }
-            }
+/// Whether a character may; by a bit for each.
+pub(super) fn between(byte: u8) -> bool {
+    const BITS: u128 = {
+        let (mut bits, mut left) = (0, BETWEEN);
+        while let [byte, rest @ ..] = left {
+            (bits, left) = (bits | 1 << *byte, rest);
         }
-    }
-
-    /// Adds a beginning without regard to case; `X` is a hexadecimal letter, `*` is anything.
-    pub(super) fn add(&mut self, text: &str) {
-        let text = text.as_bytes();
-        self.insert(0, &|place, byte| match text.get(place) {
-            Some(b'X') => byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic(),
-            Some(b'*') | None => true,
-            Some(one) => one.eq_ignore_ascii_case(&byte),
-        });
-    }
-
-    /// Adds a word that candidates look up.
-    pub(super) fn word(&mut self, text: &[u8]) {
-        self.insert(1, &|place, byte| text.get(place).is_none_or(|one| one.eq_ignore_ascii_case(&byte)));
-    }
-
-    /// Whether a word that begins here may be asked about, and whether it may be one to look up; so may what the
-    /// text's end cuts off.
-    fn has(&self, bytes: &[u8], start: usize) -> (bool, bool) {
-        let Some([a, b, c, ..]) = bytes.get(start..) else { return (true, true) };
-        let [asked, looked_up] = self.thirds.get(pair(*a, *b)).copied().unwrap_or_default();
-        (asked >> (c & 31) & 1 != 0, looked_up >> (c & 31) & 1 != 0)
-    }
+        bits
+    };
+    let [low, high] = [BITS as u64, (BITS >> 64) as u64];
+    byte < 128 && (if byte < 64 { low } else { high }) >> (byte & 63) & 1 != 0
 }
 
 /// What is looked for at words.
@@ -179,6 +141,10 @@ pub(crate) struct Pass {
     /// Those that are asked only near their words.
     near: u8,
     digits: Vec<(AskDigits, u8)>,
+    /// Who is asked at every `@`.
+    signs: Option<(AskWord, u8)>,
+    /// Hyphens at a text's end that may belong to a value.
+    hyphens: usize,
     openers: Openers,
     vocabulary: Vocabulary,
     any: bool,
@@ -191,7 +157,7 @@ impl Pass {
             Some(Scan::Rows(rows)) => self.rows.add(detector, rows, &mut self.openers),
             Some(Scan::Prefixes(prefixes)) => {
                 self.prefixes.add(detector, prefixes);
-                prefixes.iter().for_each(|prefix| self.openers.add(prefix.text));
+                prefixes.iter().for_each(|prefix| self.openers.add(prefix.text, false));
             }
             Some(Scan::Word(ask)) => {
                 self.asks.resize(32, 0);
@@ -216,11 +182,13 @@ impl Pass {
                     }
                 }
                 self.near |= if ask.near { bit } else { 0 };
+                self.hyphens = self.hyphens.max(ask.hyphens);
                 self.asked.push((*ask, detector));
-                ask.opens.iter().for_each(|text| self.openers.add(text));
+                ask.opens.iter().for_each(|text| self.openers.add(text, ask.near));
             }
             Some(Scan::Digits(at)) => self.digits.push((*at, detector)),
-            Some(Scan::Whole(_)) | None => return,
+            Some(Scan::Signs(at)) => self.signs = Some((*at, detector)),
+            None => return,
         }
         self.vocabulary.add(detector, &mut self.openers);
         self.any = true;
@@ -232,100 +200,111 @@ impl Pass {
 
     /// Reports all matches with their detectors; returns from which character on a text that goes on may have
     /// others.
+    #[inline(never)]
     pub(crate) fn scan(&self, view: &View<'_>, last: bool, found: &mut dyn FnMut(u8, Match)) -> usize {
         let bytes = view.bytes();
         let mut seen = Vec::new();
-        let places = self.places(bytes, last, &mut seen);
+        let blocks = self.blocks(bytes, &mut seen);
         let context = Context::new(view, last, seen);
-        let mut asking = Asking { pass: self, context, hold: bytes.len(), found };
-        let mut done = 0;
-        for place in &places {
-            let at = (place >> 2) as usize;
-            let lone = place & NUMBER != 0 && asking.digits(at);
-            if at < done {
-                continue;
+        let mut asking = Asking { pass: self, context, hold: bytes.len(), found, done: 0 };
+        let mut next = 0;
+        for (block, known) in blocks.iter().enumerate() {
+            let base = block * 64;
+            let mut events = known.sure;
+            // Elsewhere a short number that stands alone is nothing, nor is a word that needs others around.
+            if asking.context.noisy(&mut next, base) {
+                events |= known.numbers | self.openers.near(bytes, base, known.heads & !known.sure);
             }
-            let mut start = at;
-            while start > done && view.before(start).is_ascii_alphanumeric() {
-                start -= 1;
-            }
-            let behind = place & BEHIND != 0;
-            // Most numbers are short, stand alone, and beside no word that anybody asks for.
-            if !lone || behind || start != at || !asking.context.silent(at, at + 4 * SHORT) {
-                done = asking.word(start, behind, lone && start == at);
+            for bit in Bits(events) {
+                let is = |mask: u64| mask & bit != 0;
+                asking.place(
+                    base + bit.trailing_zeros() as usize,
+                    &Place { behind: is(known.assigned), number: is(known.numbers), sure: is(known.sure) },
+                );
             }
         }
         if last {
             return bytes.len();
         }
+        // The end of the text cuts its last word off, which may become anything.
+        if bytes.last().is_some_and(u8::is_ascii_alphanumeric) {
+            let length = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            asking.place(bytes.len() - length, &Place { behind: false, number: false, sure: true });
+        }
+        asking.sign(bytes.len());
         // A sign before a number may be a part of it: `+`, `(`, `::`.
-        let signs =
-            bytes.iter().rev().take(2).take_while(|byte| matches!(**byte, b'+' | b'(' | b':')).count();
-        asking.hold.min(bytes.len() - signs)
+        let ends = |most: usize, signs: &[u8]| {
+            bytes.iter().rev().take(most).take_while(|byte| signs.contains(byte)).count()
+        };
+        asking.hold.min(bytes.len() - ends(2, b"+(:").max(ends(self.hyphens, b"-")))
     }
 
-    /// Where to ask, by position, four times the offset and what is there; a word may be there twice.
-    fn places(&self, bytes: &[u8], last: bool, seen: &mut Vec<Seen>) -> Vec<u32> {
-        let mut places = Vec::with_capacity(256);
-        // Where the current word begins, and up to where one is assigned.
-        let (mut begin, mut behind) = (0, 0);
-        let (mut word, mut letter, mut digit) = (0, 0, 0);
-        for (block, text) in bytes.chunks(64).enumerate() {
-            let signs = match text.try_into() {
-                Ok(whole) => Signs::new(whole),
-                Err(_) => {
-                    let mut padded = [0; 64];
-                    padded.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
-                    Signs::new(&padded)
-                }
-            };
-            let words = signs.letters | signs.digits;
-            let starts = words & !(words << 1 | word);
-            let heads = signs.letters & !(signs.letters << 1 | letter);
-            let numbers = signs.digits & !(signs.digits << 1 | digit);
-            (word, letter, digit) = (words >> 63, signs.letters >> 63, signs.digits >> 63);
-            let mut events = starts | heads | numbers | signs.assigns;
-            while events != 0 {
-                let bit = events & events.wrapping_neg();
-                events ^= bit;
-                let at = block * 64 + bit.trailing_zeros() as usize;
-                let place = (at as u32) << 2;
-                if starts & bit != 0 {
-                    begin = at;
-                }
-                if numbers & bit != 0 {
-                    let here = if begin == at && at <= behind { BEHIND } else { 0 };
-                    places.push(place | NUMBER | here);
-                    continue;
-                }
-                if signs.assigns & bit != 0 {
-                    if assigns(bytes, at) {
-                        behind = at + ASSIGNED;
-                    }
-                    continue;
-                }
-                let (asked, looked_up) = self.openers.has(bytes, at);
+    /// Where to ask, for 64 characters after the other; notes the words that candidates look up.
+    #[inline(never)]
+    fn blocks(&self, bytes: &[u8], seen: &mut Vec<Seen>) -> Vec<Known> {
+        let mut blocks = Vec::with_capacity(bytes.len() / 64 + 1);
+        // Up to where a word is assigned.
+        let mut behind = 0;
+        let mut before = Signs::default();
+        let (mut here, mut rest) = Signs::read(bytes);
+        for base in (0..bytes.len()).step_by(64) {
+            let next;
+            (next, rest) = Signs::read(rest);
+            let at = |bit: u64| base + bit.trailing_zeros() as usize;
+            let first = |of: fn(&Signs) -> u64| of(&here) & !(of(&here) << 1 | of(&before) >> 63);
+            let starts = first(|signs| signs.letters | signs.digits);
+            let (heads, numbers) = (first(|signs| signs.letters), first(|signs| signs.digits));
+            // What is told for one kind of character after the other takes fewer branches that nobody can foresee.
+            let (mut asked, mut announced) = (0, 0);
+            for bit in Bits(self.openers.among(bytes, base, heads)) {
+                let (may, looked_up) = self.openers.has(bytes, at(bit));
                 if looked_up {
-                    self.vocabulary.see(bytes, at, seen);
+                    self.vocabulary.see(bytes, at(bit), seen);
                 }
-                if starts & bit == 0 {
-                    continue;
-                }
-                if at <= behind {
-                    places.push(place | BEHIND);
-                } else if asked {
-                    places.push(place);
-                }
-                if asked && let Some(length) = scheme(bytes, at) {
-                    behind = at + length;
+                asked |= if may { bit } else { 0 };
+            }
+            asked &= starts;
+            for bit in Bits(here.colons | here.equals) {
+                announced |= if assigns(bytes, at(bit)) { bit } else { 0 };
+            }
+            let mut assigned = until(behind, base);
+            for bit in Bits(announced | asked) {
+                let length = if announced & bit != 0 { Some(ASSIGNED) } else { scheme(bytes, at(bit)) };
+                if let Some(length) = length {
+                    behind = at(bit) + length;
+                    let passed = bit | (bit - 1);
+                    assigned = assigned & passed | until(behind, base) & !passed;
                 }
             }
+            assigned &= starts;
+            let attached = numbers & !(starts & !(here.colons << 1 | before.colons >> 63));
+            let ats = if self.signs.is_some() { here.ats } else { 0 };
+            let sure = asked | assigned | attached | joined(&here, &next, numbers) | ats;
+            blocks.push(Known { heads: heads & starts, numbers, assigned, sure });
+            (before, here) = (here, next);
         }
-        // The end of the text cuts its last word off, which may become anything.
-        if !last && bytes.last().is_some_and(u8::is_ascii_alphanumeric) {
-            places.push((begin as u32) << 2);
-        }
-        places
+        blocks
+    }
+}
+
+/// Of 64 characters, a bit each.
+struct Known {
+    /// The first letters of words.
+    heads: u64,
+    /// The first digits of numbers.
+    numbers: u64,
+    /// What begins right behind a sign of assignment.
+    assigned: u64,
+    /// Where to ask in any case.
+    sure: u64,
+}
+
+/// The bits of characters up to the one at `end`, of 64 that begin at `base`.
+fn until(end: usize, base: usize) -> u64 {
+    match end.checked_sub(base) {
+        None => 0,
+        Some(bit) if bit < 63 => (2 << bit) - 1,
+        Some(_) => u64::MAX,
     }
 }
 
@@ -333,9 +312,15 @@ impl Pass {
 const BEHIND_BIT: usize = 8;
 const LONE_BIT: usize = 16;
 
-/// What a place is: one right behind a sign of assignment; where digits begin.
-const BEHIND: u32 = 1;
-const NUMBER: u32 = 2;
+/// What a place is.
+struct Place {
+    /// Right behind a sign of assignment.
+    behind: bool,
+    /// Where digits begin.
+    number: bool,
+    /// No short number that stands alone, nor asked about only near a detector's words.
+    sure: bool,
+}
 
 /// Whether what the sign at `at` assigns may be a secret. A colon may stand in an address, too.
 fn assigns(bytes: &[u8], at: usize) -> bool {
@@ -345,7 +330,7 @@ fn assigns(bytes: &[u8], at: usize) -> bool {
     let mut name = bytes.get(..at).unwrap_or_default();
     for _ in 0..ASSIGNED {
         match name {
-            [rest @ .., last] if BETWEEN.contains(last) => name = rest,
+            [rest @ .., last] if between(*last) => name = rest,
             _ => break,
         }
     }
@@ -360,64 +345,11 @@ pub(super) fn names_secret(text: &[u8]) -> bool {
 
 /// Up to where credentials begin behind a word that announces them.
 fn scheme(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at).is_none_or(|first| first | 0x20 != b'b') {
+        return None;
+    }
     let is = |word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|here| same(here, word));
     if is(b"basic ") { Some(6) } else { is(b"bearer ").then_some(7) }
-}
-
-/// What 64 characters are, a bit for each.
-#[derive(Default)]
-struct Signs {
-    letters: u64,
-    digits: u64,
-    /// `=` and `:`.
-    assigns: u64,
-}
-
-impl Signs {
-    /// Sixteen at a time, as every engine that runs the module can.
-    #[cfg(target_arch = "wasm32")]
-    #[target_feature(enable = "simd128")]
-    fn new(text: &[u8; 64]) -> Self {
-        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
-
-        let mut signs = Self::default();
-        for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
-            let (low, high) = sixteen.split_at(8);
-            let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
-            let bytes = u64x2(half(low), half(high));
-            let lower = v128_or(bytes, u8x16_splat(0x20));
-            let letters = u8x16_lt(u8x16_sub(lower, u8x16_splat(b'a')), u8x16_splat(26));
-            let digits = u8x16_lt(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(10));
-            let assigns = v128_or(u8x16_eq(bytes, u8x16_splat(b':')), u8x16_eq(bytes, u8x16_splat(b'=')));
-            signs.letters |= u64::from(u8x16_bitmask(letters)) << (index * 16);
-            signs.digits |= u64::from(u8x16_bitmask(digits)) << (index * 16);
-            signs.assigns |= u64::from(u8x16_bitmask(assigns)) << (index * 16);
-        }
-        signs
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn new(text: &[u8; 64]) -> Self {
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        let mut signs = Self::default();
-        for (index, eight) in text.as_chunks::<8>().0.iter().enumerate() {
-            let bytes = u64::from_le_bytes(*eight);
-            // Adding what is missing to 0x80 sets the high bit of what is at least that. No sum carries over.
-            let plain = bytes & !HIGH;
-            let from = |least: u64| plain + ONES * (0x80 - least);
-            let lower = (bytes | (ONES * 0x20)) & !HIGH;
-            let ascii = !bytes & HIGH;
-            // The high bits side by side.
-            let packed =
-                |bits: u64| (((bits & ascii) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (index * 8);
-            let behind = from(0x3a);
-            signs.letters |= packed((lower + ONES * 0x1f) & !(lower + ONES * 0x05));
-            signs.digits |= packed(from(0x30) & !behind);
-            signs.assigns |= packed(behind & !from(0x3b) | from(0x3d) & !from(0x3e));
-        }
-        signs
-    }
 }
 
 /// A view being asked about.
@@ -427,10 +359,50 @@ struct Asking<'p, 'v, 'f> {
     /// From where on a text that goes on may have others.
     hold: usize,
     found: &'f mut dyn FnMut(u8, Match),
+    /// Where the last word ends that was asked about.
+    done: usize,
 }
 
 impl Asking<'_, '_, '_> {
+    /// Asks about what is at `at`. A word may come twice.
+    fn place(&mut self, at: usize, place: &Place) {
+        if !place.sure && self.context.quiet(at) {
+            return;
+        }
+        if self.context.view.at(at) == b'@' {
+            return self.sign(at);
+        }
+        let lone = place.number && (!place.sure || self.digits(at));
+        if at < self.done {
+            return;
+        }
+        let mut start = at;
+        while start > self.done && self.context.view.before(start).is_ascii_alphanumeric() {
+            start -= 1;
+        }
+        if !lone || place.behind || start != at || !self.context.silent(at, at + 4 * SHORT) {
+            self.done = self.word(start, place.behind, lone && start == at);
+        }
+    }
+
+    /// Asks about an `@`, or the text's end.
+    fn sign(&mut self, at: usize) {
+        if let Some((ask, detector)) = self.pass.signs {
+            let verdict = ask(&mut self.context, Word { start: at, end: at, kind: 0 }, detector);
+            self.judge(verdict, detector);
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict, detector: u8) {
+        match verdict {
+            Verdict::No => {}
+            Verdict::Yes(value) => (self.found)(detector, value),
+            Verdict::Cut(from) => self.hold = self.hold.min(from),
+        }
+    }
+
     /// Asks about the word that begins at `start`; returns where it ends.
+    #[inline(never)]
     fn word(&mut self, start: usize, behind: bool, lone: bool) -> usize {
         let (view, last) = (self.context.view, self.context.last);
         let bytes = view.bytes();
@@ -470,6 +442,9 @@ impl Asking<'_, '_, '_> {
                 asks &= after;
             }
         }
+        if asks & pass.near != 0 && self.context.quiet(start) {
+            asks &= !pass.near;
+        }
         while asks != 0 {
             let next = asks.trailing_zeros() as usize;
             let near = pass.near & asks & asks.wrapping_neg() != 0;
@@ -478,11 +453,8 @@ impl Asking<'_, '_, '_> {
             if near && self.context.lacks(*detector, start) {
                 continue;
             }
-            match (ask.at)(&mut self.context, word, *detector) {
-                Verdict::No => {}
-                Verdict::Yes(value) => (self.found)(*detector, value),
-                Verdict::Cut(from) => self.hold = self.hold.min(from),
-            }
+            let verdict = (ask.at)(&mut self.context, word, *detector);
+            self.judge(verdict, *detector);
         }
         if self.pass.prefixes.may_start(view, start)
             && let Verdict::Cut(from) = self.pass.prefixes.at(view, word, last, self.found)
@@ -493,6 +465,7 @@ impl Asking<'_, '_, '_> {
     }
 
     /// Asks about the digits that begin at `start`; true where they are a short number that nothing goes on with.
+    #[inline(never)]
     fn digits(&mut self, start: usize) -> bool {
         let view = self.context.view;
         let end = view.digits_end(start);
@@ -508,39 +481,6 @@ impl Asking<'_, '_, '_> {
             }
         }
         false
-    }
-}
-
-/// Digits of a short number.
-const SHORT: usize = 6;
-/// Digits that no value is made of that needs no words around, but for what full stops or colons join.
-const FEW: usize = 5;
-
-/// Whether what follows a number of so many digits neither is another one, but for a few digits, nor could join it to
-/// something.
-fn lone(mut rest: &[u8], mut digits: usize) -> bool {
-    let sign =
-        |byte: &&u8| matches!(**byte, b' ' | b'-' | b'.' | b'/' | b':' | b'(' | b')' | b'_' | b'+' | b',');
-    loop {
-        let signs = rest.iter().take(4).take_while(sign).count();
-        let next = |at: usize| rest.get(at).copied().unwrap_or(b'0');
-        let alone = match signs {
-            // What nothing separates is the same word.
-            0 => return !next(0).is_ascii_alphanumeric(),
-            1 if next(0) == b' ' => !next(1).is_ascii_digit(),
-            1..4 if !rest.starts_with(b"::") => !next(signs).is_ascii_alphanumeric(),
-            _ => return false,
-        };
-        if alone {
-            return true;
-        }
-        let (between, after) = rest.split_at_checked(signs).unwrap_or_default();
-        let more = after.iter().take(SHORT).take_while(|byte| byte.is_ascii_digit()).count();
-        digits += more;
-        if more == 0 || digits > FEW || between.iter().any(|byte| matches!(byte, b'.' | b':')) {
-            return false;
-        }
-        rest = after.get(more..).unwrap_or_default();
     }
 }
 

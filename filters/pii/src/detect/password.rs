@@ -68,7 +68,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let mut assigned = false;
     while start - at < BETWEEN {
         let before = view.before(at);
-        if !pass::BETWEEN.contains(&before) {
+        if !pass::between(before) {
             break;
         }
         assigned |= matches!(before, b'=' | b':');

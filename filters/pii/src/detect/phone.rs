@@ -16,6 +16,8 @@ const LONGEST: usize = 160;
 const AFTER: usize = 320;
 /// Digits, an exit code included.
 const DIGITS: usize = 17;
+/// Digits of the shortest number in one group.
+const LEAST: usize = 7;
 /// Digits of an extension.
 const EXTENSION: usize = 6;
 
@@ -150,6 +152,10 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
         let goes_on = next > end && next - end <= 3 && view.at(next).is_ascii_digit();
+        // Most numbers are too short for any form.
+        if !goes_on && number.groups < 16 && number.count < LEAST {
+            return Verdict::No;
+        }
         let form = number.form(row);
         let fits = view.end(end) - view.start(start) <= LONGEST;
         let apart = form == Form::Strong && !number.plus || number.dashed();
@@ -325,7 +331,7 @@ impl Number {
         if single && (part(text, 0, text.len()).is_power_of_two() || !varied(text)) {
             return Form::None;
         }
-        let least = if single { 7 } else { 6 };
+        let least = if single { LEAST } else { 6 };
         if (least..=13).contains(&self.count) && (single || self.groups & 15 >= 2) && leading <= 13 {
             return Form::Weak;
         }

@@ -2,14 +2,17 @@
 //! everything belongs to the key, up to its end line or to what cannot be in a block: a key that breaks off is
 //! hidden as far as it goes, and in a stream nothing of it is held back.
 
-use super::{Detector, Match, Scan};
+use super::context::Context;
+use super::pass::{Ask, Beside, CAPITAL, Word};
+use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
-use crate::view::View;
 
 /// Bytes of an opening line.
 const LONGEST: usize = 128;
 /// Characters of a key's name: `ENCRYPTED PRIVATE KEY`.
 const NAME: usize = 48;
+/// Hyphens before and behind what an opening line says.
+const HYPHENS: usize = 5;
 const BEGINS: &[u8] = b"-----BEGIN ";
 
 pub(super) const DETECTOR: Detector = Detector {
@@ -17,38 +20,39 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[PRIVATE_KEY]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Whole(scan),
+    scan: Scan::Word(Ask {
+        kinds: 1 << CAPITAL,
+        longest: 5,
+        opens: &["begi"],
+        hyphens: HYPHENS,
+        before: Beside::Of(b"-"),
+        after: Beside::Of(b" "),
+        ..Ask::new(at)
+    }),
 };
 
-fn scan(view: &View<'_>, last: bool, matches: &mut Vec<Match>) -> usize {
+/// Asked at the word `BEGIN`.
+fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
+    let (view, last) = (context.view, context.last);
     let bytes = view.bytes();
-    let mut hold = bytes.len();
-    for start in memchr::memchr_iter(b'-', bytes) {
-        let rest = bytes.get(start..).unwrap_or_default();
-        let Some(name) = rest.strip_prefix(BEGINS) else {
-            if !last && BEGINS.starts_with(rest) {
-                hold = hold.min(start);
-            }
-            continue;
-        };
-        let letter = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ';
-        let length = name.iter().take(NAME).take_while(letter).count();
-        let (name, after) = name.split_at_checked(length).unwrap_or_default();
-        let fits = view.end(start + BEGINS.len() + length) - view.start(start) <= LONGEST;
-        if length < NAME && after.len() < 5 && b"-----".starts_with(after) && !last {
-            if view.left(start) <= LONGEST + 64 {
-                hold = hold.min(start);
-            }
-        } else if fits
-            && after.starts_with(b"-----")
-            && (name.ends_with(b"PRIVATE KEY") || name.ends_with(b"PRIVATE KEY BLOCK"))
-        {
-            // The hyphens behind the name are the tail's, since they may already begin an end line.
-            let end = start + BEGINS.len() + length;
-            matches.push(Match { start, end, tail: Some(Tail::Pem) });
-        }
+    let start = word.start.saturating_sub(HYPHENS);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let Some(name) = rest.strip_prefix(BEGINS) else {
+        return if !last && BEGINS.starts_with(rest) { Verdict::Cut(start) } else { Verdict::No };
+    };
+    let letter = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ';
+    let length = name.iter().take(NAME).take_while(letter).count();
+    let (name, after) = name.split_at_checked(length).unwrap_or_default();
+    // The hyphens behind the name are the tail's, since they may already begin an end line.
+    let end = start + BEGINS.len() + length;
+    if length < NAME && after.len() < HYPHENS && b"-----".starts_with(after) && !last {
+        return if view.left(start) <= LONGEST + 64 { Verdict::Cut(start) } else { Verdict::No };
     }
-    hold
+    let named = name.ends_with(b"PRIVATE KEY") || name.ends_with(b"PRIVATE KEY BLOCK");
+    if named && after.starts_with(b"-----") && view.end(end) - view.start(start) <= LONGEST {
+        return Verdict::Yes(Match { start, end, tail: Some(Tail::Pem) });
+    }
+    Verdict::No
 }
 
 #[cfg(test)]

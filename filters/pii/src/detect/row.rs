@@ -8,7 +8,8 @@
 use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
-use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, Openers, SMALL, WITH_DIGIT, Word, class};
+use super::openers::Openers;
+use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -165,7 +166,7 @@ impl Rows {
             let alone = groups << 4 == 0;
             if kinds & !WITH_DIGIT != 0 {
                 // Such a word may begin a value without a digit in it.
-                openers.group(&|place, byte| {
+                openers.group(row.near != Near::Free, &|place, byte| {
                     if place > length || alone && place == length {
                         return true;
                     }
