@@ -131,7 +131,7 @@ struct Flight {
     /// An answer that cannot be searched passes.
     unsearched: bool,
     answer: Answer,
-    /// Bytes of it that the host keeps until its end, its headers too.
+    /// Bytes of it for which the host waits with its headers until its end.
     kept: Option<usize>,
     status: u16,
     /// What the answering try said of itself.
@@ -272,7 +272,7 @@ impl Exchange {
                 self.response_headers(now, &headers, end, origin, effects)
             }
             Input::ResponseBody { chunk, end } => self.response_body(now, chunk, end, effects),
-            Input::ResponseTrailers => self.response_body(now, &[], true, effects),
+            Input::ResponseTrailers => self.response_trailers(now, effects),
             Input::Done { report, details } => self.done(now, report, details, effects),
         }
     }

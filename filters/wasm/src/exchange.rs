@@ -236,7 +236,7 @@ impl ExchangeStream {
         self.left = None;
         let step = self.feed(now, Input::ResponseBody { chunk: fresh, end }, shared);
         self.kept.clear();
-        self.seen = if step == Step::Pause { size } else { 0 };
+        self.seen = if step == Step::Pause { self.left.unwrap_or(size) } else { 0 };
         self.held(step, self.left.unwrap_or(size), end, shared)
     }
 

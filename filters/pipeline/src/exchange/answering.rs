@@ -16,9 +16,12 @@ use crate::plan::{NO_RETRY, Progress, Report, TOO_LONG};
 use crate::refusal::{ERROR_TYPE, Refusal};
 use weir_config::filter::ShowHeaders;
 
-/// Bytes of an answer that the host keeps until its end; of what is larger, its headers go on without a length. Envoy
-/// would answer by itself beyond its buffer, which the route's `request_body_buffer_limit` makes large enough.
+/// Bytes of an answer that the host keeps until its end. Of what is larger it keeps nothing but waits on, up to the
+/// policy's `max_body`: at the end, which may be trailers, it takes the whole only while it waits. Envoy would answer by
+/// itself beyond its buffer, which the route's `request_body_buffer_limit` makes larger than `max_body`.
 const MAX_KEPT: usize = 32 << 10;
+/// By so many bytes it is larger.
+const SLACK: u64 = 1 << 20;
 
 impl Exchange {
     pub(super) fn response_headers(
@@ -155,6 +158,29 @@ impl Exchange {
         Step::Continue
     }
 
+    /// The end of a body, to which the host adds nothing unless it waits.
+    pub(super) fn response_trailers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Step {
+        let kept = if let State::Sent(flight) = &self.state { flight.kept } else { None };
+        let step = self.response_body(now, &[], true, effects);
+        let State::Sent(flight) = &mut self.state else { return step };
+        let lost = |effect: &Effect| matches!(effect, Effect::ResponseBody(bytes) if !bytes.is_empty());
+        let waits = kept.is_some_and(|kept| kept > 0);
+        if waits || !matches!(flight.answer, Answer::Whole(_)) || !effects.iter().any(lost) {
+            return step;
+        }
+        effects.retain(|effect| !lost(effect));
+        if kept.is_some() {
+            // Nothing came, in whose place the error could stand: its status says it alone.
+            effects.respond_number("content-length", 0);
+            return step;
+        }
+        // Its headers are gone, so that only a cut still says that it is not whole. Envoy does not survive one at its
+        // trailers: they wait for the next tick, as what was silent for too long does.
+        flight.silenced = true;
+        self.span.error = Some("answer_too_large".into());
+        Step::Pause
+    }
+
     pub(super) fn response_body(
         &mut self,
         now: Now,
@@ -178,25 +204,29 @@ impl Exchange {
         }
         if let Some(kept) = flight.kept.take() {
             let kept = kept + chunk.len();
-            let told = flight.answer.push(chunk, end);
-            if !end && kept <= MAX_KEPT {
-                flight.kept = Some(kept);
-                return Step::Pause;
-            }
-            match told {
+            let max = self.policy.as_ref().map_or(0, |policy| policy.config.max_body);
+            match flight.answer.push(chunk, end) {
                 Ok(None) => {}
                 Ok(Some(bytes)) if !end => {
-                    flight.answer.release();
+                    let waits = bytes.is_empty() && kept as u64 <= max.max(MAX_KEPT as u64);
+                    if kept > MAX_KEPT {
+                        flight.answer.release();
+                        effects.respond_body(bytes);
+                    }
+                    if waits {
+                        flight.kept = Some(kept);
+                        return Step::Pause;
+                    }
                     effects.respond_without("content-length");
-                    effects.respond_body(bytes);
                 }
                 told => {
                     let status = flight.status;
-                    let bytes = told.unwrap_or_else(|_| {
+                    // What was restored may be larger than Envoy takes.
+                    let fits = |bytes: &Vec<u8>| bytes.len() as u64 <= max.saturating_add(SLACK);
+                    let bytes = told.ok().flatten().filter(fits).unwrap_or_else(|| {
                         self.span.error = Some("answer_unreadable".into());
-                        Some(unreadable(flight.plan.api, status, effects))
+                        unreadable(flight.plan.api, status, effects)
                     });
-                    let bytes = bytes.unwrap_or_default();
                     effects.respond_number("content-length", bytes.len() as u64);
                     effects.respond_body(bytes);
                 }

@@ -70,6 +70,8 @@ pub enum Cuts {
     At(usize),
     /// In pieces of this size.
     Every(usize),
+    /// The same, and trailers end them.
+    Trailers(usize),
 }
 
 impl Cuts {
@@ -80,10 +82,13 @@ impl Cuts {
                 let (a, b) = body.split_at(at.min(body.len()));
                 vec![a, b]
             }
-            Cuts::Every(n) => body.chunks(n.max(1)).collect(),
+            Cuts::Every(n) | Cuts::Trailers(n) => body.chunks(n.max(1)).collect(),
         }
     }
 }
+
+/// Up to here the host keeps an answer, in bytes.
+pub const KEPT: usize = 32 << 10;
 
 pub struct Gateway {
     pub policy: Option<Rc<Policy>>,
@@ -385,16 +390,37 @@ impl Gateway {
         // Some fifty tokens a second.
         let mut now = NOW;
         let mut kept = Vec::new();
+        let mut waits = false;
         for (piece, end) in released {
             now.0 += piece.len() as u64 * 200_000;
             side.piece = None;
             kept.extend_from_slice(&piece);
-            let step = exchange.handle(now, Input::ResponseBody { chunk: &piece, end }, &mut effects);
+            let trailers = end && matches!(down, Cuts::Trailers(_));
+            let input =
+                if trailers { Input::ResponseTrailers } else { Input::ResponseBody { chunk: &piece, end } };
+            let step = exchange.handle(now, input, &mut effects);
             side.run(&mut effects);
+            if trailers && !waits {
+                let lost = side.piece.take().is_some_and(|piece| !piece.is_empty());
+                assert!(!lost, "trailers alone carry no bytes");
+            }
+            if step == Step::Pause && end {
+                // What is no longer waited for is cut off soon.
+                assert!(exchange.due(now));
+                exchange.handle(now, Input::Tick, &mut effects);
+                side.run(&mut effects);
+                break;
+            }
             if step == Step::Pause {
-                assert!(!end && side.piece.is_none(), "what is kept is not changed before its end");
+                waits = true;
+                if let Some(replaced) = side.piece.take() {
+                    assert!(replaced.is_empty(), "what waits is not changed before its end");
+                    kept.clear();
+                }
+                assert!(kept.len() <= KEPT, "the host keeps no more");
                 continue;
             }
+            waits = false;
             out.body.extend_from_slice(side.piece.as_ref().unwrap_or(&kept));
             kept.clear();
             while let Some(needs) = side.topping.take() {
