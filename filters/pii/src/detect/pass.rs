@@ -1,6 +1,6 @@
-//! The one pass over a view that finds where values may begin: at words with a digit, at those whose first three
-//! characters are a beginning that some detector named, and behind signs of assignment. What characters are is told for
-//! 64 of them together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
+//! The one pass over a view that finds where values may begin: at words with a digit, at those whose first four
+//! characters are a beginning that some detector named, at `@`, and behind signs of assignment. What characters are is told
+//! for 64 of them together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
 
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
