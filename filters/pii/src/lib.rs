@@ -99,7 +99,7 @@ pub struct Finding {
 /// `text`.
 pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
     let mut hits = Vec::new();
-    set.scan(text, true, &mut hits);
+    set.scan(text, 0, true, &mut hits);
     set::merge(hits, out);
 }
 

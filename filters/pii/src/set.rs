@@ -114,8 +114,9 @@ impl Set {
         self.detectors.iter().map(longest).chain(patterns).max().unwrap_or(0).max(self.words.longest())
     }
 
-    /// All matches, in no order; returns the offset before which they are final, if the text goes on.
-    pub(crate) fn scan(&self, text: &str, last: bool, hits: &mut Vec<Finding>) -> usize {
+    /// All matches that begin at `from` or behind it, and some before, in no order; returns the offset before which they are
+    /// final, if the text goes on.
+    pub(crate) fn scan(&self, text: &str, from: usize, last: bool, hits: &mut Vec<Finding>) -> usize {
         let mut hold = text.len();
         if !self.words.is_empty() {
             hold = self.words.scan(text, last, hits);
@@ -129,7 +130,7 @@ impl Set {
                 hold = hold.min(view.start(from));
             }
             if !self.pass.is_empty() {
-                let from = self.pass.scan(&view, last, &mut |number, found| {
+                let from = self.pass.scan(&view, view.index(from), last, &mut |number, found| {
                     if let Some((kind, action)) =
                         self.detectors.iter().find(|(kind, _)| kind.number() == number)
                     {

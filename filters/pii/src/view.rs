@@ -122,6 +122,16 @@ impl<'t> View<'t> {
         start + width
     }
 
+    /// A character at or right before the one that starts at `offset` of the text.
+    pub(crate) fn index(&self, offset: usize) -> usize {
+        let after = self.anchors.partition_point(|(_, of)| *of as usize <= offset);
+        let anchor = |at: usize| self.anchors.get(at).map(|(folded, of)| (*folded as usize, *of as usize));
+        let (folded, of) = after.checked_sub(1).and_then(anchor).unwrap_or_default();
+        let index = folded + (offset - of);
+        // Among characters that are not seen none starts.
+        anchor(after).map_or(index, |(next, _)| index.min(next.saturating_sub(1)))
+    }
+
     /// Bytes of the text from character `from` to its end.
     pub(crate) fn left(&self, from: usize) -> usize {
         self.text.len().saturating_sub(self.start(from))
@@ -286,6 +296,8 @@ mod tests {
         assert_eq!(view.bytes(), [b'a', b'4', LETTER, b' ', WIDE, b'-', b'b', OTHER, b'9']);
         let characters: Vec<&str> =
             (0..9).map(|index| &text[view.start(index)..view.end(index + 1)]).collect();
+        let back: Vec<usize> = (0..9).map(|index| view.index(view.start(index))).collect();
+        assert!(back.iter().enumerate().all(|(index, back)| index - back < 2), "{back:?}");
         assert_eq!(characters, ["a", "４", "é", "\u{a0}", "漢", "–", "b", "…", "𝟗"]);
         assert_eq!((view.start(9), view.end(0), view.left(7)), (text.len(), 0, 7));
     }
@@ -325,5 +337,6 @@ mod tests {
         let view = View::new(&broken, &mut folded);
         assert_eq!(view.bytes(), [b'1', OTHER, b'2']);
         assert_eq!((view.end(1), view.start(2)), (1, 151));
+        assert!((0..151).all(|offset| view.index(offset) < 2) && (1..3).contains(&view.index(151)));
     }
 }

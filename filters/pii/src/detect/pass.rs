@@ -198,10 +198,17 @@ impl Pass {
         !self.any
     }
 
-    /// Reports all matches with their detectors; returns from which character on a text that goes on may have
-    /// others.
+    /// Reports all matches that begin at `from` or behind it, and some before, with their detectors; returns from which
+    /// character on a text that goes on may have others. What stands before is only read: no value begins behind the
+    /// character that it is told by.
     #[inline(never)]
-    pub(crate) fn scan(&self, view: &View<'_>, last: bool, found: &mut dyn FnMut(u8, Match)) -> usize {
+    pub(crate) fn scan(
+        &self,
+        view: &View<'_>,
+        from: usize,
+        last: bool,
+        found: &mut dyn FnMut(u8, Match),
+    ) -> usize {
         let bytes = view.bytes();
         let mut seen = Vec::new();
         let blocks = self.blocks(bytes, &mut seen);
@@ -210,12 +217,16 @@ impl Pass {
         let mut next = 0;
         for (block, known) in blocks.iter().enumerate() {
             let base = block * 64;
+            let wanted = !before(from, base);
+            if wanted == 0 {
+                continue;
+            }
             let mut events = known.sure;
             // Elsewhere a short number that stands alone is nothing, nor is a word that needs others around.
             if asking.context.noisy(&mut next, base) {
                 events |= known.numbers | self.openers.near(bytes, base, known.heads & !known.sure);
             }
-            for bit in Bits(events) {
+            for bit in Bits(events & wanted) {
                 let is = |mask: u64| mask & bit != 0;
                 asking.place(
                     base + bit.trailing_zeros() as usize,
@@ -297,6 +308,11 @@ struct Known {
     assigned: u64,
     /// Where to ask in any case.
     sure: u64,
+}
+
+/// The bits of characters before the one at `end`, of 64 that begin at `base`.
+fn before(end: usize, base: usize) -> u64 {
+    end.checked_sub(base + 1).map_or(0, |last| until(base + last, base))
 }
 
 /// The bits of characters up to the one at `end`, of 64 that begin at `base`.
