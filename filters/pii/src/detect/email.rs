@@ -18,7 +18,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[EMAIL]",
     longest: LOCAL_BYTES + 4 + DOMAIN_BYTES,
     context: &[],
-    scan: Scan::Signs(at),
+    scan: Scan::Ats(at),
 };
 
 /// Asked at every `@`, and at the end of a text that goes on: the word there may be a local part whose `@` is still to

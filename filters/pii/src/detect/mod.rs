@@ -114,7 +114,7 @@ pub(crate) enum Scan {
     /// Asked at digits.
     Digits(AskDigits),
     /// Asked at every `@`, and at the end of a text that goes on.
-    Signs(AskWord),
+    Ats(AskWord),
 }
 
 /// One type of personal data.

@@ -152,3 +152,49 @@ impl Openers {
         near
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openers() -> Openers {
+        let mut openers = Openers::default();
+        ["begi", "XXX?", "sk-"].iter().for_each(|text| openers.add(text, false));
+        openers.add("dec", true);
+        [&b"ssn"[..], b"passport"].iter().for_each(|word| openers.word(word));
+        openers
+    }
+
+    /// Asked about, looked up, asked about near others' words.
+    fn told(text: &str) -> (bool, bool, bool) {
+        let (openers, text) = (openers(), text.as_bytes());
+        let (asked, looked_up) = openers.has(text, 0);
+        let among = openers.among(text, 0, 1) == 1;
+        assert!(among || !asked && !looked_up, "what one of the two tells, both together tell: {text:?}");
+        (asked, looked_up, openers.near(text, 0, 1) == 1)
+    }
+
+    #[test]
+    fn what_was_added_is_told_in_any_case_and_nothing_like_it() {
+        for text in ["begin", "BEGI", "Beginning", "fade", "Bad:", "add.", "sk-proj", "SK-1"] {
+            assert!(told(text).0, "{text}");
+        }
+        for text in ["ssn is", "SSN: ", "passport", "PassPort"] {
+            assert_eq!((told(text).0, told(text).1), (false, true), "{text}");
+        }
+        for text in ["each", "below", "skip", "account", "the house", "pause", "smth"] {
+            assert_eq!((told(text).0, told(text).1), (false, false), "{text}");
+        }
+        assert!(told("decided").2 && told("Dec 5").2 && !told("mars").2);
+    }
+
+    #[test]
+    fn what_the_end_cuts_off_may_be_anything() {
+        let openers = openers();
+        for text in ["z", "zz", "zzz"] {
+            assert_eq!(told(text), (true, true, true), "{text}");
+        }
+        // Only of the last word no four characters are there.
+        assert_eq!(openers.among(b"ends zz zzz", 0, 0b1_0010_0001), 0b1_0000_0000);
+    }
+}

@@ -142,7 +142,7 @@ pub(crate) struct Pass {
     near: u8,
     digits: Vec<(AskDigits, u8)>,
     /// Who is asked at every `@`.
-    signs: Option<(AskWord, u8)>,
+    ats: Option<(AskWord, u8)>,
     /// Hyphens at a text's end that may belong to a value.
     hyphens: usize,
     openers: Openers,
@@ -187,7 +187,7 @@ impl Pass {
                 ask.opens.iter().for_each(|text| self.openers.add(text, ask.near));
             }
             Some(Scan::Digits(at)) => self.digits.push((*at, detector)),
-            Some(Scan::Signs(at)) => self.signs = Some((*at, detector)),
+            Some(Scan::Ats(at)) => self.ats = Some((*at, detector)),
             None => return,
         }
         self.vocabulary.add(detector, &mut self.openers);
@@ -242,7 +242,7 @@ impl Pass {
             let length = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
             asking.place(bytes.len() - length, &Place { behind: false, number: false, sure: true });
         }
-        asking.sign(bytes.len());
+        asking.at_sign(bytes.len());
         // A sign before a number may be a part of it: `+`, `(`, `::`.
         let ends = |most: usize, signs: &[u8]| {
             bytes.iter().rev().take(most).take_while(|byte| signs.contains(byte)).count()
@@ -289,7 +289,7 @@ impl Pass {
             }
             assigned &= starts;
             let attached = numbers & !(starts & !(here.colons << 1 | before.colons >> 63));
-            let ats = if self.signs.is_some() { here.ats } else { 0 };
+            let ats = if self.ats.is_some() { here.ats } else { 0 };
             let sure = asked | assigned | attached | joined(&here, &next, numbers) | ats;
             blocks.push(Known { heads: heads & starts, numbers, assigned, sure });
             (before, here) = (here, next);
@@ -386,7 +386,7 @@ impl Asking<'_, '_, '_> {
             return;
         }
         if self.context.view.at(at) == b'@' {
-            return self.sign(at);
+            return self.at_sign(at);
         }
         let lone = place.number && (!place.sure || self.digits(at));
         if at < self.done {
@@ -402,8 +402,8 @@ impl Asking<'_, '_, '_> {
     }
 
     /// Asks about an `@`, or the text's end.
-    fn sign(&mut self, at: usize) {
-        if let Some((ask, detector)) = self.pass.signs {
+    fn at_sign(&mut self, at: usize) {
+        if let Some((ask, detector)) = self.pass.ats {
             let verdict = ask(&mut self.context, Word { start: at, end: at, kind: 0 }, detector);
             self.judge(verdict, detector);
         }

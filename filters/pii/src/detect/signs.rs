@@ -1,5 +1,5 @@
-//! What 64 characters of a view are, told together: which are letters, digits, signs of assignment. Not which of
-//! them matter to anybody.
+//! What 64 characters of a view are, told together: which are letters, digits, signs of assignment, `@`, and what may join
+//! numbers. Not which of them matter to anybody.
 
 /// What 64 characters are, a bit for each.
 #[derive(Clone, Copy, Default)]
