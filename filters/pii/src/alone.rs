@@ -27,6 +27,12 @@ const CHECKED: [&str; 12] = [
     "in_aadhaar",
 ];
 
+/// Whether a folded text may be such a value: nearly all texts have more letters in their first words.
+pub(crate) fn may_be(bytes: &[u8]) -> bool {
+    let most = *CHARACTERS.end();
+    bytes.iter().filter(|byte| byte.is_ascii_alphanumeric()).take(most + 1).count() <= most
+}
+
 /// Appends what a text is that consists of one value of such types, as [`crate::find`] does of matches that overlap. It is
 /// judged as if a word of the type stood before it.
 pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {

@@ -31,6 +31,7 @@ pub use redactor::Redactor;
 pub use restore::Restorer;
 pub use set::Set;
 pub use vault::Vault;
+pub use view::Escape;
 
 /// What happens to a finding, mildest first: of several the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +111,31 @@ pub fn find_in_message(set: &Set, text: &str, out: &mut Vec<Finding>) {
     find(set, text, out);
     if out.len() == from {
         alone::find(set, text, out);
+    }
+}
+
+/// A text as a document holds it.
+#[derive(Clone, Copy)]
+pub struct Written<'a> {
+    /// As it is written, with escapes.
+    pub raw: &'a str,
+    /// Tells them; one begins at every backslash.
+    pub escape: Escape,
+    /// The text without them, asked for only where that is not enough.
+    pub text: &'a dyn Fn() -> &'a str,
+    /// It is a user's whole message.
+    pub message: bool,
+}
+
+/// As [`find`], or as [`find_in_message`], in a text that is written with escapes: few texts have findings, so that few have
+/// to be read without them. Places are the text's.
+pub fn find_written(set: &Set, written: &Written<'_>, out: &mut Vec<Finding>) {
+    let mut hits = Vec::new();
+    let number = set.scan_written(written, &mut hits);
+    let from = out.len();
+    set::merge(hits, out);
+    if out.len() == from && number && written.message {
+        alone::find(set, (written.text)(), out);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match};
 use crate::tail::{Reach, Tail};
 use crate::view::View;
-use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault};
+use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
 
 /// What to look for; built once per policy, shared by all requests.
 #[derive(Clone, Debug, Default)]
@@ -121,33 +121,65 @@ impl Set {
         if !self.words.is_empty() {
             hold = self.words.scan(text, last, hits);
         }
-        if !self.detectors.is_empty() || !self.patterns.is_empty() {
+        if self.views() {
             let mut folded = Vec::new();
-            let view = View::new(text, &mut folded);
-            let mut places = Places { view: &view, text, last, tails: Vec::new(), hits };
-            for (pattern, action) in &self.patterns {
-                let from = pattern.scan(&view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
-                hold = hold.min(view.start(from));
-            }
-            if !self.pass.is_empty() {
-                let from = self.pass.scan(&view, view.index(from), last, &mut |number, found| {
-                    if let Some((kind, action)) =
-                        self.detectors.iter().find(|(kind, _)| kind.number() == number)
-                    {
-                        places.add(*kind, *action, &found);
-                    }
-                });
-                hold = hold.min(view.start(from));
-            }
+            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, from, last, hits));
         }
         if last { text.len() } else { hold }
     }
+
+    /// All matches in a text that is written with escapes, in no order, and whether it may be a number and nothing else.
+    pub(crate) fn scan_written(&self, written: &Written<'_>, hits: &mut Vec<Finding>) -> bool {
+        if !self.words.is_empty() {
+            self.words.scan((written.text)(), true, hits);
+        }
+        let mut folded = Vec::new();
+        let view = View::written(written.raw, written.escape, &mut folded);
+        if self.views() {
+            self.look(&view, written.text, 0, true, hits);
+        }
+        alone::may_be(view.bytes())
+    }
+
+    /// Whether there is something to look for in a view.
+    fn views(&self) -> bool {
+        !self.detectors.is_empty() || !self.patterns.is_empty()
+    }
+
+    fn look(
+        &self,
+        view: &View<'_>,
+        text: Text<'_>,
+        from: usize,
+        last: bool,
+        hits: &mut Vec<Finding>,
+    ) -> usize {
+        let mut hold = view.length();
+        let mut places = Places { view, text, last, tails: Vec::new(), hits };
+        for (pattern, action) in &self.patterns {
+            let from = pattern.scan(view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
+            hold = hold.min(view.start(from));
+        }
+        if !self.pass.is_empty() {
+            let from = self.pass.scan(view, view.index(from), last, &mut |number, found| {
+                if let Some((kind, action)) = self.detectors.iter().find(|(kind, _)| kind.number() == number)
+                {
+                    places.add(*kind, *action, &found);
+                }
+            });
+            hold = hold.min(view.start(from));
+        }
+        hold
+    }
 }
 
+/// Tells a text, which few need to see.
+type Text<'t> = &'t dyn Fn() -> &'t str;
+
 /// Turns characters of a view into places of its text.
-struct Places<'a> {
+struct Places<'a, 't> {
     view: &'a View<'a>,
-    text: &'a str,
+    text: Text<'t>,
     last: bool,
     /// The last tail of each kind: where it began and how far it goes. Whatever begins inside ends there too,
     /// so that no part of a text is walked over once per value.
@@ -155,7 +187,7 @@ struct Places<'a> {
     hits: &'a mut Vec<Finding>,
 }
 
-impl Places<'_> {
+impl Places<'_, '_> {
     fn add(&mut self, kind: Kind, action: Action, found: &Match) {
         let mut range = self.view.start(found.start)..self.view.end(found.end);
         let (decided, mut open) = (range.end, None);
@@ -163,7 +195,7 @@ impl Places<'_> {
             match self.reach(tail, range.end) {
                 Reach::Ends(end) => range.end = end,
                 Reach::Open(from) => {
-                    range.end = self.text.len();
+                    range.end = self.view.length();
                     open = Some((tail, from));
                 }
             }
@@ -179,7 +211,7 @@ impl Places<'_> {
                 return *reach;
             }
         }
-        let reach = tail.reach(self.text, from, self.last);
+        let reach = tail.reach((self.text)(), from, self.last);
         self.tails.retain(|(of, _, _)| *of != tail);
         self.tails.push((tail, from, reach));
         reach

@@ -17,11 +17,16 @@ pub(crate) const OTHER: u8 = 0xff;
 /// length of a match has to be bounded.
 pub(crate) const INVISIBLE: usize = 12;
 
+/// Tells an escape of a text by where it begins: the character that it stands for, and its length in bytes.
+pub type Escape = fn(&str, usize) -> Option<(char, usize)>;
+
 /// The folded text.
 pub(crate) struct View<'t> {
-    text: &'t str,
+    /// Bytes of the text.
+    length: usize,
     bytes: &'t [u8],
-    /// (index in `bytes`, offset in `text`): from here on both count alike, up to the next pair.
+    /// (index in `bytes`, offset in the text): from here on both count alike, up to the next pair. Where characters that are
+    /// not seen follow another one there are two of an index, of which the first is where that one ends.
     anchors: Vec<(u32, u32)>,
     /// The pair behind the one that was asked for last: what is asked for next is near.
     last: Cell<usize>,
@@ -29,45 +34,89 @@ pub(crate) struct View<'t> {
 
 impl<'t> View<'t> {
     /// Folds a text, where there is something to fold, into `bytes`.
-    #[inline(never)]
     pub(crate) fn new(text: &'t str, bytes: &'t mut Vec<u8>) -> Self {
         if text.is_ascii() {
-            return Self { text, bytes: text.as_bytes(), anchors: Vec::new(), last: Cell::new(0) };
+            let bytes = text.as_bytes();
+            return Self { length: bytes.len(), bytes, anchors: Vec::new(), last: Cell::new(0) };
         }
+        Self::fold(text, None, bytes)
+    }
+
+    /// Folds a text that is written with escapes: the same view as that of the text without them.
+    pub(crate) fn written(raw: &str, escape: Escape, bytes: &'t mut Vec<u8>) -> Self {
+        Self::fold(raw, Some(escape), bytes)
+    }
+
+    #[inline(never)]
+    fn fold(written: &str, escape: Option<Escape>, bytes: &'t mut Vec<u8>) -> Self {
+        let all = written.as_bytes();
+        // No byte of plain ASCII is this one, where there are no escapes.
+        let stop = if escape.is_some() { b'\\' } else { 0x80 };
         bytes.clear();
-        bytes.reserve(text.len());
+        // No character takes more bytes than it is written with; sixteen are copied at once.
+        bytes.resize(all.len() + 16, 0);
+        let mut folded = Folded { bytes, length: 0 };
         let mut anchors: Vec<(u32, u32)> = Vec::with_capacity(64);
-        let (mut at, mut hidden) = (0, 0);
-        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-            let plain = ascii_run(rest.as_bytes());
-            if plain > 0 {
-                bytes.extend_from_slice(rest.as_bytes().get(..plain).unwrap_or_default());
-                at += plain;
-                hidden = 0;
-                continue;
+        // Of what is written; by how much longer that is than the text.
+        let (mut at, mut longer) = (0, 0);
+        // Bytes of characters in a row that are not seen.
+        let mut hidden = 0;
+        loop {
+            let plain = folded.copy_plain(all, at, stop);
+            if plain > at {
+                (at, hidden) = (plain, 0);
             }
-            let Some(c) = rest.chars().next() else { break };
-            let width = c.len_utf8();
+            let c = match escape.filter(|_| all.get(at) == Some(&stop)) {
+                Some(escape) => {
+                    // Every escape has been judged; a bad one could only end the text early here.
+                    let Some((c, length)) = escape(written, at) else { break };
+                    at += length;
+                    longer += length.saturating_sub(c.len_utf8());
+                    if c.is_ascii() {
+                        folded.push(c as u8);
+                        hidden = 0;
+                        continue;
+                    }
+                    c
+                }
+                None => {
+                    let Some(c) = written.get(at..).and_then(|rest| rest.chars().next()) else { break };
+                    at += c.len_utf8();
+                    c
+                }
+            };
+            let end = (at - longer) as u32;
             match fold(c) {
                 Some(byte) => {
-                    bytes.push(byte);
+                    folded.push(byte);
+                    anchors.push((folded.length as u32, end));
                     hidden = 0;
                 }
                 None => {
+                    let width = c.len_utf8();
                     hidden += width;
                     if hidden > INVISIBLE && hidden - width <= INVISIBLE {
-                        bytes.push(OTHER);
+                        folded.push(OTHER);
+                        anchors.push((folded.length as u32, end));
+                        continue;
+                    }
+                    let here = folded.length as u32;
+                    match anchors.as_mut_slice() {
+                        [.., (before, _), (last, to)] if *before == here && *last == here => *to = end,
+                        [.., (last, _)] if *last == here => anchors.push((here, end)),
+                        _ => anchors.extend([(here, end - width as u32), (here, end)]),
                     }
                 }
             }
-            at += width;
-            let anchor = (bytes.len() as u32, at as u32);
-            match anchors.last_mut() {
-                Some(last) if last.0 == anchor.0 => *last = anchor,
-                _ => anchors.push(anchor),
-            }
         }
-        Self { text, bytes, anchors, last: Cell::new(0) }
+        let Folded { bytes, length } = folded;
+        bytes.truncate(length);
+        Self { length: at - longer, bytes, anchors, last: Cell::new(0) }
+    }
+
+    /// Bytes of the text.
+    pub(crate) fn length(&self) -> usize {
+        self.length
     }
 
     /// One byte per character.
@@ -78,14 +127,14 @@ impl<'t> View<'t> {
     /// Where character `index` starts in the text; the text's length for one after the last.
     #[inline]
     pub(crate) fn start(&self, index: usize) -> usize {
-        if self.anchors.is_empty() { index.min(self.text.len()) } else { self.led_back(index) }
+        if self.anchors.is_empty() { index.min(self.length) } else { self.led_back(index) }
     }
 
     /// The same in a text that is not its own view.
     #[inline(never)]
     fn led_back(&self, index: usize) -> usize {
         if index >= self.bytes.len() {
-            return self.text.len();
+            return self.length;
         }
         let anchor =
             |at: usize| self.anchors.get(at).map(|(folded, offset)| (*folded as usize, *offset as usize));
@@ -105,21 +154,18 @@ impl<'t> View<'t> {
     /// Where the last character before `index` ends in the text: invisible ones between are not included.
     #[inline]
     pub(crate) fn end(&self, index: usize) -> usize {
-        if self.anchors.is_empty() { index.min(self.text.len()) } else { self.end_led_back(index) }
+        if self.anchors.is_empty() { index.min(self.length) } else { self.end_led_back(index) }
     }
 
     #[inline(never)]
     fn end_led_back(&self, index: usize) -> usize {
         let Some(last) = index.checked_sub(1) else { return 0 };
-        let start = self.led_back(last);
-        let width = match self.text.as_bytes().get(start) {
-            Some(0..0x80) => 1,
-            Some(0x80..0xe0) => 2,
-            Some(0xe0..0xf0) => 3,
-            Some(_) => 4,
-            None => 0,
-        };
-        start + width
+        let first = self.anchors.partition_point(|(folded, _)| (*folded as usize) < index);
+        match self.anchors.get(first) {
+            Some((folded, end)) if *folded as usize == index => *end as usize,
+            // Before nothing else than plain ASCII.
+            _ => (self.led_back(last) + 1).min(self.length),
+        }
     }
 
     /// A character at or right before the one that starts at `offset` of the text.
@@ -134,7 +180,7 @@ impl<'t> View<'t> {
 
     /// Bytes of the text from character `from` to its end.
     pub(crate) fn left(&self, from: usize) -> usize {
-        self.text.len().saturating_sub(self.start(from))
+        self.length.saturating_sub(self.start(from))
     }
 
     /// The character before `index`, [`OTHER`] at the start.
@@ -160,18 +206,73 @@ impl<'t> View<'t> {
     }
 }
 
-/// Bytes of ASCII at the start, eight a step.
-fn ascii_run(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
+/// A view's bytes while they are told, in room that is large enough.
+struct Folded<'b> {
+    bytes: &'b mut Vec<u8>,
+    length: usize,
+}
+
+impl Folded<'_> {
+    fn push(&mut self, byte: u8) {
+        self.bytes.get_mut(self.length).into_iter().for_each(|room| *room = byte);
+        self.length += 1;
+    }
+
+    /// Appends the plain ASCII from `at` on, up to the first byte that is `stop`; returns where it ends.
+    #[inline]
+    fn copy_plain(&mut self, all: &[u8], mut at: usize, stop: u8) -> usize {
+        while let Some(sixteen) = all.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+            // Copied whole, which needs no call.
+            let room = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
+            room.into_iter().for_each(|room| *room = *sixteen);
+            let plain = plain_run(sixteen, stop);
+            at += plain;
+            self.length += plain;
+            if plain < 16 {
+                return at;
+            }
+        }
+        for byte in all.get(at..).unwrap_or_default() {
+            if *byte >= 0x80 || *byte == stop {
+                break;
+            }
+            self.push(*byte);
+            at += 1;
+        }
+        at
+    }
+}
+
+/// Bytes of plain ASCII before the first one that is `stop`, of sixteen.
+#[cfg(target_feature = "simd128")]
+#[inline]
+fn plain_run(sixteen: &[u8; 16], stop: u8) -> usize {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+
+    let (low, high) = sixteen.split_at(8);
+    let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
+    let bytes = u64x2(half(low), half(high));
+    // The mask is of the bytes' high bits.
+    let marks = u8x16_bitmask(v128_or(bytes, u8x16_eq(bytes, u8x16_splat(stop))));
+    (u32::from(marks) | 1 << 16).trailing_zeros() as usize
+}
+
+#[cfg(not(target_feature = "simd128"))]
+#[inline]
+fn plain_run(sixteen: &[u8; 16], stop: u8) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
     let mut at = 0;
-    for word in words {
-        let high = u64::from_le_bytes(*word) & 0x8080_8080_8080_8080;
-        if high != 0 {
-            return at + (high.trailing_zeros() / 8) as usize;
+    for eight in sixteen.as_chunks::<8>().0 {
+        let bytes = u64::from_le_bytes(*eight);
+        let other = bytes ^ (ONES * u64::from(stop));
+        // Borrows mark bytes above the first one, too: only the lowest mark is read.
+        let marks = (bytes | other.wrapping_sub(ONES) & !other) & (ONES << 7);
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
         }
         at += 8;
     }
-    at + tail.iter().position(|byte| *byte >= 0x80).unwrap_or(tail.len())
+    at
 }
 
 /// Whether a character is a Chinese, Japanese or Korean one that is its own folded form: what texts in these
@@ -252,6 +353,16 @@ static BLOCKS: [u8; 0x1_0000 / BLOCK] = {
     blocks
 };
 
+// Which characters are letters or digits: `PLACES` tells of 64 of them where in `ROWS` their bits are.
+include!(concat!(env!("OUT_DIR"), "/alphanumeric.rs"));
+
+/// Whether a character is a letter or a digit, as the standard library says it.
+fn alphanumeric(c: char) -> bool {
+    let code = c as usize;
+    let row = PLACES.get(code / 64).and_then(|place| ROWS.get(usize::from(*place)));
+    row.is_some_and(|row| row >> (code % 64) & 1 != 0)
+}
+
 /// The byte that stands for a character; none for an invisible one.
 fn fold(c: char) -> Option<u8> {
     match BLOCKS.get(c as usize / BLOCK).copied().unwrap_or(0) {
@@ -277,15 +388,20 @@ fn unlike(c: char) -> Option<u8> {
     Some(match look_alike(c) {
         Some(ascii) => ascii as u8,
         // General punctuation is common in prose and needs no table either.
-        None if matches!(c, '\u{2010}'..='\u{206f}') || plain_sign(c) || !c.is_alphanumeric() => OTHER,
+        None if matches!(c, '\u{2010}'..='\u{206f}') || plain_sign(c) || !alphanumeric(c) => OTHER,
         None if c >= '\u{2e80}' => WIDE,
         None => LETTER,
     })
 }
 
 #[cfg(test)]
-#[allow(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
+#[allow(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -300,6 +416,66 @@ mod tests {
         assert!(back.iter().enumerate().all(|(index, back)| index - back < 2), "{back:?}");
         assert_eq!(characters, ["a", "４", "é", "\u{a0}", "漢", "–", "b", "…", "𝟗"]);
         assert_eq!((view.start(9), view.end(0), view.left(7)), (text.len(), 0, 7));
+    }
+
+    /// Escapes as JSON has them, of those that the tests write.
+    pub(crate) fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
+        let rest = raw.get(at..)?;
+        match rest.as_bytes().get(1)? {
+            b'n' => Some(('\n', 2)),
+            b'u' => {
+                let code = u32::from_str_radix(rest.get(2..6)?, 16).ok()?;
+                Some((char::from_u32(code)?, 6))
+            }
+            other => Some((char::from(*other), 2)),
+        }
+    }
+
+    /// The text with the characters escaped that `which` names by their places.
+    pub(crate) fn written(text: &str, which: impl Fn(usize) -> bool) -> String {
+        let mut out = String::new();
+        for (at, c) in text.chars().enumerate() {
+            match c {
+                '\\' | '"' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                c if which(at) && u32::from(c) < 0x1_0000 => {
+                    out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                }
+                c => out.push(c),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn what_is_written_with_escapes_is_seen_as_the_text() {
+        let characters: Vec<char> = "ab1 \\\"\né漢\u{200b}\u{ad}４–\u{a0}𝟗👍0.@x".chars().collect();
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for number in 0..4000 {
+            let plain = random(40);
+            let text: String = (0..random(60))
+                .map(|_| if random(50) < plain { 'c' } else { characters[random(characters.len())] })
+                .collect();
+            let raw = written(&text, |at| (at + number) % 5 == 0);
+            let (mut bytes, mut folded) = (Vec::new(), Vec::new());
+            let (seen, view) = (View::written(&raw, escape, &mut bytes), View::new(&text, &mut folded));
+            assert_eq!((seen.bytes(), seen.length()), (view.bytes(), text.len()), "{raw}");
+            for index in (0..=view.bytes().len() + 1).rev() {
+                assert_eq!(seen.start(index), view.start(index), "{raw} {index}");
+                assert_eq!(seen.end(index), view.end(index), "{raw} {index}");
+            }
+            // Each character of the text is whole, and none is in two.
+            for index in 0..view.bytes().len() {
+                let character = &text[view.start(index)..view.end(index + 1)];
+                let visible = character.chars().filter(|c| !invisible(*c)).count();
+                assert!(visible == 1 || view.at(index) == OTHER, "{raw} {index} {character}");
+                assert!(view.end(index + 1) <= view.start(index + 1));
+            }
+        }
     }
 
     #[test]
@@ -326,6 +502,12 @@ mod tests {
             assert!(!c.is_alphanumeric() && !invisible(c), "{c:?}");
             assert!(!quoted(c) || look_alike(c).is_none(), "{c:?}");
         }
+    }
+
+    #[test]
+    fn letters_and_digits_are_those_of_the_standard_library() {
+        let told = (0..=0x10_ffffu32).filter_map(char::from_u32);
+        assert_eq!(told.filter(|c| alphanumeric(*c) != c.is_alphanumeric()).count(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Their API is that of Presidio's analyzer: `POST /analyze` with a text, answered by a list of types and places, whose
 //! offsets count Unicode code points. When and by whom a request waits for them is [`Exchange`](crate::Exchange)'s.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -135,6 +136,16 @@ impl Finder<'_> {
     pub fn searched(&self, part: Part, written: &str) -> Option<Hash> {
         let here = self.asked & !self.known.failed == 0;
         if here { self.policy.seen.borrow().searched(self.rules, part as u8, written) } else { None }
+    }
+
+    /// Appends what is found in a text that is written with escapes; false where it has to be read without them.
+    pub fn find_written(&mut self, value: Value<'_, '_>, part: Part, out: &mut Vec<Finding>) -> bool {
+        let Some(raw) = value.str_raw().filter(|_| value.escaped() && self.asked == 0) else { return false };
+        let text = OnceCell::new();
+        let text = || text.get_or_init(|| value.as_str().unwrap_or_default()).as_ref();
+        let written = pii::Written { raw, escape: json::escape, text: &text, message: part == Part::Message };
+        pii::find_written(self.set, &written, out);
+        true
     }
 
     /// Appends what is found in `text`. The name of an object's member is nobody's unless it has several words:

@@ -338,6 +338,12 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
     }
 }
 
+/// Whether a text may be a document itself, told by how it begins; so may be one that begins with an escape.
+fn may_be_document(value: &Value<'_, '_>) -> bool {
+    let raw = value.str_raw().unwrap_or_default().trim_ascii_start();
+    raw.starts_with(['{', '[', '\\'])
+}
+
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
 /// `kept` says that the provider keeps the conversation: placeholders of its earlier turns are not known here, so that
 /// none are given out.
@@ -356,12 +362,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let Some(text) = value.as_str() else { continue };
-        let plain = !document(&text);
-        if !plain && *part == Part::Message {
-            *part = Part::Text;
-        }
-        search(&mut |text, out| finder.find(text, *part, out), &text, &mut |_, findings| {
+        let mut note = |findings: &[pii::Finding], plain: bool| {
             if hits.last().is_none_or(|(last, _)| *last != i) {
                 hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
             }
@@ -375,8 +376,23 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                     None => out.counts.push((name.to_owned(), 1)),
                 }
             }
-            Vec::new()
-        });
+        };
+        let mut findings = Vec::new();
+        if !may_be_document(value) && finder.find_written(*value, *part, &mut findings) {
+            if !findings.is_empty() {
+                note(&findings, true);
+            }
+        } else {
+            let Some(text) = value.as_str() else { continue };
+            let plain = !document(&text);
+            if !plain && *part == Part::Message {
+                *part = Part::Text;
+            }
+            search(&mut |text, out| finder.find(text, *part, out), &text, &mut |_, findings| {
+                note(findings, plain);
+                Vec::new()
+            });
+        }
         if hits.last().is_none_or(|(last, _)| *last != i) {
             finder.policy.seen.borrow_mut().put(again, 0);
         }

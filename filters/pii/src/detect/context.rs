@@ -8,6 +8,7 @@ use weir_sorted::sort_by;
 use super::DETECTORS;
 use super::check::same;
 use super::openers::Openers;
+use super::pass::warm;
 use crate::view::View;
 
 /// Bytes after a value that are searched.
@@ -69,6 +70,11 @@ impl Vocabulary {
                 *start = index as u16 + 1;
             }
         }
+    }
+
+    /// Reads each part of it; see [`super::pass::warm`].
+    pub(super) fn warm(&self) -> u32 {
+        warm(&self.words, |(_, head, _)| *head) ^ warm(&self.starts, |start| u32::from(*start))
     }
 
     /// Notes the words that begin with the letter at `at`.

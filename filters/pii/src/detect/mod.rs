@@ -268,7 +268,8 @@ impl Kind {
 pub(crate) mod vectors {
     use std::rc::Rc;
 
-    use crate::{Action, Finding, Redactor, Rule, Set, find};
+    use crate::view::tests::{escape, written};
+    use crate::{Action, Finding, Redactor, Rule, Set, Written, find, find_written};
 
     /// Asserts that exactly `values` are found in `text`, and that the stream agrees at every split.
     pub(crate) fn check(id: &str, text: &str, values: &[&str]) {
@@ -278,6 +279,13 @@ pub(crate) mod vectors {
         find(&set, text, &mut findings);
         let found: Vec<&str> = findings.iter().map(|Finding { range, .. }| &text[range.clone()]).collect();
         assert_eq!(found, values, "{text:?}");
+        for every in 1..4 {
+            let raw = written(text, |at| at % every == 0);
+            let whole = Written { raw: &raw, escape, text: &|| text, message: false };
+            let mut escaped = Vec::new();
+            find_written(&set, &whole, &mut escaped);
+            assert_eq!(escaped, findings, "{raw:?}");
+        }
         let mut masked = text.to_owned();
         for finding in findings.iter().rev() {
             masked.replace_range(finding.range.clone(), finding.kind.mask());

@@ -38,6 +38,9 @@ pub(super) fn lone(mut rest: &[u8], mut digits: usize) -> bool {
 /// Which numbers something may go on, of those that begin here: all but the short ones behind which neither a number stands
 /// nor what could join one. Few branches depend on what they are.
 pub(super) fn joined(here: &Signs, next: &Signs, numbers: u64) -> u64 {
+    if numbers == 0 {
+        return 0;
+    }
     let digits = here.digits;
     let ends = numbers.wrapping_add(digits) & !digits;
     let (one, two) = (

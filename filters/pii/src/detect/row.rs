@@ -9,7 +9,7 @@ use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
 use super::openers::Openers;
-use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class};
+use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class, warm};
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -196,6 +196,15 @@ impl Rows {
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
         let start = |lengths: u64| self.rows.partition_point(|row| row.groups >> 56 < lengths) as u16;
         self.starts = (0..=256).map(start).collect();
+    }
+
+    /// Reads each part of what words are told by; see [`super::pass::warm`].
+    pub(super) fn warm(&self) -> u32 {
+        let byte = |byte: &u8| u32::from(*byte);
+        warm(&self.rows, |row| u32::from(row.detector))
+            ^ warm(&self.first, |[all, _]| byte(all))
+            ^ warm(&self.second, byte)
+            ^ warm(&self.starts, |start| u32::from(*start))
     }
 
     /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.

@@ -42,27 +42,37 @@ impl Signs {
     fn new(text: &[u8; 64]) -> Self {
         use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
 
-        let (mut letters, mut digits, mut colons, mut equals) = (0, 0, 0, 0);
-        let (mut spaces, mut ats, mut joins) = (0, 0, 0);
-        for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
+        let all = text.as_chunks::<16>().0;
+        let read = |sixteen: &[u8; 16]| {
             let (low, high) = sixteen.split_at(8);
             let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
-            let bytes = u64x2(half(low), half(high));
-            let range =
-                |bytes, from, count| u8x16_lt(u8x16_sub(bytes, u8x16_splat(from)), u8x16_splat(count));
-            let is = |byte| u8x16_eq(bytes, u8x16_splat(byte));
+            u64x2(half(low), half(high))
+        };
+        let range = |bytes, from, count| u8x16_lt(u8x16_sub(bytes, u8x16_splat(from)), u8x16_splat(count));
+        let (mut letters, mut digits, mut spaces, mut joins, mut others) = (0, 0, 0, 0, 0);
+        for (index, sixteen) in all.iter().enumerate() {
+            let bytes = read(sixteen);
             let bits = |of| u64::from(u8x16_bitmask(of)) << (index * 16);
-            let colon = is(b':');
-            let join = v128_or(v128_or(colon, is(b'_')), range(bytes, b'(', 4));
             letters |= bits(range(v128_or(bytes, u8x16_splat(0x20)), b'a', 26));
             digits |= bits(range(bytes, b'0', 10));
-            colons |= bits(colon);
-            equals |= bits(is(b'='));
-            spaces |= bits(is(b' '));
-            ats |= bits(is(b'@'));
+            spaces |= bits(u8x16_eq(bytes, u8x16_splat(b' ')));
+            let join = v128_or(u8x16_eq(bytes, u8x16_splat(b'_')), range(bytes, b'(', 4));
             joins |= bits(v128_or(join, range(bytes, b'-', 3)));
+            others |= bits(range(bytes, b':', 7));
         }
-        Self { letters, digits, colons, equals, spaces, ats, joins }
+        let mut signs = Self { letters, digits, colons: 0, equals: 0, spaces, ats: 0, joins };
+        if others != 0 {
+            // From `:` to `@`.
+            for (index, sixteen) in all.iter().enumerate() {
+                let bytes = read(sixteen);
+                let is = |byte| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte)))) << (index * 16);
+                signs.colons |= is(b':');
+                signs.equals |= is(b'=');
+                signs.ats |= is(b'@');
+            }
+            signs.joins |= signs.colons;
+        }
+        signs
     }
 
     #[cfg(not(target_feature = "simd128"))]

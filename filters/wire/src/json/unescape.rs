@@ -41,6 +41,12 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
+/// The escape of a string's body that begins at `at`, as the document's parser judged it: its character and its length in
+/// bytes.
+pub fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
+    escape_at(raw.as_bytes(), at).ok()
+}
+
 /// A validated string body without its escapes.
 pub(super) fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());

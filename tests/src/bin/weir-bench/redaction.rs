@@ -84,6 +84,9 @@ const HOSTILE: &[&str] = &[
     "GB82 ",
     "漢",
     "1\u{200b}",
+    // Letters of rare scripts.
+    "\u{940}",
+    "\u{20000}",
 ];
 
 pub fn run(options: &Options) -> Result<(), String> {
