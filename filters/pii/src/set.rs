@@ -227,6 +227,9 @@ pub(crate) fn sort(hits: &mut [Finding]) {
 
 /// Merges matches into findings; see [`crate::find`].
 pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
+    if hits.is_empty() {
+        return;
+    }
     sort(&mut hits);
     let from = out.len();
     // Where in `out` the finding is that is being extended, and how far it reaches.

@@ -264,7 +264,7 @@ struct Searched<'d, 'a> {
 
 /// Every text that is searched.
 fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(16);
     let plain = |value| Searched { value, part: Part::Text, message: None };
     let mut placed = |text: openai_chat::Text<'d, 'a>| {
         let part = if text.place == openai_chat::Place::User { Part::Message } else { Part::Text };
@@ -290,12 +290,13 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
 pub fn decoded(
     request: &Request<'_, '_>,
     body: &[u8],
-    vocabulary: Option<Vocabulary>,
+    vocabulary: &dyn Fn() -> Option<Vocabulary>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let Request::Text(read) = request else { return Ok(None) };
     if read.form.tokens().is_none() {
         return Ok(None);
     }
+    let vocabulary = vocabulary();
     let text = |ids: &Vec<u32>| String::from_utf8(weir_tokens::decode(vocabulary?, ids)?).ok();
     let lists = openai_embeddings::token_lists(read.prompt).unwrap_or_default();
     let texts: Vec<String> = lists.iter().map_while(text).gather();

@@ -56,12 +56,8 @@ impl Exchange {
         self.place(policy)?;
         let mut redacted = Redacted::default();
         if let Some(set) = policy.redaction(caller, asked, true) {
-            // Whoever sends token ids has them from the model that it asks for.
-            let targets = policy.model(request.model()).map(|m| m.targets.as_slice()).unwrap_or_default();
-            let tokenizer = targets.iter().find_map(|target| target.tokenizer.as_deref());
-            let unsearched = policy.may_pass(caller, asked, true);
-            let decoded = match prompt::decoded(&request, body, tokenizer.and_then(Vocabulary::from_name)) {
-                Err(_) if unsearched => {
+            let decoded = match prompt::decoded(&request, body, &|| tokenizer(policy, request.model())) {
+                Err(_) if policy.may_pass(caller, asked, true) => {
                     self.span.note(now.0, "weir.redaction", "weir.unsearched", "request");
                     None
                 }
@@ -349,6 +345,12 @@ impl Exchange {
         effects.push(if rough { Effect::Try(needs) } else { Effect::Reserve(needs) });
         Ok(Step::Pause)
     }
+}
+
+/// The vocabulary of token ids: whoever sends some has them from the model that it asks for.
+fn tokenizer(policy: &Policy, model: &str) -> Option<Vocabulary> {
+    let tokenizer = policy.model(model)?.targets.iter().find_map(|target| target.tokenizer.as_deref());
+    Vocabulary::from_name(tokenizer?)
 }
 
 pub(super) fn applied(edits: &Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -1,9 +1,9 @@
 //! `redaction`: what searching for personal data costs in Envoy, in the module that is shipped, with all detectors on.
 //!
-//! One key's requests and answers are searched for everything, the other's for nothing. Each text is sent by both, but
-//! for a digit at its beginning, one right after the other on a kept connection, first this one, then that one; told is
-//! the difference of the times that the client saw, text by text. No text is sent twice, but for the history that chats
-//! repeat. Streams are told by Envoy's CPU time: many of them, searched and not, in alternating rounds.
+//! One key's requests and answers are searched for everything, another's requests only, a third's for nothing. Each text is
+//! sent by all that are compared, but for a digit at its beginning, one right after the other on a kept connection, in turns
+//! first and last; told is by how much the client waited longer, text by text. No text is sent twice, but for the history
+//! that chats repeat. Streams are told by Envoy's CPU time: many of them, searched and not, in alternating rounds.
 
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,6 @@ pub struct Options {
     /// Only these types, in place of all.
     #[arg(long, value_delimiter = ',')]
     find: Vec<String>,
-    /// Search requests only.
-    #[arg(long)]
-    requests_only: bool,
     /// Search nothing: what the measurement itself tells of two keys that are alike.
     #[arg(long)]
     control: bool,
@@ -40,6 +37,8 @@ const SMALL: usize = 4 << 10;
 const LARGE: usize = 200_000;
 const PLAIN: &str = inject::KEY;
 const SEARCHED: &str = "test";
+/// Whose answers are not searched.
+const ASKED: &str = "hello";
 const MODEL: &str = "openai/gpt-oss-20b";
 /// Turns of a chat, of which the last is measured.
 const TURNS: usize = 10;
@@ -95,9 +94,6 @@ pub fn run(options: &Options) -> Result<(), String> {
     runtime.block_on(measure(options))
 }
 
-/// Makes a text that was not there before.
-type Make<'a> = &'a dyn Fn(&mut Rng) -> String;
-
 async fn measure(options: &Options) -> Result<(), String> {
     let upstream = upstream::start(Instant::now()).await.map_err(|e| e.to_string())?;
     let all: Vec<&str> = weir_pii::DETECTORS.iter().map(|detector| detector.id).collect();
@@ -107,55 +103,42 @@ async fn measure(options: &Options) -> Result<(), String> {
     let personal = personal(&mut rng);
     for _ in 0..800 {
         let text = mixed(&texts, &personal, &mut rng);
-        send(&mut single.client, SEARCHED, &text, false).await?;
-        send(&mut single.client, PLAIN, &text, false).await?;
+        for key in [SEARCHED, ASKED, PLAIN] {
+            send(&mut single.client, key, &text, false).await?;
+        }
     }
     println!(
-        "In Envoy, {} of {} detectors on, texts all different, what searching {} adds:\n",
+        "In Envoy, {} of {} detectors on, texts all different, what searching adds:\n",
         find.len(),
         weir_pii::DETECTORS.len(),
-        if options.requests_only { "requests" } else { "requests and answers" }
     );
     println!("| | median (quartiles) µs | p99 µs |\n|---|---|---|");
-    let prose = |rng: &mut Rng| texts.text(SMALL, rng);
-    let with_data = |rng: &mut Rng| mixed(&texts, &personal, rng);
-    let kinds: [(&str, Make<'_>); 2] =
-        [("4 KB of prose and code", &prose), ("4 KB with personal data in every second line", &with_data)];
-    for (name, make) in kinds {
-        let mut times = Vec::new();
-        for number in 0..options.texts {
-            let text = make(&mut rng);
-            times.push(added(&mut single.client, &text, number % 2 == 0).await?);
-        }
-        let mut at = |part| percentile(&mut times, part);
-        println!(
-            "| {name} ({}) | {:.1} ({:.1} to {:.1}) | {:.1} |",
-            options.texts,
-            at(0.5),
-            at(0.25),
-            at(0.75),
-            at(0.99)
-        );
+    let (mut asked, mut both) = (Vec::new(), Vec::new());
+    for number in 0..options.texts {
+        let text = texts.text(SMALL, &mut rng);
+        let [request, exchange] = added(&mut single.client, [ASKED, SEARCHED], &text, number).await?;
+        asked.push(request);
+        both.push(exchange);
     }
+    row("a request of 4 KB of prose and code", &mut asked);
+    row("the same, and its answer", &mut both);
+    let mut times = Vec::new();
+    for number in 0..options.texts {
+        let text = mixed(&texts, &personal, &mut rng);
+        times.extend(added(&mut single.client, [SEARCHED], &text, number).await?);
+    }
+    row("4 KB with personal data in every second line, and its answer", &mut times);
     let mut times = Vec::new();
     for number in 0..options.texts / 3 {
         times.push(turn(&mut single.client, &texts, &mut rng, number % 2 == 0).await?);
     }
-    let mut at = |part| percentile(&mut times, part);
-    println!(
-        "| turn {TURNS} of a chat of 7 KB, 200 bytes new ({}) | {:.1} ({:.1} to {:.1}) | {:.1} |",
-        options.texts / 3,
-        at(0.5),
-        at(0.25),
-        at(0.75),
-        at(0.99)
-    );
+    row(&format!("turn {TURNS} of a chat of 7 KB, 200 bytes new, and its answer"), &mut times);
     let mut worst = (0.0, "");
     for unit in HOSTILE {
         let mut times = Vec::new();
         for number in 0..(options.texts / 50).max(4) {
             let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
-            times.push(added(&mut single.client, &text, number % 2 == 0).await?);
+            times.extend(added(&mut single.client, [SEARCHED], &text, number).await?);
         }
         let median = percentile(&mut times, 0.5);
         if median > worst.0 {
@@ -237,16 +220,32 @@ fn mixed(texts: &Texts, personal: &[String], rng: &mut Rng) -> String {
     text
 }
 
-/// Microseconds that a search adds.
-async fn added(client: &mut Client, text: &str, first: bool) -> Result<f64, String> {
-    let keys = if first { [SEARCHED, PLAIN] } else { [PLAIN, SEARCHED] };
-    let mut times = [Duration::ZERO; 2];
-    for (number, (key, time)) in keys.into_iter().zip(&mut times).enumerate() {
+/// A line of the table.
+fn row(name: &str, times: &mut [f64]) {
+    let number = times.len();
+    let mut at = |part| percentile(times, part);
+    let [quarter, median, more, most] = [0.25, 0.5, 0.75, 0.99].map(&mut at);
+    println!("| {name} ({number}) | {median:.1} ({quarter:.1} to {more:.1}) | {most:.1} |");
+}
+
+/// Microseconds that searching adds to what one of these keys sends, in turns before and after what nobody searches.
+async fn added<const N: usize>(
+    client: &mut Client,
+    keys: [&str; N],
+    text: &str,
+    number: usize,
+) -> Result<[f64; N], String> {
+    let mut took = [0.0; N];
+    let mut plain = 0.0;
+    for at in 0..=N {
         // The gateway remembers the tokens of texts, so that the second one would be counted for nothing.
-        *time = send(client, key, &format!("{number} {text}"), false).await?;
+        let text = format!("{at} {text}");
+        let which = (at + number) % (N + 1);
+        let key = keys.get(which).copied().unwrap_or(PLAIN);
+        let time = send(client, key, &text, false).await?.as_secs_f64() * 1e6;
+        *took.get_mut(which).unwrap_or(&mut plain) = time;
     }
-    let [searched, plain] = if first { times } else { [times[1], times[0]] };
-    Ok((searched.as_secs_f64() - plain.as_secs_f64()) * 1e6)
+    Ok(took.map(|time| time - plain))
 }
 
 /// Microseconds that a search adds to a chat's last turn. The turns before have gone the same way.
@@ -275,18 +274,21 @@ async fn ask(client: &mut Client, key: &str, messages: &Value, stream: bool) -> 
     Ok(client.post(key, body).await?.1)
 }
 
-/// Envoy with the example's configuration, and a second key whose texts are searched.
+/// Envoy with the example's configuration, and keys whose texts are searched.
 async fn start(upstream: u16, find: &[&str], options: &Options) -> Result<Single, String> {
-    // SHA-256 of "test".
-    let second = json!({"id": "searched", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"});
-    let key = if options.control { "nobody" } else { "searched" };
+    // SHA-256 of the keys themselves.
+    let more = [
+        ("searched", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        ("asked", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"),
+    ];
+    let of = |keys: &[&str]| if options.control { json!(["nobody"]) } else { json!(keys) };
     let change = |exchange: &mut Value| {
         if let Some(keys) = exchange["tenants"][0]["keys"].as_array_mut() {
-            keys.push(second);
+            keys.extend(more.map(|(id, sha256)| json!({"id": id, "sha256": sha256})));
         }
         exchange["redaction"] = json!([
-            {"name": "out", "when": {"key": [key]}, "find": find, "action": "tokenize", "request": true},
-            {"name": "back", "when": {"key": [key]}, "find": find, "action": "mask", "response": !options.requests_only},
+            {"name": "out", "when": {"key": of(&["searched", "asked"])}, "find": find, "action": "tokenize", "request": true},
+            {"name": "back", "when": {"key": of(&["searched"])}, "find": find, "action": "mask", "response": true},
         ]);
     };
     Single::start("bench-redaction", upstream, change).await
