@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use weir_pii::{Action, DETECTORS, Finding, Redactor, Rule, Set, Vault, find, redact};
+use weir_pii::{Action, DETECTORS, Finding, Redactor, Rule, Set, Vault, Written, find, find_written, redact};
 use weir_tokens::{Counter, Vocabulary, compile, count};
+use weir_wire::json::{self, Limits};
 
 use super::{Target, parts, seeds, text_cuts, words};
 
@@ -19,14 +20,37 @@ fn everything(action: Action) -> Rc<Set> {
     SETS.with(|sets| sets[usize::from(action == Action::Mask)].clone())
 }
 
+/// A text as the body of a JSON string, every so many of its characters spelled by their numbers.
+fn spelled(text: &str, every: usize) -> String {
+    let mut raw = String::new();
+    for (at, c) in text.chars().enumerate() {
+        if at % every == 0 {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| raw += &format!("\\u{unit:04X}"));
+        } else {
+            let quoted = serde_json::to_string(&c).expect("a character is a string");
+            raw += quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("in quotes");
+        }
+    }
+    raw
+}
+
 pub const REDACTION: Target = Target {
     name: "redaction",
-    about: "every detector over any text: what is hidden in a stream is what is hidden in the whole, however it is cut, and little is held",
+    about: "every detector over any text: what is hidden in a stream is what is hidden in the whole, however it is cut, and little is held; what is found in a text is found in it however it is escaped",
     run: |input| {
         let text = String::from_utf8_lossy(input);
         let set = everything(Action::Mask);
         let mut findings = Vec::new();
         find(&set, &text, &mut findings);
+        for every in [1, 3] {
+            let raw = spelled(&text, every);
+            let document = format!("\"{raw}\"");
+            assert!(json::parse(document.as_bytes(), &Limits::default()).is_ok(), "a string of JSON");
+            let written = Written { raw: &raw, escape: json::escape, text: &|| &text, message: false };
+            let mut escaped = Vec::new();
+            find_written(&set, &written, &mut escaped);
+            assert_eq!(escaped, findings, "written with escapes");
+        }
         let (mut want, mut at) = (String::new(), 0);
         for Finding { kind, range, action, .. } in &findings {
             if *action != Action::Report {
