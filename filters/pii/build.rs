@@ -3,7 +3,6 @@
 
 #![allow(
     clippy::expect_used,
-    clippy::indexing_slicing,
     reason = "a build script reports by panicking, and runs on nothing but the standard library's tables"
 )]
 

@@ -72,7 +72,8 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use crate::{Action, Rule, Set, find, find_in_message};
+    use crate::view::tests::{escape, written};
+    use crate::{Action, Rule, Set, Written, find, find_in_message, find_written};
 
     fn found(types: &[&str], text: &str) -> Vec<String> {
         let rule = Rule {
@@ -83,6 +84,10 @@ mod tests {
         let set = Set::new(&[rule]).unwrap();
         let (mut findings, mut elsewhere) = (Vec::new(), Vec::new());
         find_in_message(&set, text, &mut findings);
+        let mut escaped = Vec::new();
+        let raw = written(text, |at| at % 2 == 0);
+        find_written(&set, &Written { raw: &raw, escape, text: &|| text, message: true }, &mut escaped);
+        assert_eq!(escaped, findings, "{raw}");
         find(&set, &format!("{text} it is"), &mut elsewhere);
         assert!(elsewhere.is_empty(), "{text}");
         findings

@@ -8,7 +8,7 @@ use weir_sorted::sort_by;
 use super::DETECTORS;
 use super::check::same;
 use super::openers::Openers;
-use super::pass::warm;
+use super::warm::warm;
 use crate::view::View;
 
 /// Bytes after a value that are searched.
@@ -72,7 +72,7 @@ impl Vocabulary {
         }
     }
 
-    /// Reads each part of it; see [`super::pass::warm`].
+    /// Reads each part of it; see [`warm`](super::warm).
     pub(super) fn warm(&self) -> u32 {
         warm(&self.words, |(_, head, _)| *head) ^ warm(&self.starts, |start| u32::from(*start))
     }

@@ -68,6 +68,7 @@ mod us_itin;
 mod us_passport;
 mod us_ssn;
 mod vin;
+mod warm;
 pub(crate) mod words;
 
 use pass::{Ask, AskDigits, AskWord};

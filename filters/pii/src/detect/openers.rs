@@ -1,7 +1,7 @@
 //! How words without a digit begin that any detector is asked at: by their first four characters. Words with a digit are
 //! told otherwise, others hardly ever asked about. Not what is asked there.
 
-use super::pass::warm;
+use super::warm::warm;
 
 /// Beginnings of words, of three kinds: asked about; to be looked up by candidates; asked about only near a detector's
 /// words.
@@ -105,31 +105,31 @@ impl Openers {
             have(place).fold(0u32, |bits, byte| bits | 1 << (as_told(four([byte, 0, 0, 0])) & 31))
         };
         let as_is: fn(u32) -> u32 = |four| four;
+        let pairs = || have(0).flat_map(|first| have(1).map(move |second| four([first, second, 0, 0])));
         if which == NEAR {
             let third = bits(2, as_is);
-            for first in have(0) {
-                for second in have(1) {
-                    let slot = self.near.get_mut(near_pair(four([first, second, 0, 0])));
-                    slot.into_iter().for_each(|thirds| *thirds |= third);
-                }
+            for pair in pairs() {
+                self.near.get_mut(near_pair(pair)).into_iter().for_each(|thirds| *thirds |= third);
             }
             return;
         }
         let places = [0, 1, 2, 3].map(|place| bits(place, apart));
         let [_, _, third, fourth] = places;
-        for first in have(0) {
-            for second in have(1).filter(|second| capitals(four([first, *second, 0, 0]))) {
-                let pair = pair(four([first, second, 0, 0]));
-                let mut add = |index: usize, at: usize, bits: u32| {
-                    let slot = self.capitals.get_mut(index).and_then(|all| all.get_mut(which)?.get_mut(at));
-                    slot.into_iter().for_each(|slot| *slot |= bits);
-                };
-                add(pair, 0, third);
-                ones(third).for_each(|third| add(mix(pair, third << 16), 1, fourth));
-            }
+        for pair in pairs().filter(|pair| capitals(*pair)).map(pair) {
+            let mut add = |index: usize, at: usize, bits: u32| {
+                let slot = self.capitals.get_mut(index).and_then(|all| all.get_mut(which)?.get_mut(at));
+                slot.into_iter().for_each(|slot| *slot |= bits);
+            };
+            add(pair, 0, third);
+            ones(third).for_each(|third| add(mix(pair, third << 16), 1, fourth));
         }
-        if !have(0).any(|first| have(1).any(|second| !capitals(four([first, second, 0, 0])))) {
+        if pairs().all(capitals) {
             return;
+        }
+        let [a, b, _, _] = places;
+        let thirds = bits(2, as_is);
+        for pair in pairs().map(pair) {
+            self.any.get_mut(pair).into_iter().for_each(|any| *any |= thirds);
         }
         let all = |[a, b, c, d]: [u32; 4], of: &mut dyn FnMut(u32)| {
             for a in ones(a) {
@@ -140,14 +140,6 @@ impl Openers {
                 }
             }
         };
-        let [a, b, _, _] = places;
-        let thirds = bits(2, as_is);
-        for first in ones(bits(0, as_is)) {
-            for second in ones(bits(1, as_is)) {
-                let slot = self.any.get_mut(pair(first | second << 8));
-                slot.into_iter().for_each(|any| *any |= thirds);
-            }
-        }
         let short = fourth == u32::MAX;
         if short && third == u32::MAX && which == ASKED {
             let twos = self.twos.iter_mut().enumerate().filter(|(first, _)| a >> first & 1 != 0);
@@ -189,7 +181,7 @@ impl Openers {
         });
     }
 
-    /// Reads each part of what most words are told by; see [`super::warm`].
+    /// Reads each part of what most words are told by; see [`warm`](super::warm).
     pub(super) fn warm(&self) -> u32 {
         let pairs = |bits: &[u32; 2]| bits[0];
         warm(&self.any, |bits| *bits)

@@ -9,6 +9,7 @@ use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
 use super::signs::{Bits, Signs};
+use super::warm::{WORTH, warm};
 use super::{DETECTORS, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -210,7 +211,7 @@ impl Pass {
         found: &mut dyn FnMut(u8, Match),
     ) -> usize {
         let bytes = view.bytes();
-        if bytes.len() >= WARM {
+        if bytes.len() >= WORTH {
             self.warm();
         }
         let mut seen = Vec::new();
@@ -253,8 +254,7 @@ impl Pass {
         asking.hold.min(bytes.len() - ends(2, b"+(:").max(ends(self.hyphens, b"-")))
     }
 
-    /// Reads each part of the tables, one after the other: a request finds little of them in the processor's caches, and what
-    /// is read in a row comes several times as fast as what is waited for one by one.
+    /// Reads each part of the tables that most words are told by.
     #[inline(never)]
     fn warm(&self) {
         let read = self.openers.warm()
@@ -311,15 +311,6 @@ impl Pass {
         }
         blocks
     }
-}
-
-/// Characters of a text for which the tables are worth being read beforehand.
-const WARM: usize = 1024;
-
-/// Reads each line of the processor's cache that a table has.
-pub(super) fn warm<T>(table: &[T], read: impl Fn(&T) -> u32) -> u32 {
-    let step = (64 / size_of::<T>()).max(1);
-    table.iter().step_by(step).fold(0, |all, one| all ^ read(one))
 }
 
 /// Of 64 characters, a bit each.

@@ -9,7 +9,8 @@ use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
 use super::openers::Openers;
-use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class, warm};
+use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class};
+use super::warm::warm;
 use super::{Match, Verdict};
 
 /// Bytes of a value.
@@ -198,7 +199,7 @@ impl Rows {
         self.starts = (0..=256).map(start).collect();
     }
 
-    /// Reads each part of what words are told by; see [`super::pass::warm`].
+    /// Reads each part of what words are told by; see [`warm`](super::warm).
     pub(super) fn warm(&self) -> u32 {
         let byte = |byte: &u8| u32::from(*byte);
         warm(&self.rows, |row| u32::from(row.detector))

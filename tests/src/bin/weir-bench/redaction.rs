@@ -84,7 +84,7 @@ const HOSTILE: &[&str] = &[
     "漢",
     "1\u{200b}",
     // Letters of rare scripts.
-    "\u{940}",
+    "\u{bbf}",
     "\u{20000}",
 ];
 
