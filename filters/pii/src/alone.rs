@@ -72,7 +72,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use crate::view::tests::{escape, written};
+    use crate::view::tests::{ESCAPES, written};
     use crate::{Action, Rule, Set, Written, find, find_in_message, find_written};
 
     fn found(types: &[&str], text: &str) -> Vec<String> {
@@ -86,7 +86,11 @@ mod tests {
         find_in_message(&set, text, &mut findings);
         let mut escaped = Vec::new();
         let raw = written(text, |at| at % 2 == 0);
-        find_written(&set, &Written { raw: &raw, escape, text: &|| text, message: true }, &mut escaped);
+        find_written(
+            &set,
+            &Written { raw: &raw, escapes: &ESCAPES, text: &|| text, message: true },
+            &mut escaped,
+        );
         assert_eq!(escaped, findings, "{raw}");
         find(&set, &format!("{text} it is"), &mut elsewhere);
         assert!(elsewhere.is_empty(), "{text}");

@@ -12,6 +12,7 @@
 //! Not here: which texts of a request are searched (the dialect knows), and JSON (the caller splices).
 
 mod alone;
+mod class;
 mod detect;
 mod digest;
 pub mod outside;
@@ -31,7 +32,7 @@ pub use redactor::Redactor;
 pub use restore::Restorer;
 pub use set::Set;
 pub use vault::Vault;
-pub use view::Escape;
+pub use view::Escapes;
 
 /// What happens to a finding, mildest first: of several the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,8 +120,8 @@ pub fn find_in_message(set: &Set, text: &str, out: &mut Vec<Finding>) {
 pub struct Written<'a> {
     /// As it is written, with escapes.
     pub raw: &'a str,
-    /// Tells them; one begins at every backslash.
-    pub escape: Escape,
+    /// One begins at every backslash.
+    pub escapes: &'a Escapes,
     /// The text without them, asked for only where that is not enough.
     pub text: &'a dyn Fn() -> &'a str,
     /// It is a user's whole message.

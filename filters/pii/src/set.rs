@@ -134,7 +134,7 @@ impl Set {
             self.words.scan((written.text)(), true, hits);
         }
         let mut folded = Vec::new();
-        let view = View::written(written.raw, written.escape, &mut folded);
+        let view = View::written(written.raw, written.escapes, &mut folded);
         if self.views() {
             self.look(&view, written.text, 0, true, hits);
         }

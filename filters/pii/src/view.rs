@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 
+use crate::class::{DIGIT, WORD, run};
+
 /// A letter of a script that separates words, outside ASCII.
 pub(crate) const LETTER: u8 = 0xc0;
 /// A letter of a script that does not: Chinese, Japanese, Korean and their neighbours.
@@ -17,8 +19,13 @@ pub(crate) const OTHER: u8 = 0xff;
 /// length of a match has to be bounded.
 pub(crate) const INVISIBLE: usize = 12;
 
-/// Tells an escape of a text by where it begins: the character that it stands for, and its length in bytes.
-pub type Escape = fn(&str, usize) -> Option<(char, usize)>;
+/// How a document writes characters behind a backslash.
+pub struct Escapes {
+    /// The character that a single one stands for; 0 where more has to be read.
+    pub short: [u8; 128],
+    /// Tells the others by where the backslash stands: the character that they stand for, and their length in bytes.
+    pub long: fn(&str, usize) -> Option<(char, usize)>,
+}
 
 /// The folded text.
 pub(crate) struct View<'t> {
@@ -43,40 +50,38 @@ impl<'t> View<'t> {
     }
 
     /// Folds a text that is written with escapes: the same view as that of the text without them.
-    pub(crate) fn written(raw: &str, escape: Escape, bytes: &'t mut Vec<u8>) -> Self {
-        Self::fold(raw, Some(escape), bytes)
+    pub(crate) fn written(raw: &str, escapes: &Escapes, bytes: &'t mut Vec<u8>) -> Self {
+        Self::fold(raw, Some(escapes), bytes)
     }
 
     #[inline(never)]
-    fn fold(written: &str, escape: Option<Escape>, bytes: &'t mut Vec<u8>) -> Self {
+    fn fold(written: &str, escapes: Option<&Escapes>, bytes: &'t mut Vec<u8>) -> Self {
         let all = written.as_bytes();
         // No byte of plain ASCII is this one, where there are no escapes.
-        let stop = if escape.is_some() { b'\\' } else { 0x80 };
+        let stop = if escapes.is_some() { b'\\' } else { 0x80 };
         bytes.clear();
         // No character takes more bytes than it is written with; sixteen are copied at once.
         bytes.resize(all.len() + 16, 0);
-        let mut folded = Folded { bytes, length: 0 };
-        let mut anchors: Vec<(u32, u32)> = Vec::with_capacity(64);
+        let mut folded = Folded { bytes, length: 0, anchors: Vec::with_capacity(64), hidden: 0 };
         // Of what is written; by how much longer that is than the text.
         let (mut at, mut longer) = (0, 0);
-        // Bytes of characters in a row that are not seen.
-        let mut hidden = 0;
         loop {
             let plain = folded.copy_plain(all, at, stop);
             if plain > at {
-                (at, hidden) = (plain, 0);
+                (at, folded.hidden) = (plain, 0);
             }
-            let c = match escape.filter(|_| all.get(at) == Some(&stop)) {
-                Some(escape) => {
-                    // Every escape has been judged; a bad one could only end the text early here.
-                    let Some((c, length)) = escape(written, at) else { break };
-                    at += length;
-                    longer += length.saturating_sub(c.len_utf8());
-                    if c.is_ascii() {
-                        folded.push(c as u8);
-                        hidden = 0;
+            let c = match escapes.filter(|_| all.get(at) == Some(&stop)) {
+                Some(escapes) => {
+                    let short = all.get(at + 1).and_then(|next| escapes.short.get(usize::from(*next)));
+                    if let Some(meant) = short.filter(|meant| **meant != 0) {
+                        folded.push(*meant);
+                        (at, longer) = (at + 2, longer + 1);
                         continue;
                     }
+                    // Every escape has been judged; a bad one could only end the text early here.
+                    let Some((c, length)) = (escapes.long)(written, at) else { break };
+                    at += length;
+                    longer += length.saturating_sub(c.len_utf8());
                     c
                 }
                 None => {
@@ -85,31 +90,13 @@ impl<'t> View<'t> {
                     c
                 }
             };
-            let end = (at - longer) as u32;
-            match fold(c) {
-                Some(byte) => {
-                    folded.push(byte);
-                    anchors.push((folded.length as u32, end));
-                    hidden = 0;
-                }
-                None => {
-                    let width = c.len_utf8();
-                    hidden += width;
-                    if hidden > INVISIBLE && hidden - width <= INVISIBLE {
-                        folded.push(OTHER);
-                        anchors.push((folded.length as u32, end));
-                        continue;
-                    }
-                    let here = folded.length as u32;
-                    match anchors.as_mut_slice() {
-                        [.., (before, _), (last, to)] if *before == here && *last == here => *to = end,
-                        [.., (last, _)] if *last == here => anchors.push((here, end)),
-                        _ => anchors.extend([(here, end - width as u32), (here, end)]),
-                    }
-                }
+            if c.is_ascii() {
+                folded.push(c as u8);
+            } else {
+                folded.other(c, (at - longer) as u32);
             }
         }
-        let Folded { bytes, length } = folded;
+        let Folded { bytes, length, anchors, .. } = folded;
         bytes.truncate(length);
         Self { length: at - longer, bytes, anchors, last: Cell::new(0) }
     }
@@ -195,14 +182,12 @@ impl<'t> View<'t> {
 
     /// The first character at or after `from` that is no ASCII letter or digit.
     pub(crate) fn word_end(&self, from: usize) -> usize {
-        let rest = self.bytes.get(from..).unwrap_or_default();
-        from + rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len())
+        from + run(self.bytes, from, usize::MAX, WORD)
     }
 
     /// The first character at or after `from` that is no digit.
     pub(crate) fn digits_end(&self, from: usize) -> usize {
-        let rest = self.bytes.get(from..).unwrap_or_default();
-        from + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
+        from + run(self.bytes, from, usize::MAX, DIGIT)
     }
 }
 
@@ -210,12 +195,39 @@ impl<'t> View<'t> {
 struct Folded<'b> {
     bytes: &'b mut Vec<u8>,
     length: usize,
+    anchors: Vec<(u32, u32)>,
+    /// Bytes of characters in a row that are not seen.
+    hidden: usize,
 }
 
 impl Folded<'_> {
+    /// Appends what a visible character is folded to.
     fn push(&mut self, byte: u8) {
         self.bytes.get_mut(self.length).into_iter().for_each(|room| *room = byte);
-        self.length += 1;
+        (self.length, self.hidden) = (self.length + 1, 0);
+    }
+
+    /// Appends a character that is not ASCII, which ends at `end` of the text.
+    #[inline(never)]
+    fn other(&mut self, c: char, end: u32) {
+        if let Some(byte) = fold(c) {
+            self.push(byte);
+            return self.anchors.push((self.length as u32, end));
+        }
+        let width = c.len_utf8();
+        let hidden = self.hidden + width;
+        if hidden > INVISIBLE && self.hidden <= INVISIBLE {
+            self.push(OTHER);
+            self.anchors.push((self.length as u32, end));
+        } else {
+            let here = self.length as u32;
+            match self.anchors.as_mut_slice() {
+                [.., (before, _), (last, to)] if *before == here && *last == here => *to = end,
+                [.., (last, _)] if *last == here => self.anchors.push((here, end)),
+                _ => self.anchors.extend([(here, end - width as u32), (here, end)]),
+            }
+        }
+        self.hidden = hidden;
     }
 
     /// Appends the plain ASCII from `at` on, up to the first byte that is `stop`; returns where it ends.
@@ -419,7 +431,14 @@ pub(crate) mod tests {
     }
 
     /// Escapes as JSON has them, of those that the tests write.
-    pub(crate) fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
+    pub(crate) const ESCAPES: Escapes = {
+        let mut short = [0; 128];
+        short[b'n' as usize] = b'\n';
+        short[b'"' as usize] = b'"';
+        Escapes { short, long }
+    };
+
+    fn long(raw: &str, at: usize) -> Option<(char, usize)> {
         let rest = raw.get(at..)?;
         match rest.as_bytes().get(1)? {
             b'n' => Some(('\n', 2)),
@@ -462,7 +481,7 @@ pub(crate) mod tests {
                 .collect();
             let raw = written(&text, |at| (at + number) % 5 == 0);
             let (mut bytes, mut folded) = (Vec::new(), Vec::new());
-            let (seen, view) = (View::written(&raw, escape, &mut bytes), View::new(&text, &mut folded));
+            let (seen, view) = (View::written(&raw, &ESCAPES, &mut bytes), View::new(&text, &mut folded));
             assert_eq!((seen.bytes(), seen.length()), (view.bytes(), text.len()), "{raw}");
             for index in (0..=view.bytes().len() + 1).rev() {
                 assert_eq!(seen.start(index), view.start(index), "{raw} {index}");

@@ -130,6 +130,9 @@ pub struct Finder<'a> {
     pub now: Now,
 }
 
+/// Those of JSON.
+static ESCAPES: pii::Escapes = pii::Escapes { short: json::SHORT_ESCAPES, long: json::escape };
+
 impl Finder<'_> {
     /// What a text is known by, as it is written, once nothing was found in it. None where detectors outside are asked,
     /// who have a memory of their own.
@@ -143,7 +146,7 @@ impl Finder<'_> {
         let Some(raw) = value.str_raw().filter(|_| value.escaped() && self.asked == 0) else { return false };
         let text = OnceCell::new();
         let text = || text.get_or_init(|| value.as_str().unwrap_or_default()).as_ref();
-        let written = pii::Written { raw, escape: json::escape, text: &text, message: part == Part::Message };
+        let written = pii::Written { raw, escapes: &ESCAPES, text: &text, message: part == Part::Message };
         pii::find_written(self.set, &written, out);
         true
     }

@@ -3,10 +3,11 @@
 
 use std::cell::Cell;
 
-use weir_sorted::sort_by;
+use weir_sorted::{Gather, sort_by};
 
 use super::DETECTORS;
 use super::check::same;
+use super::numbers::{NINE, Row};
 use super::openers::Openers;
 use super::warm::warm;
 use crate::view::View;
@@ -41,16 +42,13 @@ pub(crate) enum Said {
     Cut,
 }
 
-/// The words of the detectors that are looked for: (word, detector).
+/// The words of the detectors that are looked for, by their bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vocabulary {
-    words: Vec<Heard>,
-    /// First two letters, by their last five bits each, with where their words begin, counted from 1.
-    starts: Vec<u16>,
+    words: Vec<(&'static [u8], u8)>,
+    /// The first eight letters of each, as a number; 0 for those that a word does not have.
+    heads: Vec<u64>,
 }
-
-/// A word, its first four letters as a number, 0 for one that it does not have, and whose it is.
-type Heard = (&'static [u8], u32, u8);
 
 /// A word that was seen: where it begins and ends, and whose it is.
 pub(super) type Seen = (u32, u32, u8);
@@ -59,61 +57,53 @@ impl Vocabulary {
     pub(crate) fn add(&mut self, detector: u8, openers: &mut Openers) {
         let Some(found) = DETECTORS.get(usize::from(detector)) else { return };
         for word in found.context {
-            let word = word.as_bytes();
-            self.words.push((word, head(word), detector));
-            openers.word(word);
+            self.words.push((word.as_bytes(), detector));
+            openers.word(word.as_bytes());
         }
         sort_by(&mut self.words, Ord::cmp);
-        self.starts = vec![0; 1024];
-        for (index, (word, _, _)) in self.words.iter().enumerate().rev() {
-            if let Some(start) = pair(word).and_then(|pair| self.starts.get_mut(pair)) {
-                *start = index as u16 + 1;
-            }
-        }
+        self.heads = self.words.iter().map(|(word, _)| head(word)).gather();
     }
 
     /// Reads each part of it; see [`warm`](super::warm).
-    pub(super) fn warm(&self) -> u32 {
-        warm(&self.words, |(_, head, _)| *head) ^ warm(&self.starts, |start| u32::from(*start))
+    pub(super) fn warm(&self) -> u64 {
+        warm(&self.heads)
     }
 
     /// Notes the words that begin with the letter at `at`.
     #[inline(never)]
     pub(super) fn see(&self, bytes: &[u8], at: usize, seen: &mut Vec<Seen>) {
         let rest = bytes.get(at..).unwrap_or_default();
-        let Some(two) = pair(rest) else { return };
-        let from = self.starts.get(two).copied().unwrap_or(0);
-        let Some(from) = from.checked_sub(1) else { return };
-        let start = head(rest);
-        for (word, first, detector) in self.words.get(usize::from(from)..).unwrap_or_default() {
-            if first >> 8 > start >> 8 {
-                break;
+        // No word is shorter than three letters.
+        let (here, three) = (head(rest), |head: u64| head >> 40);
+        let from = self.heads.partition_point(|head| three(*head) < three(here));
+        let like = self.heads.get(from..).unwrap_or_default().iter();
+        for (index, head) in like.take_while(|head| three(**head) == three(here)).enumerate() {
+            // Of one that is shorter than eight, only its own count.
+            if (here ^ head) & u64::MAX << (head.trailing_zeros() & !7) != 0 {
+                continue;
             }
-            let differs = first ^ start;
-            let differs = if first & 0xff == 0 { differs >> 8 } else { differs };
-            if differs == 0 && rest.get(..word.len()).is_some_and(|here| same(here, word)) {
+            let Some((word, detector)) = self.words.get(from + index) else { return };
+            if word.len() <= 8 || rest.get(..word.len()).is_some_and(|here| same(here, word)) {
                 seen.push((at as u32, (at + word.len()) as u32, *detector));
             }
         }
     }
 }
 
-/// The first two letters as a number.
-fn pair(text: &[u8]) -> Option<usize> {
-    let [first, second, ..] = text else { return None };
-    Some(usize::from(first & 31) << 5 | usize::from(second & 31))
+/// The first eight letters as a number, the first one highest, capitals as small ones; 0 for those behind the end.
+fn head(text: &[u8]) -> u64 {
+    let eight = text.first_chunk().map_or_else(
+        || text.iter().enumerate().fold(0, |all, (at, byte)| all | u64::from(*byte) << (56 - 8 * at)),
+        |eight| u64::from_be_bytes(*eight),
+    );
+    // Adding what is missing to 0x80 sets the high bit of what is at least that. No sum carries over.
+    let (plain, ones) = (eight & (ONES * 0x7f), |of: u64| ONES * (0x80 - of));
+    let capitals = (plain + ones(0x41)) & !(plain + ones(0x5b)) & !eight & (ONES << 7);
+    eight | capitals >> 2
 }
 
-/// The first four letters as a number, without regard to case, in the words' own order; no word is shorter than three.
-fn head(text: &[u8]) -> u32 {
-    match *text {
-        [first, second, third, fourth, ..] => {
-            u32::from_be_bytes([first, second, third, fourth]) | 0x2020_2020
-        }
-        [first, second, third] => u32::from_be_bytes([first, second, third, 0]) | 0x2020_2000,
-        _ => 0,
-    }
-}
+/// A byte of 1 in each place.
+const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// A view, with the words that were seen in it.
 pub(crate) struct Context<'v> {
@@ -122,6 +112,8 @@ pub(crate) struct Context<'v> {
     pub(crate) last: bool,
     /// By start.
     seen: Vec<Seen>,
+    /// The row of numbers that was asked about last.
+    row: Cell<Row>,
     /// What stands around the place that was asked about last. Places are asked about in order, nearly, so that each
     /// word comes in and goes out about once.
     around: Around,
@@ -159,12 +151,33 @@ impl<'v> Context<'v> {
             whose: Cell::new(0),
             counts: [const { Cell::new(0) }; 64],
         };
-        Self { view, last, seen, around }
+        Self { view, last, seen, row: Cell::default(), around }
+    }
+
+    /// Whether a row of nine digits and more that was asked about goes on at `start`, with as many.
+    pub(super) fn in_row(&self, start: usize) -> bool {
+        self.row.get().from(start).is_some_and(|digits| digits >= NINE)
+    }
+
+    /// Digits in the row of numbers that begins at `start`, as far as they matter, and those of its second one; none where the
+    /// text goes on and nobody knows.
+    pub(super) fn row(&self, start: usize) -> Option<(u32, u32)> {
+        let mut row = self.row.get();
+        if row.from(start).is_none() {
+            row = Row::new(self.view, start, self.last)?;
+            self.row.set(row);
+        }
+        row.from(start).map(|digits| (digits, row.second(start)))
     }
 
     /// Whether no word of `detector` stands anywhere near a value that begins at `start`, and none can come.
     pub(crate) fn lacks(&self, detector: u8, start: usize) -> bool {
         self.whose(start) & 1 << detector.min(63) == 0
+    }
+
+    /// Whether words of any of those detectors stand near a value that begins at `start`, or can come.
+    pub(super) fn near(&self, detectors: u64, start: usize) -> bool {
+        self.whose(start) & detectors != 0
     }
 
     /// Whether words may stand near values that begin in the 64 characters from `base` on, or can come; `next` is the first
@@ -277,5 +290,31 @@ impl<'v> Context<'v> {
         let from = self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start);
         let none = self.seen.get(from).is_none_or(|(word, _, _)| *word as usize >= end + AFTER);
         none && (self.last || end + AFTER + 1 < self.view.bytes().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_seen_in_either_case() {
+        let (mut vocabulary, mut openers) = (Vocabulary::default(), Openers::default());
+        let all = || (0u8..).zip(DETECTORS);
+        all().for_each(|(detector, _)| vocabulary.add(detector, &mut openers));
+        for (detector, word) in
+            all().flat_map(|(number, found)| found.context.iter().map(move |word| (number, word)))
+        {
+            for text in [format!("a {word}"), format!("a {} b", word.to_uppercase())] {
+                let mut seen = Vec::new();
+                vocabulary.see(text.as_bytes(), 2, &mut seen);
+                assert!(seen.contains(&(2, 2 + word.len() as u32, detector)), "{text}");
+                let (_, looked_up) = openers.has(text.as_bytes(), 2);
+                assert!(looked_up && openers.among(text.as_bytes(), 0, 0b100) == 0b100, "{text}");
+            }
+            let mut seen = Vec::new();
+            vocabulary.see(word.get(..word.len() - 1).unwrap_or_default().as_bytes(), 0, &mut seen);
+            assert!(!seen.iter().any(|(_, end, _)| *end as usize >= word.len()), "{word}");
+        }
     }
 }

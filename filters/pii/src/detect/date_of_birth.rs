@@ -2,9 +2,10 @@
 
 use super::check::{day_of_month, same};
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, DIGIT, Word};
+use super::pass::{Ask, Word};
 
 use super::{Detector, Match, Scan, Verdict};
+use crate::class::DIGIT;
 
 /// Bytes of a date.
 const LONGEST: usize = 96;

@@ -22,7 +22,7 @@ pub(super) const DETECTOR: Detector = Detector {
     context: &[],
     scan: Scan::Word(Ask {
         longest: 4,
-        opens: &["X:*", "XX:", "XXX?"],
+        opens: &["X:*", "XX:", "XXX:", "XXXX:"],
         lone: false,
         before: Beside::Not(b"_"),
         after: Beside::Of(b":."),
@@ -65,8 +65,13 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     if start + run == bytes.len() && !context.last {
         return if view.left(start) <= LONGEST + AFTER { Verdict::Cut(start) } else { Verdict::No };
     }
-    if start == word.start && start + run == word.end {
-        // A word, and nothing that joins it to another part.
+    // Four parts have three signs between them, the shortest other form two.
+    let (mut dots, mut colons) = (0, 0);
+    for byte in rest.iter().take(run) {
+        dots += usize::from(*byte == b'.');
+        colons += usize::from(*byte == b':');
+    }
+    if dots < 3 && colons < 2 {
         return Verdict::No;
     }
     let mut end = start + run;

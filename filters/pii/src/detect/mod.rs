@@ -112,7 +112,7 @@ pub(crate) enum Scan {
     Prefixes(&'static [Prefix]),
     /// Asked at words.
     Word(Ask),
-    /// Asked at digits.
+    /// Asked at rows of nine digits and more.
     Digits(AskDigits),
     /// Asked at every `@`, and at the end of a text that goes on.
     Ats(AskWord),
@@ -269,7 +269,7 @@ impl Kind {
 pub(crate) mod vectors {
     use std::rc::Rc;
 
-    use crate::view::tests::{escape, written};
+    use crate::view::tests::{ESCAPES, written};
     use crate::{Action, Finding, Redactor, Rule, Set, Written, find, find_written};
 
     /// Asserts that exactly `values` are found in `text`, and that the stream agrees at every split.
@@ -282,7 +282,7 @@ pub(crate) mod vectors {
         assert_eq!(found, values, "{text:?}");
         for every in 1..4 {
             let raw = written(text, |at| at % every == 0);
-            let whole = Written { raw: &raw, escape, text: &|| text, message: false };
+            let whole = Written { raw: &raw, escapes: &ESCAPES, text: &|| text, message: false };
             let mut escaped = Vec::new();
             find_written(&set, &whole, &mut escaped);
             assert_eq!(escaped, findings, "{raw:?}");
@@ -359,6 +359,11 @@ pub(crate) mod vectors {
             assert_eq!((kind.name(), kind.mask()), (name, mask));
             assert_eq!((kind.label(), super::Kind::of(name)), (name.to_uppercase().as_str(), None));
         }
+        let rows = super::DETECTORS.iter().map(|detector| match detector.scan {
+            super::Scan::Rows(rows) => rows.len(),
+            _ => 0,
+        });
+        assert!(rows.sum::<usize>() <= usize::from(u8::MAX), "where rows begin is told by a byte");
         let asked = super::DETECTORS.iter().filter(|detector| matches!(detector.scan, super::Scan::Word(_)));
         assert!(asked.count() <= 8, "a byte has a bit for each of them");
         let all: Vec<u8> = super::Kind::all().map(super::Kind::number).collect();

@@ -4,21 +4,15 @@
 
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
-use super::numbers::{SHORT, joined, lone};
+use super::numbers::{NINE, SHORT, joined, lone};
 use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
 use super::signs::{Bits, Signs};
-use super::warm::{WORTH, warm};
+use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};
+use crate::class::{WORD, class};
 use crate::view::View;
-
-/// What words consist of, as a sum.
-pub(super) const DIGIT: u8 = 1;
-pub(super) const SMALL: u8 = 2;
-pub(super) const CAPITAL: u8 = 4;
-/// Beside it; no part of the sum.
-pub(super) const HEXADECIMAL: u8 = 8;
 
 /// A word: a run of ASCII letters and digits.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +91,8 @@ impl Beside {
     }
 }
 
-/// A detector that is asked at digits behind something else. It reports what begins there; false where a text that
-/// goes on may have others.
+/// A detector that is asked at rows of nine digits and more. It reports what begins there; false where a text that goes on
+/// may have others.
 pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
 
 /// Words of any kind.
@@ -212,9 +206,9 @@ impl Pass {
     ) -> usize {
         let bytes = view.bytes();
         if bytes.len() >= WORTH {
-            self.warm();
+            std::hint::black_box(self.openers.warm() ^ self.vocabulary.warm());
         }
-        let mut seen = Vec::new();
+        let mut seen = Vec::with_capacity(SEEN);
         let blocks = self.blocks(bytes, &mut seen);
         let context = Context::new(view, last, seen);
         let mut asking = Asking { pass: self, context, hold: bytes.len(), found, done: 0 };
@@ -228,13 +222,13 @@ impl Pass {
             let mut events = known.sure;
             // Elsewhere a short number that stands alone is nothing, nor is a word that needs others around.
             if asking.context.noisy(&mut next, base) {
-                events |= known.numbers | self.openers.near(bytes, base, known.heads & !known.sure);
+                events |= known.numbers | self.openers.near(bytes, base, known.words & !known.sure);
             }
             for bit in Bits(events & wanted) {
                 let is = |mask: u64| mask & bit != 0;
                 asking.place(
                     base + bit.trailing_zeros() as usize,
-                    &Place { behind: is(known.assigned), number: is(known.numbers), sure: is(known.sure) },
+                    &Place { behind: is(known.assigned), sure: is(known.sure) },
                 );
             }
         }
@@ -244,7 +238,7 @@ impl Pass {
         // The end of the text cuts its last word off, which may become anything.
         if bytes.last().is_some_and(u8::is_ascii_alphanumeric) {
             let length = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            asking.place(bytes.len() - length, &Place { behind: false, number: false, sure: true });
+            asking.place(bytes.len() - length, &Place { behind: false, sure: true });
         }
         asking.at_sign(bytes.len());
         // A sign before a number may be a part of it: `+`, `(`, `::`.
@@ -254,34 +248,24 @@ impl Pass {
         asking.hold.min(bytes.len() - ends(2, b"+(:").max(ends(self.hyphens, b"-")))
     }
 
-    /// Reads each part of the tables that most words are told by.
-    #[inline(never)]
-    fn warm(&self) {
-        let read = self.openers.warm()
-            ^ self.vocabulary.warm()
-            ^ self.rows.warm()
-            ^ warm(&self.beside, |beside| u32::from(beside[0]))
-            ^ warm(&CLASSES, |class| u32::from(*class));
-        std::hint::black_box(read);
-    }
-
     /// Where to ask, for 64 characters after the other; notes the words that candidates look up.
     #[inline(never)]
     fn blocks(&self, bytes: &[u8], seen: &mut Vec<Seen>) -> Vec<Known> {
         let mut blocks = Vec::with_capacity(bytes.len() / 64 + 1);
         // Up to where a word is assigned.
         let mut behind = 0;
-        let mut before = Signs::default();
-        let (mut here, mut rest) = Signs::read(bytes);
+        let mut last = Last::default();
         for base in (0..bytes.len()).step_by(64) {
-            let next;
-            (next, rest) = Signs::read(rest);
+            let here = Signs::read(bytes.get(base..).unwrap_or_default());
             let at = |bit: u64| base + bit.trailing_zeros() as usize;
-            let first = |of: fn(&Signs) -> u64| of(&here) & !(of(&here) << 1 | of(&before) >> 63);
-            let starts = first(|signs| signs.letters | signs.digits);
-            let (heads, numbers) = (first(|signs| signs.letters), first(|signs| signs.digits));
+            let words = here.letters | here.digits;
+            let starts = words & !(words << 1 | last.word);
+            let (heads, numbers) = (
+                here.letters & !(here.letters << 1 | last.letter),
+                here.digits & !(here.digits << 1 | last.digit),
+            );
             // What is told for one kind of character after the other takes fewer branches that nobody can foresee.
-            let (mut asked, mut announced) = (0, 0);
+            let mut asked = 0;
             for bit in Bits(self.openers.among(bytes, base, heads)) {
                 let (may, looked_up) = self.openers.has(bytes, at(bit));
                 if looked_up {
@@ -290,24 +274,26 @@ impl Pass {
                 asked |= if may { bit } else { 0 };
             }
             asked &= starts;
-            for bit in Bits(here.colons | here.equals) {
-                announced |= if assigns(bytes, at(bit)) { bit } else { 0 };
-            }
+            let signs = here.colons | here.equals;
             let mut assigned = until(behind, base);
-            for bit in Bits(announced | asked) {
-                let length = if announced & bit != 0 { Some(ASSIGNED) } else { scheme(bytes, at(bit)) };
-                if let Some(length) = length {
-                    behind = at(bit) + length;
-                    let passed = bit | (bit - 1);
-                    assigned = assigned & passed | until(behind, base) & !passed;
-                }
+            if signs | asked != 0 {
+                assigned = announced(bytes, base, signs, asked, &mut behind);
             }
             assigned &= starts;
-            let attached = numbers & !(starts & !(here.colons << 1 | before.colons >> 63));
+            // Behind a colon it may be a part of an address, if another part or colon stands before.
+            let parts = words | here.colons;
+            let colons = here.colons & (parts << 1 | last.part);
+            let attached = numbers & !(starts & !(colons << 1 | last.colon));
             let ats = if self.ats.is_some() { here.ats } else { 0 };
-            let sure = asked | assigned | attached | joined(&here, &next, numbers) | ats;
-            blocks.push(Known { heads: heads & starts, numbers, assigned, sure });
-            (before, here) = (here, next);
+            let sure = asked | assigned | attached | joined(&here, numbers) | ats;
+            blocks.push(Known { sure, assigned, words: heads & starts, numbers });
+            last = Last {
+                letter: here.letters >> 63,
+                digit: here.digits >> 63,
+                word: words >> 63,
+                part: parts >> 63,
+                colon: colons >> 63,
+            };
         }
         blocks
     }
@@ -315,14 +301,47 @@ impl Pass {
 
 /// Of 64 characters, a bit each.
 struct Known {
-    /// The first letters of words.
-    heads: u64,
-    /// The first digits of numbers.
-    numbers: u64,
-    /// What begins right behind a sign of assignment.
-    assigned: u64,
     /// Where to ask in any case.
     sure: u64,
+    /// What begins right behind a sign of assignment.
+    assigned: u64,
+    /// The first letters of words.
+    words: u64,
+    /// The first digits of numbers.
+    numbers: u64,
+}
+
+/// Which of 64 characters from `base` on stand behind a sign that assigns, or behind a word that announces credentials;
+/// `behind` is up to where they do.
+#[inline(never)]
+fn announced(bytes: &[u8], base: usize, signs: u64, words: u64, behind: &mut usize) -> u64 {
+    let mut assigned = until(*behind, base);
+    for bit in Bits(signs | words) {
+        let at = base + bit.trailing_zeros() as usize;
+        let length = match signs & bit {
+            0 => scheme(bytes, at),
+            _ => assigns(bytes, at).then_some(ASSIGNED),
+        };
+        if let Some(length) = length {
+            *behind = at + length;
+            let passed = bit | (bit - 1);
+            assigned = assigned & passed | until(*behind, base) & !passed;
+        }
+    }
+    assigned
+}
+
+/// What the last one of 64 characters is, as a bit.
+#[derive(Default)]
+struct Last {
+    letter: u64,
+    digit: u64,
+    /// A letter or a digit.
+    word: u64,
+    /// One of these, or a colon.
+    part: u64,
+    /// A colon behind one of these.
+    colon: u64,
 }
 
 /// The bits of characters before the one at `end`, of 64 that begin at `base`.
@@ -347,11 +366,12 @@ const LONE_BIT: usize = 16;
 struct Place {
     /// Right behind a sign of assignment.
     behind: bool,
-    /// Where digits begin.
-    number: bool,
     /// No short number that stands alone, nor asked about only near a detector's words.
     sure: bool,
 }
+
+/// Words of detectors in a text that needs no more room for them.
+const SEEN: usize = 32;
 
 /// Whether what the sign at `at` assigns may be a secret. A colon may stand in an address, too.
 fn assigns(bytes: &[u8], at: usize) -> bool {
@@ -403,7 +423,9 @@ impl Asking<'_, '_, '_> {
         if self.context.view.at(at) == b'@' {
             return self.at_sign(at);
         }
-        let lone = place.number && (!place.sure || self.digits(at));
+        let view = self.context.view;
+        let number = view.at(at).is_ascii_digit() && !view.before(at).is_ascii_digit();
+        let lone = number && (!place.sure || self.digits(at));
         if at < self.done {
             return;
         }
@@ -445,7 +467,7 @@ impl Asking<'_, '_, '_> {
             }
             end += 1;
         }
-        kind &= DIGIT | SMALL | CAPITAL;
+        kind &= WORD;
         let word = Word { start, end, kind };
         let (length, before) = (end - start, view.before(start));
         let far = start.checked_sub(2).map_or(0, |at| view.at(at));
@@ -500,11 +522,16 @@ impl Asking<'_, '_, '_> {
     fn digits(&mut self, start: usize) -> bool {
         let view = self.context.view;
         let end = view.digits_end(start);
-        if end - start <= SHORT
-            && view.before(start) != b':'
-            && lone(view.bytes().get(end..).unwrap_or_default(), end - start)
+        // Of a row of nine digits none is lone.
+        if !self.context.in_row(start)
+            && end - start <= SHORT
+            && !(view.before(start) == b':' && is_part(view.before(start - 1)))
+            && lone(view.bytes(), end, end - start)
         {
             return true;
+        }
+        if self.context.row(start).is_some_and(|(digits, _)| digits < NINE) {
+            return false;
         }
         for (ask, detector) in &self.pass.digits {
             if !ask(&self.context, start, *detector, self.found) {
@@ -515,27 +542,7 @@ impl Asking<'_, '_, '_> {
     }
 }
 
-/// What a character is: a bit, so that a word's characters are the sum of them.
-pub(super) fn class(byte: u8) -> u8 {
-    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+/// Whether a character before a colon may be a part of an address.
+fn is_part(byte: u8) -> bool {
+    byte == b':' || byte.is_ascii_alphanumeric()
 }
-
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
-        {
-            classes[byte] = match byte as u8 {
-                b'0'..=b'9' => DIGIT | HEXADECIMAL,
-                b'a'..=b'f' => SMALL | HEXADECIMAL,
-                b'A'..=b'F' => CAPITAL | HEXADECIMAL,
-                b'g'..=b'z' => SMALL,
-                b'G'..=b'Z' => CAPITAL,
-                _ => 0,
-            };
-        }
-        byte += 1;
-    }
-    classes
-};

@@ -18,6 +18,9 @@ const AFTER: usize = 320;
 const DIGITS: usize = 17;
 /// Digits of the shortest number in one group.
 const LEAST: usize = 7;
+/// Digits of the shortest number in groups, and of the shortest with a form of its own.
+const WEAK: u32 = 6;
+const FORM: u32 = 8;
 /// Digits of an extension.
 const EXTENSION: usize = 6;
 
@@ -90,10 +93,29 @@ struct Number {
 }
 
 fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
+    if may(context, word, detector) { number(context, word, detector) } else { Verdict::No }
+}
+
+/// Whether the digits from here on may be a number's. Most are too few; and where no words stand around, only some begin one
+/// that has a form of its own.
+fn may(context: &Context<'_>, word: Word, detector: u8) -> bool {
     let view = context.view;
-    if !view.at(word.start).is_ascii_digit() {
-        return Verdict::No;
+    let (first, lead) = (view.at(word.start), view.digits_end(word.start) - word.start);
+    if lead == 0 {
+        return false;
     }
+    let Some((digits, second)) = context.row(word.start) else { return true };
+    // An exit code or the zero of an area code; or groups as they are written in America.
+    let form = if first == b'0' && lead > 1 { true } else { lead <= 3 && second == 3 };
+    digits >= WEAK
+        && (digits >= FORM && form
+            || matches!(view.before(word.start), b'+' | b'(')
+            || !context.lacks(detector, word.start))
+}
+
+#[inline(never)]
+fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
+    let view = context.view;
     let mut number = Number { spaces: true, dashes: true, dots: true, ..Number::default() };
     let mut start = word.start;
     for _ in 0..2 {
@@ -331,7 +353,7 @@ impl Number {
         if single && (part(text, 0, text.len()).is_power_of_two() || !varied(text)) {
             return Form::None;
         }
-        let least = if single { LEAST } else { 6 };
+        let least = if single { LEAST } else { WEAK as usize };
         if (least..=13).contains(&self.count) && (single || self.groups & 15 >= 2) && leading <= 13 {
             return Form::Weak;
         }

@@ -91,6 +91,7 @@ impl Prefixes {
     }
 
     /// Reports tokens that begin at a word.
+    #[inline(never)]
     pub(crate) fn at(
         &self,
         view: &View<'_>,

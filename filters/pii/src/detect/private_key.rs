@@ -3,8 +3,9 @@
 //! hidden as far as it goes, and in a stream nothing of it is held back.
 
 use super::context::Context;
-use super::pass::{Ask, Beside, CAPITAL, Word};
+use super::pass::{Ask, Beside, Word};
 use super::{Detector, Match, Scan, Verdict};
+use crate::class::CAPITAL;
 use crate::tail::Tail;
 
 /// Bytes of an opening line.

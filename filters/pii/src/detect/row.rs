@@ -9,9 +9,9 @@ use weir_sorted::sort_by;
 
 use super::context::{Context, Near, Said};
 use super::openers::Openers;
-use super::pass::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WITH_DIGIT, Word, class};
-use super::warm::warm;
+use super::pass::{WITH_DIGIT, Word};
 use super::{Match, Verdict};
+use crate::class::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WORD, class, run};
 
 /// Bytes of a value.
 pub(super) const LONGEST: usize = 160;
@@ -89,6 +89,17 @@ type Parts = [(u8, u8); 8];
 /// As many as there are.
 const ALL: u8 = u8::MAX;
 
+/// What the character at an index of a shape is.
+fn nth(parts: &Parts, mut index: usize) -> u8 {
+    for (of, count) in parts {
+        match index.checked_sub(usize::from(*count)) {
+            Some(left) if *count != ALL => index = left,
+            _ => return *of,
+        }
+    }
+    0
+}
+
 /// The bit of a separator; 0 for other characters.
 fn separator(byte: u8) -> u8 {
     match byte {
@@ -102,37 +113,55 @@ fn separator(byte: u8) -> u8 {
     }
 }
 
-/// A row that is looked for.
+/// A row that is looked for, with what tells most values from it.
 #[derive(Clone, Debug)]
 struct Placed {
     /// The groups, the first one's length in the highest bits.
     groups: u64,
-    row: &'static Row,
     parts: Parts,
+    row: &'static Row,
     detector: u8,
+    separators: u8,
+    /// Needs no words around.
+    free: bool,
+}
+
+/// What rows begin with such a word.
+#[derive(Clone, Copy, Debug, Default)]
+struct First {
+    /// The separators that may follow, or that nothing has to, by what stands behind them: a digit, a capital, a small letter,
+    /// or none of these; once for all rows, once for those that need no words around.
+    next: [[u8; 2]; 4],
+    /// The detectors whose words the others need, a bit for each.
+    near: u64,
 }
 
 /// All rows that are looked for, by their groups.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rows {
     rows: Vec<Placed>,
-    /// By length of the first word up to fifteen, and what it consists of: the separators that may follow, or
-    /// that nothing has to; once for all rows, once for those that need no words around.
-    first: Vec<[u8; 2]>,
-    /// By lengths of the first two words, and what the first consists of: the separators that may be between.
-    second: Vec<u8>,
+    /// By length of the first word up to fifteen, and what it consists of.
+    first: [First; 128],
+    /// By lengths of the first two words: the separators that may be between; once for all rows, once for those that need
+    /// no words around.
+    second: [[u8; 2]; 256],
     /// By lengths of the first two groups: where the rows begin that have no less.
-    starts: Vec<u16>,
+    starts: [u8; 257],
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self { rows: Vec::new(), first: [First::default(); 128], second: [[0; 2]; 256], starts: [0; 257] }
+    }
 }
 
 impl Rows {
     pub(crate) fn add(&mut self, detector: u8, rows: &'static [Row], openers: &mut Openers) {
-        self.first.resize(128, [0; 2]);
-        self.second.resize(2048, 0);
         for row in rows {
             let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
             let parts = row.parts();
-            self.rows.push(Placed { groups, row, parts, detector });
+            let (separators, free) = (row.separators, row.near == Near::Free);
+            self.rows.push(Placed { groups, parts, row, detector, separators, free });
             let length = (groups >> 60) as usize;
             // What the first group may consist of, a bit for each sum.
             let (mut classes, mut kinds) = (0u8, 1u8);
@@ -167,12 +196,16 @@ impl Rows {
             let alone = groups << 4 == 0;
             if kinds & !WITH_DIGIT != 0 {
                 // Such a word may begin a value without a digit in it.
-                openers.group(row.near != Near::Free, &|place, byte| {
-                    if place > length || alone && place == length {
+                let second = (groups >> 56 & 15) as usize;
+                openers.group(!free, &|place, byte| {
+                    if alone && place >= length || place > length + second {
                         return true;
                     }
                     if place == length {
                         return separator(byte) & row.separators != 0;
+                    }
+                    if place > length {
+                        return class(byte) & nth(&parts, place - 1) != 0;
                     }
                     byte.is_ascii_alphabetic()
                         && match classes {
@@ -182,30 +215,25 @@ impl Rows {
                         }
                 });
             }
+            let add = |[all, quiet]: &mut [u8; 2], bits: u8| {
+                *all |= bits;
+                *quiet |= if free { bits } else { 0 };
+            };
+            self.second.get_mut((groups >> 56) as usize).into_iter().for_each(|slot| add(slot, separators));
+            let behind = if alone { 0 } else { nth(&parts, length) };
             for kind in (0..8).filter(|kind| kinds & 1 << kind != 0) {
-                let first = self.first.get_mut(length * 8 + kind);
-                if let Some(between) = self.second.get_mut((groups >> 56) as usize * 8 + kind) {
-                    *between |= row.separators;
+                let Some(first) = self.first.get_mut(length * 8 + kind) else { continue };
+                for (slot, of) in first.next.iter_mut().zip([DIGIT, CAPITAL, SMALL, 0]) {
+                    add(slot, if alone { ALONE } else { 0 });
+                    add(slot, if behind & (of | HEXADECIMAL) != 0 && of != 0 { separators } else { 0 });
                 }
-                let next = if alone { ALONE } else { row.separators };
-                if let Some([all, free]) = first {
-                    *all |= next;
-                    *free |= if row.near == Near::Free { next } else { 0 };
-                }
+                first.near |= if free { 0 } else { 1 << detector.min(63) };
             }
         }
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
-        let start = |lengths: u64| self.rows.partition_point(|row| row.groups >> 56 < lengths) as u16;
-        self.starts = (0..=256).map(start).collect();
-    }
-
-    /// Reads each part of what words are told by; see [`warm`](super::warm).
-    pub(super) fn warm(&self) -> u32 {
-        let byte = |byte: &u8| u32::from(*byte);
-        warm(&self.rows, |row| u32::from(row.detector))
-            ^ warm(&self.first, |[all, _]| byte(all))
-            ^ warm(&self.second, byte)
-            ^ warm(&self.starts, |start| u32::from(*start))
+        for (lengths, start) in self.starts.iter_mut().enumerate() {
+            *start = self.rows.partition_point(|row| row.groups >> 56 < lengths as u64) as u8;
+        }
     }
 
     /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
@@ -214,24 +242,31 @@ impl Rows {
         if !separate(view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)), 0) {
             return false;
         }
-        let length = word.end - word.start;
-        let first = self.first.get(length.min(15) * 8 + usize::from(word.kind));
-        let [all, free] = first.copied().unwrap_or_default();
-        let mut next = ALONE;
-        let between = separator(context.view.at(word.end));
-        if all & between != 0 {
-            let rest = context.view.bytes().get(word.end + 1..).unwrap_or_default();
-            let second = rest.iter().take(15).take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            let lengths = self
-                .second
-                .get((length.min(15) << 4 | second) << 3 | usize::from(word.kind))
-                .copied()
-                .unwrap_or(0);
-            if lengths & between != 0 || second == rest.len() && !context.last {
-                next |= between;
-            }
+        let length = (word.end - word.start).min(15);
+        let Some(first) = self.first.get(length * 8 + usize::from(word.kind)) else { return false };
+        let (sign, behind) = (separator(view.at(word.end)), word.end + 1);
+        let cut = behind >= view.bytes().len() && !context.last;
+        let of = match class(view.at(behind)) {
+            class if class & DIGIT != 0 => 0,
+            class if class & CAPITAL != 0 => 1,
+            class if class & SMALL != 0 => 2,
+            _ => 3,
+        };
+        let any = |all: [u8; 2], next: &[u8; 2]| [all[0] | next[0], all[1] | next[1]];
+        let [all, free] = if cut {
+            first.next.iter().fold([0; 2], any)
+        } else {
+            first.next.get(of).copied().unwrap_or_default()
+        };
+        let mut next = [ALONE; 2];
+        if all & sign != 0 {
+            let second = run(view.bytes(), behind, 15, WORD);
+            let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
+            let cut = behind + second >= view.bytes().len() && !context.last;
+            next = any(next, &lengths.map(|lengths| if cut { sign } else { lengths & sign }));
         }
-        free & next != 0 || all & next != 0 && !context.silent(word.start, word.end + CHARACTERS * 2)
+        let [any, quiet] = next;
+        free & quiet != 0 || all & any != 0 && context.near(first.near, word.start)
     }
 
     /// Rows whose first two lengths are in a range.
@@ -242,6 +277,7 @@ impl Rows {
 
     /// Reports every value that begins with the word in `start..end`; false where a text that goes on may
     /// have others there.
+    #[inline(never)]
     pub(crate) fn at(
         &self,
         context: &mut Context<'_>,
@@ -299,9 +335,7 @@ impl Rows {
             // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
             if shift == 56 {
                 let mut left = rows.iter().filter(|row| {
-                    between & !row.row.separators == 0
-                        && !row.lacks(context, start)
-                        && row.fits(so_far, false)
+                    between & !row.separators == 0 && !row.lacks(context, start) && row.fits(so_far, false)
                 });
                 let Some(only) = left.next() else { return whole };
                 if only.groups != groups
@@ -334,8 +368,7 @@ impl Rows {
                 }
             }
             for placed in rows.iter().take_while(|row| row.groups == groups) {
-                let row = placed.row;
-                if between & !row.separators != 0 || placed.lacks(context, start) {
+                if between & !placed.separators != 0 || placed.lacks(context, start) {
                     continue;
                 }
                 match placed.verdict(context, so_far, start, end, between) {
@@ -352,7 +385,7 @@ impl Rows {
             if end + 1 == length {
                 let waits = |row: &Placed| {
                     row.groups != groups
-                        && next & !row.row.separators == 0
+                        && next & !row.separators == 0
                         && row.fits(so_far, false)
                         && row.may_stand(context, start)
                 };
@@ -401,7 +434,7 @@ impl Placed {
 
     /// Whether it needs words of which none are near, nor can come.
     fn lacks(&self, context: &Context<'_>, start: usize) -> bool {
-        self.row.near != Near::Free && context.lacks(self.detector, start)
+        !self.free && context.lacks(self.detector, start)
     }
 
     /// Whether characters at the end of a text may be the beginning of such a value, the last group being
@@ -409,7 +442,7 @@ impl Placed {
     fn goes_on(&self, text: &[u8], between: u8, shift: u32, group: usize) -> bool {
         let Some(shift) = shift.checked_sub(4) else { return false };
         let length = (self.groups >> shift & 15) as usize;
-        between & !self.row.separators == 0 && (group <= length || length == 15) && self.fits(text, false)
+        between & !self.separators == 0 && (group <= length || length == 15) && self.fits(text, false)
     }
 
     /// Whether the words that have to stand before a value do.

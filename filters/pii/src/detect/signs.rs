@@ -16,55 +16,53 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    /// What there is behind a text: nobody knows.
-    pub(super) const NONE: Self =
-        Self { letters: 0, digits: 0, colons: 0, equals: 0, spaces: 0, ats: 0, joins: u64::MAX };
-
-    /// Those of the first 64 characters of a text, and what follows.
-    pub(super) fn read(text: &[u8]) -> (Self, &[u8]) {
-        if let Some((whole, rest)) = text.split_first_chunk() {
-            return (Self::new(whole), rest);
-        }
-        if text.is_empty() {
-            return (Self::NONE, &[]);
-        }
+    /// Those of the first 64 characters of a text; behind its end everything may join.
+    #[inline]
+    pub(super) fn read(text: &[u8]) -> Self {
         let mut padded = [0; 64];
-        if let Some(room) = padded.get_mut(..text.len()) {
-            room.copy_from_slice(text);
-        }
-        let mut signs = Self::new(&padded);
-        signs.joins |= u64::MAX << text.len();
-        (signs, &[])
+        // Behind its end.
+        let (whole, behind) = match text.first_chunk() {
+            Some(whole) => (whole, 0),
+            None => {
+                pad(text, &mut padded);
+                (&padded, u64::MAX << text.len())
+            }
+        };
+        let mut signs = Self::new(whole);
+        signs.joins |= behind;
+        signs
     }
 
-    /// Sixteen at a time, as the module is built.
+    /// Sixteen at a time, as the module is built: a character is what both halves of its number allow.
     #[cfg(target_feature = "simd128")]
+    #[inline(always)]
     fn new(text: &[u8; 64]) -> Self {
-        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u8x16_sub, u64x2, v128_or};
+        use core::arch::wasm32::{
+            i8x16_swizzle, i16x8_shl, u8x16_bitmask, u8x16_eq, u8x16_shr, u8x16_splat, v128_and,
+            v128_any_true, v128_or,
+        };
 
         let all = text.as_chunks::<16>().0;
-        let read = |sixteen: &[u8; 16]| {
-            let (low, high) = sixteen.split_at(8);
-            let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
-            u64x2(half(low), half(high))
-        };
-        let range = |bytes, from, count| u8x16_lt(u8x16_sub(bytes, u8x16_splat(from)), u8x16_splat(count));
-        let (mut letters, mut digits, mut spaces, mut joins, mut others) = (0, 0, 0, 0, 0);
+        let (low, high) = (load(&LOW), load(&HIGH));
+        let mut signs = Self::default();
+        let mut others = u8x16_splat(0);
         for (index, sixteen) in all.iter().enumerate() {
-            let bytes = read(sixteen);
+            let bytes = load(sixteen);
+            let is = v128_and(
+                i8x16_swizzle(low, v128_and(bytes, u8x16_splat(15))),
+                i8x16_swizzle(high, u8x16_shr(bytes, 4)),
+            );
+            // The mask is of the bytes' high bits.
             let bits = |of| u64::from(u8x16_bitmask(of)) << (index * 16);
-            letters |= bits(range(v128_or(bytes, u8x16_splat(0x20)), b'a', 26));
-            digits |= bits(range(bytes, b'0', 10));
-            spaces |= bits(u8x16_eq(bytes, u8x16_splat(b' ')));
-            let join = v128_or(u8x16_eq(bytes, u8x16_splat(b'_')), range(bytes, b'(', 4));
-            joins |= bits(v128_or(join, range(bytes, b'-', 3)));
-            others |= bits(range(bytes, b':', 7));
+            signs.letters |= bits(v128_or(is, i16x8_shl(is, 1)));
+            signs.digits |= bits(i16x8_shl(is, 2));
+            signs.joins |= bits(v128_or(i16x8_shl(is, 3), i16x8_shl(is, 4)));
+            signs.spaces |= bits(i16x8_shl(is, 5));
+            others = v128_or(others, v128_and(is, u8x16_splat(OTHERS)));
         }
-        let mut signs = Self { letters, digits, colons: 0, equals: 0, spaces, ats: 0, joins };
-        if others != 0 {
-            // From `:` to `@`.
+        if v128_any_true(others) {
             for (index, sixteen) in all.iter().enumerate() {
-                let bytes = read(sixteen);
+                let bytes = load(sixteen);
                 let is = |byte| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte)))) << (index * 16);
                 signs.colons |= is(b':');
                 signs.equals |= is(b'=');
@@ -91,7 +89,7 @@ impl Signs {
             };
             let ascii = !bytes & HIGH;
             let is = |byte| range(plain, byte, 1);
-            let joins = is(b':') | is(b'_') | range(plain, b'(', 4) | range(plain, b'-', 3);
+            let joins = is(b':') | is(b'_') | is(b'+') | range(plain, b'(', 2) | range(plain, b'-', 3);
             for (mask, of) in [
                 (&mut signs.letters, range(lower, b'a', 26)),
                 (&mut signs.digits, range(plain, b'0', 10)),
@@ -107,6 +105,108 @@ impl Signs {
         }
         signs
     }
+}
+
+/// What characters are that have a number's lower half, and its upper one; a bit for each kind, of which letters and joins
+/// have two.
+#[cfg(any(test, target_feature = "simd128"))]
+const LOW: [u8; 16] = halves(false);
+#[cfg(any(test, target_feature = "simd128"))]
+const HIGH: [u8; 16] = halves(true);
+/// `:`, `=` and `@`.
+#[cfg(any(test, target_feature = "simd128"))]
+const OTHERS: u8 = 3;
+
+#[cfg(any(test, target_feature = "simd128"))]
+const fn halves(upper: bool) -> [u8; 16] {
+    // No kind has a character of which each half is another one's.
+    const KINDS: [(u8, &[u8]); 8] = [
+        (0x80, b"ABCDEFGHIJKLMNOabcdefghijklmno"),
+        (0x40, b"PQRSTUVWXYZpqrstuvwxyz"),
+        (0x20, b"0123456789"),
+        (0x10, b"()+-./"),
+        (0x08, b"_"),
+        (0x04, b" "),
+        (0x02, b":="),
+        (0x01, b"@"),
+    ];
+    let (mut halves, mut kinds) = ([0; 16], KINDS.as_slice());
+    while let [(bit, characters), rest @ ..] = kinds {
+        let mut left = *characters;
+        while let [character, more @ ..] = left {
+            let half = if upper { *character >> 4 } else { *character & 15 };
+            #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+            {
+                halves[half as usize] |= *bit;
+            }
+            left = more;
+        }
+        kinds = rest;
+    }
+    halves
+}
+
+/// Of the first 64 characters of a text: which are digits, and which these or what stands between the digits of some value.
+/// Behind the text's end all are the latter.
+pub(super) fn row_of(text: &[u8]) -> (u64, u64) {
+    let mut padded = [b'-'; 64];
+    let whole = match text.first_chunk() {
+        Some(whole) => whole,
+        None => {
+            pad(text, &mut padded);
+            &padded
+        }
+    };
+    row_of_whole(whole)
+}
+
+#[cfg(target_feature = "simd128")]
+#[inline(always)]
+fn row_of_whole(text: &[u8; 64]) -> (u64, u64) {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
+
+    let (mut digits, mut inside) = (0, 0);
+    for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
+        let bytes = load(sixteen);
+        let bits = |of| u64::from(u8x16_bitmask(of)) << (index * 16);
+        let is = |byte| u8x16_eq(bytes, u8x16_splat(byte));
+        digits |= bits(range(bytes, b'0', 10));
+        // From `-` to `9`.
+        let plain = v128_or(range(bytes, b'-', 13), range(bytes, b'(', 2));
+        inside |= bits(v128_or(plain, v128_or(is(b' '), is(b'_'))));
+    }
+    (digits, inside)
+}
+
+#[cfg(not(target_feature = "simd128"))]
+fn row_of_whole(text: &[u8; 64]) -> (u64, u64) {
+    let bits = |is: fn(u8) -> bool| {
+        text.iter().enumerate().fold(0, |bits, (at, byte)| bits | u64::from(is(*byte)) << at)
+    };
+    let inside = |byte| matches!(byte, b'-'..=b'9' | b'(' | b')' | b' ' | b'_');
+    (bits(|byte| byte.is_ascii_digit()), bits(inside))
+}
+
+#[cfg(target_feature = "simd128")]
+#[inline(always)]
+fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
+    let (low, high) = sixteen.split_at(8);
+    let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
+    core::arch::wasm32::u64x2(half(low), half(high))
+}
+
+/// Which bytes are of so many from one on.
+#[cfg(target_feature = "simd128")]
+#[inline(always)]
+fn range(bytes: core::arch::wasm32::v128, from: u8, count: u8) -> core::arch::wasm32::v128 {
+    use core::arch::wasm32::{u8x16_lt, u8x16_splat, u8x16_sub};
+    u8x16_lt(u8x16_sub(bytes, u8x16_splat(from)), u8x16_splat(count))
+}
+
+/// Copies what is left of a text; apart, since only its end needs it.
+#[inline(never)]
+fn pad(text: &[u8], padded: &mut [u8; 64]) {
+    padded.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
 }
 
 /// Each bit that is set, the lowest first.
@@ -135,7 +235,7 @@ mod tests {
                 if let Some(slot) = text.get_mut(place) {
                     *slot = byte;
                 }
-                let (signs, rest) = Signs::read(&text);
+                let signs = Signs::read(&text);
                 let is = |yes: bool| u64::from(yes) << place;
                 assert_eq!(signs.letters, is(byte.is_ascii_alphabetic()), "{byte}");
                 assert_eq!(signs.digits, is(byte.is_ascii_digit()), "{byte}");
@@ -143,9 +243,21 @@ mod tests {
                 assert_eq!(signs.equals, is(byte == b'='), "{byte}");
                 assert_eq!(signs.spaces, is(byte == b' '), "{byte}");
                 assert_eq!(signs.ats, is(byte == b'@'), "{byte}");
-                assert_eq!(signs.joins, is(b":_()*+-./".contains(&byte)), "{byte}");
-                assert!(rest.is_empty());
+                assert_eq!(signs.joins, is(b":_()+-./".contains(&byte)), "{byte}");
             }
+        }
+    }
+
+    #[test]
+    fn halves_of_numbers_tell_what_a_character_is() {
+        for byte in 0..=u8::MAX {
+            let half = |of: &[u8; 16], half: u8| of.get(usize::from(half)).copied().unwrap_or_default();
+            let is = half(&LOW, byte & 15) & half(&HIGH, byte >> 4);
+            assert_eq!(is & 0xc0 != 0, byte.is_ascii_alphabetic(), "{byte}");
+            assert_eq!(is & 0x20 != 0, byte.is_ascii_digit(), "{byte}");
+            assert_eq!(is & 0x18 != 0, b"_()+-./".contains(&byte), "{byte}");
+            assert_eq!(is & 0x04 != 0, byte == b' ', "{byte}");
+            assert_eq!(is & OTHERS != 0, b":=@".contains(&byte), "{byte}");
         }
     }
 
@@ -153,9 +265,8 @@ mod tests {
     fn behind_the_end_everything_may_join() {
         for length in 0..64 {
             let text = vec![b'a'; length];
-            let (signs, rest) = Signs::read(&text);
+            let signs = Signs::read(&text);
             assert_eq!((signs.letters, signs.joins), ((1 << length) - 1, u64::MAX << length));
-            assert!(rest.is_empty());
         }
     }
 }

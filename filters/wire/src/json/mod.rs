@@ -18,7 +18,7 @@ use std::fmt;
 
 pub use parse::parse;
 pub use scan::{escape_into, plain_end};
-pub use unescape::{Unescaped, escape};
+pub use unescape::{SHORT_ESCAPES, Unescaped, escape};
 pub use value::{Items, Key, Members, Value};
 pub use writer::Writer;
 

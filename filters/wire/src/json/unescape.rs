@@ -5,17 +5,24 @@ use std::ops::Range;
 
 use super::ErrorKind;
 
+/// What each character behind a backslash stands for; 0 where more has to be read, or none may stand there.
+pub const SHORT_ESCAPES: [u8; 128] = {
+    let mut short = [0; 128];
+    let mut left: &[[u8; 2]] = &[*b"\"\"", *b"\\\\", *b"//", *b"b\x08", *b"f\x0c", *b"n\n", *b"r\r", *b"t\t"];
+    while let [[written, meant], rest @ ..] = left {
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+        {
+            short[*written as usize] = *meant;
+        }
+        left = rest;
+    }
+    short
+};
+
 /// The escape that starts at `at` (a backslash): its character and its length in bytes.
 pub(super) fn escape_at(bytes: &[u8], at: usize) -> Result<(char, usize), ErrorKind> {
-    let plain = match bytes.get(at + 1) {
-        Some(b'"') => '"',
-        Some(b'\\') => '\\',
-        Some(b'/') => '/',
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
+    let short = |written: &u8| SHORT_ESCAPES.get(usize::from(*written)).copied().filter(|meant| *meant != 0);
+    match bytes.get(at + 1) {
         Some(b'u') => {
             let first = hex4(bytes, at + 2).ok_or(ErrorKind::Syntax)?;
             if let Some(c) = char::from_u32(first) {
@@ -29,11 +36,10 @@ pub(super) fn escape_at(bytes: &[u8], at: usize) -> Result<(char, usize), ErrorK
                 return Err(ErrorKind::LoneSurrogate);
             }
             let joined = 0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00);
-            return char::from_u32(joined).map(|c| (c, 12)).ok_or(ErrorKind::LoneSurrogate);
+            char::from_u32(joined).map(|c| (c, 12)).ok_or(ErrorKind::LoneSurrogate)
         }
-        _ => return Err(ErrorKind::Syntax),
-    };
-    Ok((plain, 2))
+        written => written.and_then(short).map(|meant| (char::from(meant), 2)).ok_or(ErrorKind::Syntax),
+    }
 }
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {

@@ -3,11 +3,15 @@
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use weir_pii::{Action, DETECTORS, Finding, Redactor, Rule, Set, Vault, Written, find, find_written, redact};
+use weir_pii::{
+    Action, DETECTORS, Escapes, Finding, Redactor, Rule, Set, Vault, Written, find, find_written, redact,
+};
 use weir_tokens::{Counter, Vocabulary, compile, count};
 use weir_wire::json::{self, Limits};
 
 use super::{Target, parts, seeds, text_cuts, words};
+
+static JSON: Escapes = Escapes { short: json::SHORT_ESCAPES, long: json::escape };
 
 fn everything(action: Action) -> Rc<Set> {
     thread_local! {
@@ -46,7 +50,7 @@ pub const REDACTION: Target = Target {
             let raw = spelled(&text, every);
             let document = format!("\"{raw}\"");
             assert!(json::parse(document.as_bytes(), &Limits::default()).is_ok(), "a string of JSON");
-            let written = Written { raw: &raw, escape: json::escape, text: &|| &text, message: false };
+            let written = Written { raw: &raw, escapes: &JSON, text: &|| &text, message: false };
             let mut escaped = Vec::new();
             find_written(&set, &written, &mut escaped);
             assert_eq!(escaped, findings, "written with escapes");

@@ -1,0 +1,48 @@
+//! What characters of a view are: the kinds that words, and what stands between numbers, consist of.
+
+/// What words consist of, as a sum.
+pub(crate) const DIGIT: u8 = 1;
+pub(crate) const SMALL: u8 = 2;
+pub(crate) const CAPITAL: u8 = 4;
+/// Any of these.
+pub(crate) const WORD: u8 = DIGIT | SMALL | CAPITAL;
+/// Beside it; no part of the sum.
+pub(crate) const HEXADECIMAL: u8 = 8;
+/// Signs that stand between the digits of some value; that may join a number to something, too.
+pub(crate) const BETWEEN_DIGITS: u8 = 16;
+pub(crate) const JOINING: u8 = 32;
+
+/// What a character of a word is: a bit, so that a word's characters are the sum of them.
+pub(crate) fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0) & (WORD | HEXADECIMAL)
+}
+
+/// How many characters from `from` on are of such classes, up to so many. Once for all, as each loop is much code where the
+/// host unrolls it.
+#[inline(never)]
+pub(crate) fn run(bytes: &[u8], from: usize, most: usize, of: u8) -> usize {
+    let is = |byte: &&u8| CLASSES.get(usize::from(**byte)).is_some_and(|class| class & of != 0);
+    bytes.get(from..).unwrap_or_default().iter().take(most).take_while(is).count()
+}
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+        {
+            classes[byte] = match byte as u8 {
+                b'0'..=b'9' => DIGIT | HEXADECIMAL,
+                b'a'..=b'f' => SMALL | HEXADECIMAL,
+                b'A'..=b'F' => CAPITAL | HEXADECIMAL,
+                b'g'..=b'z' => SMALL,
+                b'G'..=b'Z' => CAPITAL,
+                b' ' | b'-' | b'.' | b'/' | b'_' | b'(' | b')' => BETWEEN_DIGITS,
+                b':' | b'+' => JOINING,
+                _ => 0,
+            };
+        }
+        byte += 1;
+    }
+    classes
+};
