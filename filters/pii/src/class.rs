@@ -8,7 +8,7 @@ pub(crate) const CAPITAL: u8 = 4;
 pub(crate) const WORD: u8 = DIGIT | SMALL | CAPITAL;
 /// Beside it; no part of the sum.
 pub(crate) const HEXADECIMAL: u8 = 8;
-/// Signs that stand between the digits of some value; that may join a number to something, too.
+/// Signs that stand between the digits of some value; one that may join a short number to something, too.
 pub(crate) const BETWEEN_DIGITS: u8 = 16;
 pub(crate) const JOINING: u8 = 32;
 
@@ -38,7 +38,7 @@ static CLASSES: [u8; 256] = {
                 b'g'..=b'z' => SMALL,
                 b'G'..=b'Z' => CAPITAL,
                 b' ' | b'-' | b'.' | b'/' | b'_' | b'(' | b')' => BETWEEN_DIGITS,
-                b':' | b'+' => JOINING,
+                b':' => JOINING,
                 _ => 0,
             };
         }

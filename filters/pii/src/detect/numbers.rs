@@ -4,8 +4,8 @@ use super::signs::{Bits, Signs, row_of};
 use crate::class::{BETWEEN_DIGITS, DIGIT, JOINING, class, run};
 use crate::view::View;
 
-/// Digits of a short number.
-pub(super) const SHORT: usize = 6;
+/// Digits of a short number; longer ones a plus may join to something, too.
+pub(super) const SHORT: usize = 5;
 /// Digits that no value is made of that needs no words around, but for what full stops or colons join.
 const FEW: usize = 5;
 
@@ -93,7 +93,7 @@ pub(super) fn joined(here: &Signs, numbers: u64) -> u64 {
     let double = joins & j1 & !j2 & !(digits >> 2) & !(colons & colons >> 1);
     let pairs = digits & digits << 1;
     let fours = pairs & pairs << 2;
-    let long = (fours & fours << 3) << 1;
+    let long = (fours & fours << 2) << 1;
     // What follows the block is not seen here, nor a number's end that it cuts off.
     let cut = 3 << 62;
     let mut joined = 0;

@@ -11,7 +11,7 @@ pub(super) struct Signs {
     pub(super) spaces: u64,
     /// `@`.
     pub(super) ats: u64,
-    /// Signs that may join a number to something, and some that may not.
+    /// Signs that may join a short number to something.
     pub(super) joins: u64,
 }
 
@@ -89,7 +89,7 @@ impl Signs {
             };
             let ascii = !bytes & HIGH;
             let is = |byte| range(plain, byte, 1);
-            let joins = is(b':') | is(b'_') | is(b'+') | range(plain, b'(', 2) | range(plain, b'-', 3);
+            let joins = is(b':') | is(b'_') | range(plain, b'(', 2) | range(plain, b'-', 3);
             for (mask, of) in [
                 (&mut signs.letters, range(lower, b'a', 26)),
                 (&mut signs.digits, range(plain, b'0', 10)),
@@ -124,7 +124,7 @@ const fn halves(upper: bool) -> [u8; 16] {
         (0x80, b"ABCDEFGHIJKLMNOabcdefghijklmno"),
         (0x40, b"PQRSTUVWXYZpqrstuvwxyz"),
         (0x20, b"0123456789"),
-        (0x10, b"()+-./"),
+        (0x10, b"()-./"),
         (0x08, b"_"),
         (0x04, b" "),
         (0x02, b":="),
@@ -243,7 +243,7 @@ mod tests {
                 assert_eq!(signs.equals, is(byte == b'='), "{byte}");
                 assert_eq!(signs.spaces, is(byte == b' '), "{byte}");
                 assert_eq!(signs.ats, is(byte == b'@'), "{byte}");
-                assert_eq!(signs.joins, is(b":_()+-./".contains(&byte)), "{byte}");
+                assert_eq!(signs.joins, is(b":_()-./".contains(&byte)), "{byte}");
             }
         }
     }
@@ -255,7 +255,7 @@ mod tests {
             let is = half(&LOW, byte & 15) & half(&HIGH, byte >> 4);
             assert_eq!(is & 0xc0 != 0, byte.is_ascii_alphabetic(), "{byte}");
             assert_eq!(is & 0x20 != 0, byte.is_ascii_digit(), "{byte}");
-            assert_eq!(is & 0x18 != 0, b"_()+-./".contains(&byte), "{byte}");
+            assert_eq!(is & 0x18 != 0, b"_()-./".contains(&byte), "{byte}");
             assert_eq!(is & 0x04 != 0, byte == b' ', "{byte}");
             assert_eq!(is & OTHERS != 0, b":=@".contains(&byte), "{byte}");
         }
