@@ -114,6 +114,15 @@ fn salad(most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..most).prop_map(|tokens| tokens.concat())
 }
 
+/// Its one word is cut off by the text's end, where it is asked about again.
+#[test]
+fn a_number_is_counted_once_in_a_word_that_goes_on() {
+    agrees(
+        &everything(Action::Mask),
+        "4111111111111111a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H81HGCM82633A004352",
+    );
+}
+
 proptest! {
     #![proptest_config(cases(1_500))]
 

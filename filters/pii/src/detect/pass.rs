@@ -228,7 +228,7 @@ impl Pass {
                 let is = |mask: u64| mask & bit != 0;
                 asking.place(
                     base + bit.trailing_zeros() as usize,
-                    &Place { behind: is(known.assigned), sure: is(known.sure) },
+                    &Place { behind: is(known.assigned), number: is(known.numbers), sure: is(known.sure) },
                 );
             }
         }
@@ -238,7 +238,7 @@ impl Pass {
         // The end of the text cuts its last word off, which may become anything.
         if bytes.last().is_some_and(u8::is_ascii_alphanumeric) {
             let length = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            asking.place(bytes.len() - length, &Place { behind: false, sure: true });
+            asking.place(bytes.len() - length, &Place { behind: false, number: false, sure: true });
         }
         asking.at_sign(bytes.len());
         // A sign before a number may be a part of it: `+`, `(`, `::`.
@@ -366,6 +366,8 @@ const LONE_BIT: usize = 16;
 struct Place {
     /// Right behind a sign of assignment.
     behind: bool,
+    /// Where digits begin that were not asked about.
+    number: bool,
     /// No short number that stands alone, nor asked about only near a detector's words.
     sure: bool,
 }
@@ -423,9 +425,7 @@ impl Asking<'_, '_, '_> {
         if self.context.view.at(at) == b'@' {
             return self.at_sign(at);
         }
-        let view = self.context.view;
-        let number = view.at(at).is_ascii_digit() && !view.before(at).is_ascii_digit();
-        let lone = number && (!place.sure || self.digits(at));
+        let lone = place.number && (!place.sure || self.digits(at));
         if at < self.done {
             return;
         }
