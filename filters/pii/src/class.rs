@@ -11,6 +11,9 @@ pub(crate) const HEXADECIMAL: u8 = 8;
 /// Signs that stand between the digits of some value; one that may join a short number to something, too.
 pub(crate) const BETWEEN_DIGITS: u8 = 16;
 pub(crate) const JOINING: u8 = 32;
+/// Signs of tokens; of those that Base64 and JWT have besides.
+pub(crate) const TOKEN: u8 = 64;
+pub(crate) const BASE64: u8 = 128;
 
 /// What a character of a word is: a bit, so that a word's characters are the sum of them.
 pub(crate) fn class(byte: u8) -> u8 {
@@ -37,7 +40,10 @@ static CLASSES: [u8; 256] = {
                 b'A'..=b'F' => CAPITAL | HEXADECIMAL,
                 b'g'..=b'z' => SMALL,
                 b'G'..=b'Z' => CAPITAL,
-                b' ' | b'-' | b'.' | b'/' | b'_' | b'(' | b')' => BETWEEN_DIGITS,
+                b' ' | b'(' | b')' => BETWEEN_DIGITS,
+                b'-' | b'_' => BETWEEN_DIGITS | TOKEN,
+                b'.' | b'/' => BETWEEN_DIGITS | BASE64,
+                b'+' | b'=' => BASE64,
                 b':' => JOINING,
                 _ => 0,
             };

@@ -162,8 +162,8 @@ impl Set {
         }
         if !self.pass.is_empty() {
             let from = self.pass.scan(view, view.index(from), last, &mut |number, found| {
-                if let Some((kind, action)) = self.detectors.iter().find(|(kind, _)| kind.number() == number)
-                {
+                let index = self.detectors.partition_point(|(kind, _)| kind.number() < number);
+                if let Some((kind, action)) = self.detectors.get(index) {
                     places.add(*kind, *action, &found);
                 }
             });

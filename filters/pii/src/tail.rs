@@ -2,6 +2,7 @@
 //! other; the rest belongs to it as far as its characters go. In a stream nothing is held back for that: what
 //! is inside is left out as it comes.
 
+use crate::class::{TOKEN, WORD, run};
 use crate::view::{invisible, look_alike};
 
 /// How a value goes on behind what was found of it.
@@ -45,7 +46,11 @@ impl Tail {
     /// How far it goes from `from`.
     pub(crate) fn reach(self, text: &str, from: usize, last: bool) -> Reach {
         let mut at = from;
-        while let Some(rest) = text.get(at..) {
+        // What ends a block begins with a hyphen.
+        let plain = if self == Self::Pem { WORD } else { WORD | TOKEN };
+        loop {
+            at += run(text.as_bytes(), at, usize::MAX, plain);
+            let Some(rest) = text.get(at..) else { break };
             let Some(byte) = rest.bytes().next() else { break };
             if byte < 0x80 {
                 if !self.has(byte) {

@@ -246,6 +246,16 @@ impl<'v> Context<'v> {
         whose
     }
 
+    /// The first word that may stand near a value that begins at `start`, or one before: that of the last look around, if it
+    /// was here.
+    fn first(&self, start: usize) -> usize {
+        if self.around.place.get() == start & !(STEP - 1) {
+            self.around.first.get()
+        } else {
+            self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start)
+        }
+    }
+
     /// Whether words of `detector` stand near the value in `start..end`.
     pub(crate) fn said(&self, detector: u8, near: Near, start: usize, end: usize) -> Said {
         let (before, after) = match near {
@@ -257,13 +267,12 @@ impl<'v> Context<'v> {
             return Said::No;
         }
         let (first, last) = (self.view.start(start), self.view.end(end));
-        let from = self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start);
-        for (word, word_end, of) in self.seen.get(from..).unwrap_or_default() {
+        for (word, word_end, of) in self.seen.get(self.first(start)..).unwrap_or_default() {
             let (word, word_end) = (*word as usize, *word_end as usize);
             if word >= end + AFTER {
                 break;
             }
-            if *of != detector {
+            if *of != detector || word + BEFORE < start {
                 continue;
             }
             let fits = if word_end <= start {
@@ -287,8 +296,9 @@ impl<'v> Context<'v> {
         if end + AFTER <= start + REACH && self.whose(start) == 0 {
             return true;
         }
-        let from = self.seen.partition_point(|(word, _, _)| (*word as usize) + BEFORE < start);
-        let none = self.seen.get(from).is_none_or(|(word, _, _)| *word as usize >= end + AFTER);
+        let mut words = self.seen.iter().skip(self.first(start)).map(|(word, _, _)| *word as usize);
+        let next = words.find(|word| word + BEFORE >= start);
+        let none = next.is_none_or(|word| word >= end + AFTER);
         none && (self.last || end + AFTER + 1 < self.view.bytes().len())
     }
 }

@@ -19,7 +19,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[IBAN]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Word(Ask { kinds: MIXED, lone: false, ..Ask::new(at) }),
+    scan: Scan::Word(Ask { kinds: MIXED, shortest: 4, lone: false, ..Ask::new(at) }),
 };
 
 /// Countries of the SWIFT registry, each with the characters of its numbers.

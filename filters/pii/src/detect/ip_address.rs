@@ -49,7 +49,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
                 return Verdict::No;
             }
         } else {
-            let from = (1..=5).find(|back| !view.before(start - back).is_ascii_alphanumeric());
+            let from = (1..6).find(|back| !view.before(start - back).is_ascii_alphanumeric());
             let back = from.unwrap_or(6);
             let part = back > 1 && start >= back && hexadecimal(view, start - back, start - 1);
             if part {

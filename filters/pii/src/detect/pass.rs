@@ -29,7 +29,8 @@ pub(crate) struct Word {
 pub(crate) struct Ask {
     /// Bits of the sums that a word may have, one for each.
     pub(super) kinds: u8,
-    /// Characters of the longest word.
+    /// Characters of the shortest word that no text's end cuts off, and of the longest.
+    pub(super) shortest: usize,
     pub(super) longest: usize,
     /// Beginnings of words without a digit, three characters each; see [`Openers::add`].
     pub(super) opens: &'static [&'static str],
@@ -37,6 +38,8 @@ pub(crate) struct Ask {
     pub(super) behind: bool,
     /// Asked at numbers that nothing goes on with, too.
     pub(super) lone: bool,
+    /// Asked only at words that begin with a digit.
+    pub(super) number: bool,
     /// Asked only near its words.
     pub(super) near: bool,
     /// What may stand right before the word.
@@ -59,10 +62,12 @@ impl Ask {
     pub(super) const fn new(at: AskWord) -> Self {
         Self {
             kinds: ANY,
+            shortest: 1,
             longest: usize::MAX,
             opens: &[],
             behind: false,
             lone: true,
+            number: false,
             near: false,
             before: Beside::Any,
             spaced: Beside::Any,
@@ -126,8 +131,8 @@ pub(crate) struct Pass {
     rows: Rows,
     prefixes: Prefixes,
     asked: Vec<(Ask, u8)>,
-    /// Which of them to ask at a word, by what it consists of (0: its end is not known); four times, since words stand
-    /// behind signs of assignment or do not, and are lone numbers or are not.
+    /// Which of them to ask at a word, by what it consists of (0: its end is not known); eight times, since words stand
+    /// behind signs of assignment or do not, are lone numbers or are not, and begin with a digit or do not.
     asks: Vec<u8>,
     /// The same by the word's length, up to fifteen.
     lengths: [u8; 16],
@@ -155,21 +160,23 @@ impl Pass {
                 prefixes.iter().for_each(|prefix| self.openers.add(prefix.text, false));
             }
             Some(Scan::Word(ask)) => {
-                self.asks.resize(32, 0);
+                self.asks.resize(64, 0);
                 self.beside.resize(256, [0; 3]);
                 let bit = 1 << (self.asked.len() & 7);
                 for (index, asks) in self.asks.iter_mut().enumerate() {
-                    let (kind, behind, lone) =
-                        (index as u8 & 7, index & BEHIND_BIT != 0, index & LONE_BIT != 0);
+                    let kind = index as u8 & 7;
+                    let [behind, lone, number] =
+                        [BEHIND_BIT, LONE_BIT, NUMBER_BIT].map(|bit| index & bit != 0);
                     if (kind == 0 || ask.kinds & 1 << kind != 0)
                         && (behind || !ask.behind)
                         && (ask.lone || !lone)
+                        && (number || !ask.number)
                     {
                         *asks |= bit;
                     }
                 }
                 for (length, asks) in self.lengths.iter_mut().enumerate() {
-                    *asks |= if length <= ask.longest { bit } else { 0 };
+                    *asks |= if (ask.shortest..=ask.longest).contains(&length) { bit } else { 0 };
                 }
                 for (byte, beside) in self.beside.iter_mut().enumerate() {
                     for (asks, may) in beside.iter_mut().zip([ask.before, ask.spaced, ask.after]) {
@@ -252,7 +259,7 @@ impl Pass {
     #[inline(never)]
     fn blocks(&self, bytes: &[u8], seen: &mut Vec<Seen>) -> Vec<Known> {
         let mut blocks = Vec::with_capacity(bytes.len() / 64 + 1);
-        // Up to where a word is assigned.
+        // Before which a word is assigned.
         let mut behind = 0;
         let mut last = Last::default();
         for base in (0..bytes.len()).step_by(64) {
@@ -275,7 +282,7 @@ impl Pass {
             }
             asked &= starts;
             let signs = here.colons | here.equals;
-            let mut assigned = until(behind, base);
+            let mut assigned = before(behind, base);
             if signs | asked != 0 {
                 assigned = announced(bytes, base, signs, asked, &mut behind);
             }
@@ -312,10 +319,10 @@ struct Known {
 }
 
 /// Which of 64 characters from `base` on stand behind a sign that assigns, or behind a word that announces credentials;
-/// `behind` is up to where they do.
+/// `behind` is where that ends.
 #[inline(never)]
 fn announced(bytes: &[u8], base: usize, signs: u64, words: u64, behind: &mut usize) -> u64 {
-    let mut assigned = until(*behind, base);
+    let mut assigned = before(*behind, base);
     for bit in Bits(signs | words) {
         let at = base + bit.trailing_zeros() as usize;
         let length = match signs & bit {
@@ -323,9 +330,9 @@ fn announced(bytes: &[u8], base: usize, signs: u64, words: u64, behind: &mut usi
             _ => assigns(bytes, at).then_some(ASSIGNED),
         };
         if let Some(length) = length {
-            *behind = at + length;
+            *behind = at + length + 1;
             let passed = bit | (bit - 1);
-            assigned = assigned & passed | until(*behind, base) & !passed;
+            assigned = assigned & passed | before(*behind, base) & !passed;
         }
     }
     assigned
@@ -346,21 +353,13 @@ struct Last {
 
 /// The bits of characters before the one at `end`, of 64 that begin at `base`.
 fn before(end: usize, base: usize) -> u64 {
-    end.checked_sub(base + 1).map_or(0, |last| until(base + last, base))
-}
-
-/// The bits of characters up to the one at `end`, of 64 that begin at `base`.
-fn until(end: usize, base: usize) -> u64 {
-    match end.checked_sub(base) {
-        None => 0,
-        Some(bit) if bit < 63 => (2 << bit) - 1,
-        Some(_) => u64::MAX,
-    }
+    !u64::MAX.unbounded_shl(end.saturating_sub(base) as u32)
 }
 
 /// Bits of an index of [`Pass::asks`].
 const BEHIND_BIT: usize = 8;
 const LONE_BIT: usize = 16;
+const NUMBER_BIT: usize = 32;
 
 /// What a place is.
 struct Place {
@@ -477,7 +476,9 @@ impl Asking<'_, '_, '_> {
         {
             self.hold = self.hold.min(start);
         }
-        let flags = if behind { BEHIND_BIT } else { 0 } | if lone { LONE_BIT } else { 0 };
+        let flags = if behind { BEHIND_BIT } else { 0 }
+            | if lone { LONE_BIT } else { 0 }
+            | if view.at(start).is_ascii_digit() { NUMBER_BIT } else { 0 };
         let index = flags | if open { 0 } else { usize::from(kind) };
         let pass = self.pass;
         let mut asks = pass.asks.get(index).copied().unwrap_or(0);

@@ -60,7 +60,13 @@ pub(super) const DETECTOR: Detector = Detector {
         "ring me",
         "cep no",
     ],
-    scan: Scan::Word(Ask { kinds: WITH_DIGIT, lone: false, before: Beside::Not(b"$*_#"), ..Ask::new(at) }),
+    scan: Scan::Word(Ask {
+        kinds: WITH_DIGIT,
+        lone: false,
+        number: true,
+        before: Beside::Not(b"$*_#"),
+        ..Ask::new(at)
+    }),
 };
 
 /// How sure a form is.

@@ -6,6 +6,7 @@ use weir_sorted::sort_by;
 
 use super::pass::Word;
 use super::{Match, Verdict};
+use crate::class::{BASE64, CAPITAL, DIGIT, TOKEN, WORD, run};
 use crate::tail::Tail;
 use crate::view::View;
 
@@ -37,11 +38,11 @@ pub(super) enum Of {
 }
 
 impl Of {
-    fn has(self, byte: u8) -> bool {
+    fn classes(self) -> u8 {
         match self {
-            Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
-            Self::Token | Self::Mixed => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
-            Self::Base64 => Tail::Dotted.has(byte),
+            Self::Capitals => CAPITAL | DIGIT,
+            Self::Token | Self::Mixed => WORD | TOKEN,
+            Self::Base64 => WORD | TOKEN | BASE64,
         }
     }
 
@@ -55,27 +56,18 @@ impl Of {
 pub(crate) struct Prefixes {
     /// By their text.
     all: Vec<(&'static Prefix, u8)>,
-    /// Pairs of first characters, hashed.
-    starts: [u64; 8],
-    /// First characters, by their last five bits.
-    initials: u32,
-}
-
-fn hash(first: u8, second: u8) -> (usize, u64) {
-    let hash = usize::from(first).wrapping_mul(37) ^ usize::from(second).wrapping_mul(11);
-    (hash >> 6 & 7, 1 << (hash & 63))
+    /// By the last five bits of a first character those of the second ones, a bit for each.
+    starts: [u32; 32],
 }
 
 impl Prefixes {
     pub(crate) fn add(&mut self, detector: u8, prefixes: &'static [Prefix]) {
         for prefix in prefixes {
             self.all.push((prefix, detector));
-            if let [first, second, ..] = prefix.text.as_bytes() {
-                let (word, bit) = hash(*first, *second);
-                if let Some(starts) = self.starts.get_mut(word) {
-                    *starts |= bit;
-                }
-                self.initials |= 1 << (first & 31);
+            if let [first, second, ..] = prefix.text.as_bytes()
+                && let Some(starts) = self.starts.get_mut(usize::from(first & 31))
+            {
+                *starts |= 1 << (second & 31);
             }
         }
         sort_by(&mut self.all, |a, b| a.0.text.cmp(b.0.text));
@@ -83,11 +75,9 @@ impl Prefixes {
 
     /// Whether a token may begin here.
     pub(crate) fn may_start(&self, view: &View<'_>, start: usize) -> bool {
-        if start + 1 >= view.bytes().len() {
-            return self.initials & 1 << (view.at(start) & 31) != 0;
-        }
-        let (word, bit) = hash(view.at(start), view.at(start + 1));
-        self.starts.get(word).is_some_and(|starts| starts & bit != 0)
+        let starts = self.starts.get(usize::from(view.at(start) & 31)).copied().unwrap_or_default();
+        let cut = start + 1 >= view.bytes().len();
+        starts & if cut { u32::MAX } else { 1 << (view.at(start + 1) & 31) } != 0
     }
 
     /// Reports tokens that begin at a word.
@@ -122,7 +112,7 @@ impl Prefixes {
             let Some(body) = rest.strip_prefix(text) else { continue };
             let least = usize::from(prefix.least);
             let body = body.get(..least).unwrap_or(body);
-            if !body.iter().all(|byte| prefix.of.has(*byte)) {
+            if run(body, 0, least, prefix.of.classes()) < body.len() {
                 continue;
             }
             let end = start + text.len() + body.len();

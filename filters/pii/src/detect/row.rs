@@ -350,10 +350,8 @@ impl Rows {
                         let [sign, group @ .., after] = rest else { return whole };
                         let Some(room) = text.get_mut(count..count + next) else { return whole };
                         room.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
-                        if separator(*sign) != between
-                            || class(*after) != 0
-                            || room.iter().any(|byte| class(*byte) == 0)
-                        {
+                        // What the characters are, the row's shape says.
+                        if separator(*sign) != between || class(*after) != 0 {
                             return whole;
                         }
                         (count, end, left) = (count + next, end + next + 1, left << 4);

@@ -113,19 +113,22 @@ async fn measure(options: &Options) -> Result<(), String> {
         weir_pii::DETECTORS.len(),
     );
     println!("| | median (quartiles) µs | p99 µs |\n|---|---|---|");
-    let (mut asked, mut both) = (Vec::new(), Vec::new());
+    let (mut asked, mut both, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..options.texts {
         let text = texts.text(SMALL, &mut rng);
-        let [request, exchange] = added(&mut single.client, [ASKED, SEARCHED], &text, number).await?;
+        let ([request, exchange], plain) =
+            added(&mut single.client, [ASKED, SEARCHED], &text, number).await?;
         asked.push(request);
         both.push(exchange);
+        bare.push(plain);
     }
     row("a request of 4 KB of prose and code", &mut asked);
     row("the same, and its answer", &mut both);
+    row("what that is added to: the same exchange, searched for nothing", &mut bare);
     let mut times = Vec::new();
     for number in 0..options.texts {
         let text = mixed(&texts, &personal, &mut rng);
-        times.extend(added(&mut single.client, [SEARCHED], &text, number).await?);
+        times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
     }
     row("4 KB with personal data in every second line, and its answer", &mut times);
     let mut times = Vec::new();
@@ -138,7 +141,7 @@ async fn measure(options: &Options) -> Result<(), String> {
         let mut times = Vec::new();
         for number in 0..(options.texts / 50).max(4) {
             let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
-            times.extend(added(&mut single.client, [SEARCHED], &text, number).await?);
+            times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
         }
         let median = percentile(&mut times, 0.5);
         if median > worst.0 {
@@ -228,13 +231,14 @@ fn row(name: &str, times: &mut [f64]) {
     println!("| {name} ({number}) | {median:.1} ({quarter:.1} to {more:.1}) | {most:.1} |");
 }
 
-/// Microseconds that searching adds to what one of these keys sends, in turns before and after what nobody searches.
+/// Microseconds that searching adds to what one of these keys sends, in turns before and after what nobody searches; and
+/// those of the latter.
 async fn added<const N: usize>(
     client: &mut Client,
     keys: [&str; N],
     text: &str,
     number: usize,
-) -> Result<[f64; N], String> {
+) -> Result<([f64; N], f64), String> {
     let mut took = [0.0; N];
     let mut plain = 0.0;
     for at in 0..=N {
@@ -245,7 +249,7 @@ async fn added<const N: usize>(
         let time = send(client, key, &text, false).await?.as_secs_f64() * 1e6;
         *took.get_mut(which).unwrap_or(&mut plain) = time;
     }
-    Ok(took.map(|time| time - plain))
+    Ok((took.map(|time| time - plain), plain))
 }
 
 /// Microseconds that a search adds to a chat's last turn. The turns before have gone the same way.
