@@ -191,6 +191,11 @@ impl<'v> Context<'v> {
         word(*next).is_some_and(|at| at < reach) || !self.last && reach >= self.view.bytes().len()
     }
 
+    /// Whether no words at all stand before `start`.
+    pub(super) fn unannounced(&self, start: usize) -> bool {
+        self.seen.first().is_none_or(|(word, _, _)| *word as usize >= start)
+    }
+
     /// Whether no words at all stand anywhere near a value that begins at `start`, and none can come.
     pub(super) fn quiet(&self, start: usize) -> bool {
         self.whose(start) == 0

@@ -19,8 +19,8 @@ use crate::upstream::{self, CHUNKS};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Texts of 4 KB; of each hostile one a fiftieth.
-    #[arg(long, default_value_t = 600)]
+    /// Texts of 4 KB; chats are a twelfth of that, each hostile text comes a two-hundredth.
+    #[arg(long, default_value_t = 2400)]
     texts: usize,
     /// Streams in each round.
     #[arg(long, default_value_t = 60)]
@@ -132,14 +132,14 @@ async fn measure(options: &Options) -> Result<(), String> {
     }
     row("4 KB with personal data in every second line, and its answer", &mut times);
     let mut times = Vec::new();
-    for number in 0..options.texts / 3 {
+    for number in 0..options.texts / 12 {
         times.push(turn(&mut single.client, &texts, &mut rng, number % 2 == 0).await?);
     }
     row(&format!("turn {TURNS} of a chat of 7 KB, 200 bytes new, and its answer"), &mut times);
     let mut worst = (0.0, "");
     for unit in HOSTILE {
         let mut times = Vec::new();
-        for number in 0..(options.texts / 50).max(4) {
+        for number in 0..(options.texts / 200).max(4) {
             let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
             times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
         }
