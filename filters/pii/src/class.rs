@@ -20,12 +20,16 @@ pub(crate) fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(0) & (WORD | HEXADECIMAL)
 }
 
+/// Whether it is of such classes.
+pub(crate) fn is(byte: u8, of: u8) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|class| class & of != 0)
+}
+
 /// How many characters from `from` on are of such classes, up to so many. Once for all, as each loop is much code where the
 /// host unrolls it.
 #[inline(never)]
 pub(crate) fn run(bytes: &[u8], from: usize, most: usize, of: u8) -> usize {
-    let is = |byte: &&u8| CLASSES.get(usize::from(**byte)).is_some_and(|class| class & of != 0);
-    bytes.get(from..).unwrap_or_default().iter().take(most).take_while(is).count()
+    bytes.get(from..).unwrap_or_default().iter().take(most).take_while(|byte| is(**byte, of)).count()
 }
 
 static CLASSES: [u8; 256] = {

@@ -10,6 +10,7 @@ use super::check::same;
 use super::numbers::{NINE, Row};
 use super::openers::Openers;
 use super::warm::warm;
+use crate::class::{BETWEEN_DIGITS, is};
 use crate::view::View;
 
 /// Bytes after a value that are searched.
@@ -159,15 +160,21 @@ impl<'v> Context<'v> {
         self.row.get().from(start).is_some_and(|digits| digits >= NINE)
     }
 
-    /// Digits in the row of numbers that begins at `start`, as far as they matter, and those of its second one; none where the
-    /// text goes on and nobody knows.
-    pub(super) fn row(&self, start: usize) -> Option<(u32, u32)> {
+    /// Digits in the row of numbers that begins with the one in `start..end`, as far as they matter, and those of its second
+    /// one; none where the text goes on and nobody knows.
+    pub(super) fn row(&self, start: usize, end: usize) -> Option<(u32, u32)> {
+        // Most stand beside nothing that could be between two.
+        if self.view.bytes().get(end).is_some_and(|next| !is(*next, BETWEEN_DIGITS)) {
+            return Some(((end - start) as u32, 0));
+        }
         let mut row = self.row.get();
-        if row.from(start).is_none() {
+        let mut digits = row.from(start);
+        if digits.is_none() {
             row = Row::new(self.view, start, self.last)?;
             self.row.set(row);
+            digits = row.from(start);
         }
-        row.from(start).map(|digits| (digits, row.second(start)))
+        digits.map(|digits| (digits, row.second(start)))
     }
 
     /// Whether no word of `detector` stands anywhere near a value that begins at `start`, and none can come.

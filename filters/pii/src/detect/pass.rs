@@ -522,17 +522,18 @@ impl Asking<'_, '_, '_> {
     #[inline(never)]
     fn digits(&mut self, start: usize) -> bool {
         let view = self.context.view;
-        let end = view.digits_end(start);
         // Of a row of nine digits none is lone.
-        if !self.context.in_row(start)
-            && end - start <= SHORT
-            && !(view.before(start) == b':' && is_part(view.before(start - 1)))
-            && lone(view.bytes(), end, end - start)
-        {
-            return true;
-        }
-        if self.context.row(start).is_some_and(|(digits, _)| digits < NINE) {
-            return false;
+        if !self.context.in_row(start) {
+            let end = view.digits_end(start);
+            if end - start <= SHORT
+                && !(view.before(start) == b':' && is_part(view.before(start - 1)))
+                && lone(view.bytes(), end, end - start)
+            {
+                return true;
+            }
+            if self.context.row(start, end).is_some_and(|(digits, _)| digits < NINE) {
+                return false;
+            }
         }
         for (ask, detector) in &self.pass.digits {
             if !ask(&self.context, start, *detector, self.found) {

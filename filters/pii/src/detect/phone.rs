@@ -106,11 +106,12 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
 /// that has a form of its own.
 fn may(context: &Context<'_>, word: Word, detector: u8) -> bool {
     let view = context.view;
-    let (first, lead) = (view.at(word.start), view.digits_end(word.start) - word.start);
+    let (first, end) = (view.at(word.start), view.digits_end(word.start));
+    let lead = end - word.start;
     if lead == 0 {
         return false;
     }
-    let Some((digits, second)) = context.row(word.start) else { return true };
+    let Some((digits, second)) = context.row(word.start, end) else { return true };
     // An exit code or the zero of an area code; or groups as they are written in America.
     let form = if first == b'0' && lead > 1 { true } else { lead <= 3 && second == 3 };
     digits >= WEAK
