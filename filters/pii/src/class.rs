@@ -56,3 +56,25 @@ static CLASSES: [u8; 256] = {
     }
     classes
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tail::Tail;
+
+    #[test]
+    fn tokens_go_on_with_what_they_consist_of() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(is(byte, WORD | TOKEN | BASE64), Tail::Dotted.has(byte), "{byte}");
+            assert!(!is(byte, WORD | TOKEN) || Tail::Token.has(byte), "{byte}");
+        }
+    }
+
+    #[test]
+    fn words_are_what_the_standard_library_says() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(class(byte) & WORD != 0, byte.is_ascii_alphanumeric(), "{byte}");
+            assert_eq!(is(byte, HEXADECIMAL), byte.is_ascii_hexdigit(), "{byte}");
+        }
+    }
+}

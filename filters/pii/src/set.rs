@@ -162,8 +162,8 @@ impl Set {
         }
         if !self.pass.is_empty() {
             let from = self.pass.scan(view, view.index(from), last, &mut |number, found| {
-                let index = self.detectors.partition_point(|(kind, _)| kind.number() < number);
-                if let Some((kind, action)) = self.detectors.get(index) {
+                let index = self.detectors.binary_search_by_key(&number, |(kind, _)| kind.number());
+                if let Some((kind, action)) = index.ok().and_then(|index| self.detectors.get(index)) {
                     places.add(*kind, *action, &found);
                 }
             });

@@ -7,8 +7,8 @@ use weir_sorted::{Gather, sort_by};
 
 use super::DETECTORS;
 use super::check::same;
-use super::numbers::{NINE, Row};
 use super::openers::Openers;
+use super::series::{NINE, Series};
 use super::warm::warm;
 use crate::class::{BETWEEN_DIGITS, is};
 use crate::view::View;
@@ -113,8 +113,8 @@ pub(crate) struct Context<'v> {
     pub(crate) last: bool,
     /// By start.
     seen: Vec<Seen>,
-    /// The row of numbers that was asked about last.
-    row: Cell<Row>,
+    /// The series of numbers that was asked about last.
+    series: Cell<Series>,
     /// What stands around the place that was asked about last. Places are asked about in order, nearly, so that each
     /// word comes in and goes out about once.
     around: Around,
@@ -152,29 +152,29 @@ impl<'v> Context<'v> {
             whose: Cell::new(0),
             counts: [const { Cell::new(0) }; 64],
         };
-        Self { view, last, seen, row: Cell::default(), around }
+        Self { view, last, seen, series: Cell::default(), around }
     }
 
-    /// Whether a row of nine digits and more that was asked about goes on at `start`, with as many.
-    pub(super) fn in_row(&self, start: usize) -> bool {
-        self.row.get().from(start).is_some_and(|digits| digits >= NINE)
+    /// Whether a series of nine digits and more that was asked about goes on at `start`, with as many.
+    pub(super) fn in_series(&self, start: usize) -> bool {
+        self.series.get().from(start).is_some_and(|digits| digits >= NINE)
     }
 
-    /// Digits in the row of numbers that begins with the one in `start..end`, as far as they matter, and those of its second
+    /// Digits in the series of numbers that begins with the one in `start..end`, as far as they matter, and those of its second
     /// one; none where the text goes on and nobody knows.
-    pub(super) fn row(&self, start: usize, end: usize) -> Option<(u32, u32)> {
+    pub(super) fn series(&self, start: usize, end: usize) -> Option<(u32, u32)> {
         // Most stand beside nothing that could be between two.
         if self.view.bytes().get(end).is_some_and(|next| !is(*next, BETWEEN_DIGITS)) {
             return Some(((end - start) as u32, 0));
         }
-        let mut row = self.row.get();
-        let mut digits = row.from(start);
+        let mut series = self.series.get();
+        let mut digits = series.from(start);
         if digits.is_none() {
-            row = Row::new(self.view, start, self.last)?;
-            self.row.set(row);
-            digits = row.from(start);
+            series = Series::new(self.view, start, self.last)?;
+            self.series.set(series);
+            digits = series.from(start);
         }
-        digits.map(|digits| (digits, row.second(start)))
+        digits.map(|digits| (digits, series.second(start)))
     }
 
     /// Whether no word of `detector` stands anywhere near a value that begins at `start`, and none can come.

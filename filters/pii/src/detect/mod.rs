@@ -52,6 +52,7 @@ mod private_key;
 mod pypi_token;
 mod row;
 mod se_personnummer;
+mod series;
 mod sg_nric;
 mod signs;
 mod slack_token;
@@ -112,7 +113,7 @@ pub(crate) enum Scan {
     Prefixes(&'static [Prefix]),
     /// Asked at words.
     Word(Ask),
-    /// Asked at rows of nine digits and more.
+    /// Asked at series of nine digits and more.
     Digits(AskDigits),
     /// Asked at every `@`, and at the end of a text that goes on.
     Ats(AskWord),

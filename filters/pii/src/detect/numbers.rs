@@ -1,8 +1,7 @@
 //! Short numbers that stand alone, told by what follows them: most that a text has. Not what the others are.
 
-use super::signs::{Bits, Signs, row_of};
+use super::signs::{Bits, Signs};
 use crate::class::{BETWEEN_DIGITS, DIGIT, JOINING, class, run};
-use crate::view::View;
 
 /// Digits of a short number; longer ones a plus may join to something, too.
 pub(super) const SHORT: usize = 5;
@@ -33,47 +32,6 @@ pub(super) fn lone(bytes: &[u8], mut at: usize, mut digits: usize) -> bool {
             return false;
         }
         at += signs + more;
-    }
-}
-
-/// Digits that matter in a row of numbers: who asks wants no more.
-pub(super) const NINE: u32 = 9;
-
-/// The beginning of a row of numbers, each behind up to three signs or spaces.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Row {
-    start: usize,
-    /// A bit for each digit among 64 characters.
-    digits: u64,
-    /// Where the row ends among them.
-    end: u32,
-}
-
-impl Row {
-    /// The one that begins at a digit; none where the text goes on and nobody knows.
-    #[inline(never)]
-    pub(super) fn new(view: &View<'_>, start: usize, last: bool) -> Option<Self> {
-        let (digits, inside) = row_of(view.bytes().get(start..).unwrap_or_default());
-        let signs = inside & !digits;
-        let ends = !inside | signs & signs >> 1 & signs >> 2 & signs >> 3;
-        let end = ends.trailing_zeros();
-        // Signs at a text's end may be too many once it goes on.
-        let known = last || start + end as usize + 4 <= view.bytes().len();
-        known.then_some(Self { start, digits: digits & !u64::MAX.unbounded_shl(end), end })
-    }
-
-    /// Digits of the number behind the one at `start`; 0 where none is.
-    pub(super) fn second(&self, start: usize) -> u32 {
-        let digits = self.digits.unbounded_shr(start.wrapping_sub(self.start) as u32);
-        let behind = digits.unbounded_shr(digits.trailing_ones());
-        behind.unbounded_shr(behind.trailing_zeros()).trailing_ones()
-    }
-
-    /// Digits from one of its numbers on; none if that is not known to be one of them, or to be followed by so many.
-    pub(super) fn from(&self, start: usize) -> Option<u32> {
-        let behind = start.checked_sub(self.start).filter(|behind| *behind < self.end as usize)?;
-        let digits = (self.digits >> behind).count_ones();
-        (self.end < u64::BITS || digits >= NINE).then_some(digits)
     }
 }
 
@@ -108,21 +66,6 @@ pub(super) fn joined(here: &Signs, numbers: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_row_of_numbers_ends_behind_three_signs() {
-        let row = |text: &str, last| Row::new(&View::new(text, &mut Vec::new()), 1, last);
-        let digits = |text: &str| row(text, true).and_then(|row| row.from(1));
-        assert_eq!(digits("x12 345-(6)/7._89"), Some(9));
-        assert_eq!([digits("x1 - 2    3"), digits("x1, 2")], [Some(2), Some(1)]);
-        assert_eq!([row("x1 2-", false).is_none(), row("x1 2, and", false).is_none()], [true, false]);
-        let long = row(&format!("x{}", "1 ".repeat(40)), true);
-        let from = |at| long.and_then(|row| row.from(at));
-        assert_eq!(
-            [from(0), from(1), from(3), from(47), from(49), from(65)],
-            [None, Some(32), Some(31), Some(9), None, None]
-        );
-    }
 
     /// Where the numbers of a text begin that something may go on, by blocks.
     fn places(text: &[u8]) -> Vec<usize> {

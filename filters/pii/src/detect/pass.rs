@@ -4,10 +4,11 @@
 
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
-use super::numbers::{NINE, SHORT, joined, lone};
+use super::numbers::{SHORT, joined, lone};
 use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
+use super::series::NINE;
 use super::signs::{Bits, Signs};
 use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};
@@ -96,7 +97,7 @@ impl Beside {
     }
 }
 
-/// A detector that is asked at rows of nine digits and more. It reports what begins there; false where a text that goes on
+/// A detector that is asked at series of nine digits and more. It reports what begins there; false where a text that goes on
 /// may have others.
 pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
 
@@ -522,8 +523,8 @@ impl Asking<'_, '_, '_> {
     #[inline(never)]
     fn digits(&mut self, start: usize) -> bool {
         let view = self.context.view;
-        // Of a row of nine digits none is lone.
-        if !self.context.in_row(start) {
+        // Of a series of nine digits none is lone.
+        if !self.context.in_series(start) {
             let end = view.digits_end(start);
             if end - start <= SHORT
                 && !(view.before(start) == b':' && is_part(view.before(start - 1)))
@@ -531,7 +532,7 @@ impl Asking<'_, '_, '_> {
             {
                 return true;
             }
-            if self.context.row(start, end).is_some_and(|(digits, _)| digits < NINE) {
+            if self.context.series(start, end).is_some_and(|(digits, _)| digits < NINE) {
                 return false;
             }
         }

@@ -111,7 +111,7 @@ fn may(context: &Context<'_>, word: Word, detector: u8) -> bool {
     if lead == 0 {
         return false;
     }
-    let Some((digits, second)) = context.row(word.start, end) else { return true };
+    let Some((digits, second)) = context.series(word.start, end) else { return true };
     // An exit code or the zero of an area code; or groups as they are written in America.
     let form = if first == b'0' && lead > 1 { true } else { lead <= 3 && second == 3 };
     digits >= WEAK

@@ -125,7 +125,7 @@ struct Placed {
     /// Needs no words around.
     free: bool,
     /// Needs them before it.
-    behind: bool,
+    announced: bool,
 }
 
 /// What rows begin with such a word.
@@ -163,8 +163,8 @@ impl Rows {
             let groups = row.groups << (row.groups.leading_zeros() / 4 * 4);
             let parts = row.parts();
             let (separators, free) = (row.separators, row.near == Near::Free);
-            let behind = matches!(row.near, Near::Before(_));
-            self.rows.push(Placed { groups, parts, row, detector, separators, free, behind });
+            let announced = matches!(row.near, Near::Before(_));
+            self.rows.push(Placed { groups, parts, row, detector, separators, free, announced });
             let length = (groups >> 60) as usize;
             // What the first group may consist of, a bit for each sum.
             let (mut classes, mut kinds) = (0u8, 1u8);
@@ -435,7 +435,7 @@ impl Placed {
 
     /// Whether it needs words of which none are near, nor can come.
     fn lacks(&self, context: &Context<'_>, start: usize) -> bool {
-        self.behind && context.unannounced(start) || !self.free && context.lacks(self.detector, start)
+        self.announced && context.unannounced(start) || !self.free && context.lacks(self.detector, start)
     }
 
     /// Whether characters at the end of a text may be the beginning of such a value, the last group being
@@ -448,7 +448,7 @@ impl Placed {
 
     /// Whether the words that have to stand before a value do.
     fn may_stand(&self, context: &mut Context<'_>, start: usize) -> bool {
-        !self.behind || context.said(self.detector, self.row.near, start, start) == Said::Yes
+        !self.announced || context.said(self.detector, self.row.near, start, start) == Said::Yes
     }
 
     fn verdict(

@@ -148,7 +148,7 @@ const fn halves(upper: bool) -> [u8; 16] {
 
 /// Of the first 64 characters of a text: which are digits, and which these or what stands between the digits of some value.
 /// Behind the text's end all are the latter.
-pub(super) fn row_of(text: &[u8]) -> (u64, u64) {
+pub(super) fn series(text: &[u8]) -> (u64, u64) {
     let mut padded = [b'-'; 64];
     let whole = match text.first_chunk() {
         Some(whole) => whole,
@@ -157,12 +157,12 @@ pub(super) fn row_of(text: &[u8]) -> (u64, u64) {
             &padded
         }
     };
-    row_of_whole(whole)
+    series_of(whole)
 }
 
 #[cfg(target_feature = "simd128")]
 #[inline(always)]
-fn row_of_whole(text: &[u8; 64]) -> (u64, u64) {
+fn series_of(text: &[u8; 64]) -> (u64, u64) {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
 
     let (mut digits, mut inside) = (0, 0);
@@ -179,7 +179,7 @@ fn row_of_whole(text: &[u8; 64]) -> (u64, u64) {
 }
 
 #[cfg(not(target_feature = "simd128"))]
-fn row_of_whole(text: &[u8; 64]) -> (u64, u64) {
+fn series_of(text: &[u8; 64]) -> (u64, u64) {
     let bits = |is: fn(u8) -> bool| {
         text.iter().enumerate().fold(0, |bits, (at, byte)| bits | u64::from(is(*byte)) << at)
     };
