@@ -8,7 +8,7 @@ use weir_sorted::{Gather, sort_by};
 use super::DETECTORS;
 use super::check::same;
 use super::openers::Openers;
-use super::series::{NINE, Series};
+use super::series::{NINE, Numbers, Series};
 use super::warm::warm;
 use crate::class::{BETWEEN_DIGITS, is};
 use crate::view::View;
@@ -157,24 +157,21 @@ impl<'v> Context<'v> {
 
     /// Whether a series of nine digits and more that was asked about goes on at `start`, with as many.
     pub(super) fn in_series(&self, start: usize) -> bool {
-        self.series.get().from(start).is_some_and(|digits| digits >= NINE)
+        self.series.get().from(start).is_some_and(|numbers| numbers.digits() >= NINE)
     }
 
-    /// Digits in the series of numbers that begins with the one in `start..end`, as far as they matter, and those of its second
-    /// one; none where the text goes on and nobody knows.
-    pub(super) fn series(&self, start: usize, end: usize) -> Option<(u32, u32)> {
+    /// The series of numbers that begins with the one in `start..end`, as far as it matters; none where the text goes on and
+    /// nobody knows.
+    pub(super) fn series(&self, start: usize, end: usize) -> Option<Numbers> {
         // Most stand beside nothing that could be between two.
         if self.view.bytes().get(end).is_some_and(|next| !is(*next, BETWEEN_DIGITS)) {
-            return Some(((end - start) as u32, 0));
+            return Some(Numbers::lone(end - start));
         }
-        let mut series = self.series.get();
-        let mut digits = series.from(start);
-        if digits.is_none() {
-            series = Series::new(self.view, start, self.last)?;
+        self.series.get().from(start).or_else(|| {
+            let series = Series::new(self.view, start, self.last)?;
             self.series.set(series);
-            digits = series.from(start);
-        }
-        digits.map(|digits| (digits, series.second(start)))
+            series.from(start)
+        })
     }
 
     /// Whether no word of `detector` stands anywhere near a value that begins at `start`, and none can come.

@@ -6,6 +6,7 @@
 //! because a tenth of all lists of small numbers would pass the check digit somewhere.
 
 use super::context::Context;
+use super::pass::{Digits, Pair};
 use super::{Detector, Match, Scan};
 use crate::view::View;
 
@@ -21,7 +22,7 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[CREDIT_CARD]",
     longest: LONGEST,
     context: &[],
-    scan: Scan::Digits(at),
+    scan: Scan::Digits(Digits { pairs: |Pair { lead, .. }| (2..=6).contains(&lead), at }),
 };
 
 fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, Match)) -> bool {

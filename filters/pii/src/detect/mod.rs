@@ -72,7 +72,7 @@ mod vin;
 mod warm;
 pub(crate) mod words;
 
-use pass::{Ask, AskDigits, AskWord};
+use pass::{Ask, AskWord, Digits};
 use prefix::Prefix;
 use row::Row;
 
@@ -114,7 +114,7 @@ pub(crate) enum Scan {
     /// Asked at words.
     Word(Ask),
     /// Asked at series of nine digits and more.
-    Digits(AskDigits),
+    Digits(Digits),
     /// Asked at every `@`, and at the end of a text that goes on.
     Ats(AskWord),
 }

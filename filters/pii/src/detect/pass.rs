@@ -8,7 +8,7 @@ use super::numbers::{SHORT, joined, lone};
 use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
-use super::series::NINE;
+use super::series::{NINE, Numbers};
 use super::signs::{Bits, Signs};
 use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};
@@ -41,6 +41,8 @@ pub(crate) struct Ask {
     pub(super) lone: bool,
     /// Asked only at words that begin with a digit.
     pub(super) number: bool,
+    /// At numbers that no words stand near, asked only where a value may begin with them; see [`Pair`].
+    pub(super) pairs: Option<fn(Pair) -> bool>,
     /// Asked only near its words.
     pub(super) near: bool,
     /// What may stand right before the word.
@@ -69,6 +71,7 @@ impl Ask {
             behind: false,
             lone: true,
             number: false,
+            pairs: None,
             near: false,
             before: Beside::Any,
             spaced: Beside::Any,
@@ -97,8 +100,45 @@ impl Beside {
     }
 }
 
-/// A detector that is asked at series of nine digits and more. It reports what begins there; false where a text that goes on
-/// may have others.
+/// A detector that is asked at series of nine digits and more, and at which.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits {
+    pub(super) pairs: fn(Pair) -> bool,
+    /// The question; told the detector's own number.
+    pub(super) at: AskDigits,
+}
+
+/// A number of a series and the one behind it, which may be none. The forms of values begin with few of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pair {
+    /// The first digit.
+    pub(super) lead: u8,
+    /// How many digits the number has, up to fifteen.
+    pub(super) first: u8,
+    /// How many the one behind has, up to seven.
+    pub(super) second: u8,
+}
+
+impl Pair {
+    /// Of as many as there are.
+    const ALL: usize = 10 << 7;
+
+    fn new(index: usize) -> Self {
+        Self { lead: (index >> 7) as u8, first: (index >> 3 & 15) as u8, second: (index & 7) as u8 }
+    }
+
+    /// The first ones of a series; `lead` as it is written.
+    fn of(lead: u8, numbers: Numbers) -> Self {
+        let second = numbers.behind().0.first();
+        Self { lead: lead & 15, first: numbers.first().min(15) as u8, second: second.min(7) as u8 }
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.lead) << 7 | usize::from(self.first) << 3 | usize::from(self.second)
+    }
+}
+
+/// It reports what begins there; false where a text that goes on may have others.
 pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
 
 /// Words of any kind.
@@ -141,7 +181,9 @@ pub(crate) struct Pass {
     beside: Vec<[u8; 3]>,
     /// Those that are asked only near their words.
     near: u8,
-    digits: Vec<(AskDigits, u8)>,
+    digits: Vec<(Digits, u8)>,
+    /// Which of the former and of the latter to ask at a number that no words stand near, by what [`Pair`] it is.
+    pairs: Vec<[u8; 2]>,
     /// Who is asked at every `@`.
     ats: Option<(AskWord, u8)>,
     /// Hyphens at a text's end that may belong to a value.
@@ -164,6 +206,7 @@ impl Pass {
                 self.asks.resize(64, 0);
                 self.beside.resize(256, [0; 3]);
                 let bit = 1 << (self.asked.len() & 7);
+                self.pair(|[words, _]| words, ask.pairs, bit);
                 for (index, asks) in self.asks.iter_mut().enumerate() {
                     let kind = index as u8 & 7;
                     let [behind, lone, number] =
@@ -189,12 +232,23 @@ impl Pass {
                 self.asked.push((*ask, detector));
                 ask.opens.iter().for_each(|text| self.openers.add(text, ask.near));
             }
-            Some(Scan::Digits(at)) => self.digits.push((*at, detector)),
+            Some(Scan::Digits(digits)) => {
+                self.pair(|[_, digits]| digits, Some(digits.pairs), 1 << (self.digits.len() & 7));
+                self.digits.push((*digits, detector));
+            }
             Some(Scan::Ats(at)) => self.ats = Some((*at, detector)),
             None => return,
         }
         self.vocabulary.add(detector, &mut self.openers);
         self.any = true;
+    }
+
+    /// Notes at which numbers a detector is asked.
+    fn pair(&mut self, of: fn(&mut [u8; 2]) -> &mut u8, pairs: Option<fn(Pair) -> bool>, bit: u8) {
+        self.pairs.resize(Pair::ALL, [0; 2]);
+        for (index, asks) in self.pairs.iter_mut().enumerate() {
+            *of(asks) |= if pairs.is_none_or(|may| may(Pair::new(index))) { bit } else { 0 };
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -425,7 +479,8 @@ impl Asking<'_, '_, '_> {
         if self.context.view.at(at) == b'@' {
             return self.at_sign(at);
         }
-        let lone = place.number && (!place.sure || self.digits(at));
+        let mut asks = u8::MAX;
+        let lone = place.number && (!place.sure || self.digits(at, &mut asks));
         if at < self.done {
             return;
         }
@@ -434,7 +489,8 @@ impl Asking<'_, '_, '_> {
             start -= 1;
         }
         if !lone || place.behind || start != at || !self.context.silent(at, at + 4 * SHORT) {
-            self.done = self.word(start, place.behind, lone && start == at);
+            let begins = start == at;
+            self.done = self.word(start, place.behind, lone && begins, if begins { asks } else { u8::MAX });
         }
     }
 
@@ -454,9 +510,9 @@ impl Asking<'_, '_, '_> {
         }
     }
 
-    /// Asks about the word that begins at `start`; returns where it ends.
+    /// Asks about the word that begins at `start` those that `asks` has a bit for; returns where it ends.
     #[inline(never)]
-    fn word(&mut self, start: usize, behind: bool, lone: bool) -> usize {
+    fn word(&mut self, start: usize, behind: bool, lone: bool, asks: u8) -> usize {
         let (view, last) = (self.context.view, self.context.last);
         let bytes = view.bytes();
         let (mut kind, mut end) = (0, start);
@@ -482,7 +538,7 @@ impl Asking<'_, '_, '_> {
             | if view.at(start).is_ascii_digit() { NUMBER_BIT } else { 0 };
         let index = flags | if open { 0 } else { usize::from(kind) };
         let pass = self.pass;
-        let mut asks = pass.asks.get(index).copied().unwrap_or(0);
+        let mut asks = asks & pass.asks.get(index).copied().unwrap_or(0);
         let beside = |byte: u8| pass.beside.get(usize::from(byte)).copied().unwrap_or_default();
         let [here, _, _] = beside(before);
         asks &= here;
@@ -508,8 +564,10 @@ impl Asking<'_, '_, '_> {
             if near && self.context.lacks(*detector, start) {
                 continue;
             }
-            let verdict = (ask.at)(&mut self.context, word, *detector);
-            self.judge(verdict, *detector);
+            match (ask.at)(&mut self.context, word, *detector) {
+                Verdict::No => {}
+                verdict => self.judge(verdict, *detector),
+            }
         }
         if self.pass.prefixes.may_start(view, start)
             && let Verdict::Cut(from) = self.pass.prefixes.at(view, word, last, self.found)
@@ -519,25 +577,35 @@ impl Asking<'_, '_, '_> {
         end
     }
 
-    /// Asks about the digits that begin at `start`; true where they are a short number that nothing goes on with.
+    /// Asks about the digits that begin at `start`; true where they are a short number that nothing goes on with. Tells whom
+    /// of those to ask that are asked at words.
     #[inline(never)]
-    fn digits(&mut self, start: usize) -> bool {
-        let view = self.context.view;
+    fn digits(&mut self, start: usize, words: &mut u8) -> bool {
+        let (view, context) = (self.context.view, &self.context);
+        let end = view.digits_end(start);
         // Of a series of nine digits none is lone.
-        if !self.context.in_series(start) {
-            let end = view.digits_end(start);
-            if end - start <= SHORT
-                && !(view.before(start) == b':' && is_part(view.before(start - 1)))
-                && lone(view.bytes(), end, end - start)
-            {
-                return true;
+        if !context.in_series(start)
+            && end - start <= SHORT
+            && !(view.before(start) == b':' && is_part(view.before(start - 1)))
+            && lone(view.bytes(), end, end - start)
+        {
+            return true;
+        }
+        let mut digits = u8::MAX;
+        if let Some(numbers) = context.series(start, end) {
+            if !matches!(view.before(start), b'+' | b'(') && context.quiet(start) {
+                let pair = Pair::of(view.at(start), numbers);
+                [*words, digits] = self.pass.pairs.get(pair.index()).copied().unwrap_or_default();
             }
-            if self.context.series(start, end).is_some_and(|(digits, _)| digits < NINE) {
+            if numbers.digits() < NINE {
                 return false;
             }
         }
-        for (ask, detector) in &self.pass.digits {
-            if !ask(&self.context, start, *detector, self.found) {
+        while digits != 0 {
+            let next = digits.trailing_zeros() as usize;
+            digits &= digits - 1;
+            let Some((ask, detector)) = self.pass.digits.get(next) else { break };
+            if !(ask.at)(&self.context, start, *detector, self.found) {
                 self.hold = self.hold.min(start);
             }
         }

@@ -5,8 +5,9 @@
 
 use super::check::{part, same, varied};
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, Beside, WITH_DIGIT, Word};
+use super::pass::{Ask, Beside, Pair, WITH_DIGIT, Word};
 
+use super::series::Numbers;
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -64,6 +65,7 @@ pub(super) const DETECTOR: Detector = Detector {
         kinds: WITH_DIGIT,
         lone: false,
         number: true,
+        pairs: Some(forms),
         before: Beside::Not(b"$*_#"),
         ..Ask::new(at)
     }),
@@ -106,18 +108,49 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
 /// that has a form of its own.
 fn may(context: &Context<'_>, word: Word, detector: u8) -> bool {
     let view = context.view;
-    let (first, end) = (view.at(word.start), view.digits_end(word.start));
-    let lead = end - word.start;
-    if lead == 0 {
+    let end = view.digits_end(word.start);
+    if end == word.start {
         return false;
     }
-    let Some((digits, second)) = context.series(word.start, end) else { return true };
-    // An exit code or the zero of an area code; or groups as they are written in America.
-    let form = if first == b'0' && lead > 1 { true } else { lead <= 3 && second == 3 };
-    digits >= WEAK
-        && (digits >= FORM && form
-            || matches!(view.before(word.start), b'+' | b'(')
-            || !context.lacks(detector, word.start))
+    let Some(numbers) = context.series(word.start, end) else { return true };
+    let digits = numbers.digits();
+    if digits < WEAK || !context.lacks(detector, word.start) {
+        return digits >= WEAK;
+    }
+    let signed = match view.before(word.start) {
+        b'+' => true,
+        // An area code.
+        b'(' => (2..=5).contains(&numbers.first()) || view.before(word.start - 1) == b'+',
+        _ => false,
+    };
+    digits >= FORM && (signed || formed(view.bytes().get(word.start..).unwrap_or_default(), numbers))
+}
+
+/// Whether a number may begin so that has a form of its own without a sign: with an exit code, the zero of an area code, or
+/// groups as they are written in America.
+fn forms(Pair { lead, first, second }: Pair) -> bool {
+    lead == 0 && first > 1 || first <= 3 && second == 3
+}
+
+/// The same of the text that it begins.
+fn formed(text: &[u8], numbers: Numbers) -> bool {
+    let first = numbers.first();
+    let (behind, far) = numbers.behind();
+    let american = || {
+        let (third, _) = behind.behind();
+        let length = third.first();
+        if first == 3 { length == 4 } else { length == 3 && third.behind().0.first() == 4 }
+    };
+    if first <= 3 && behind.first() == 3 && american() {
+        return true;
+    }
+    let third = if first > 2 { 2 } else { 2 + far as usize };
+    match text {
+        // No exit code has a third zero, no area code two.
+        [b'0', b'0', ..] => first > 1 && text.get(third) != Some(&b'0'),
+        [b'0', ..] => first > 1,
+        _ => false,
+    }
 }
 
 #[inline(never)]

@@ -52,12 +52,19 @@ impl Of {
 }
 
 /// All prefixes that are looked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
     /// By their text.
     all: Vec<(&'static Prefix, u8)>,
-    /// By the last five bits of a first character those of the second ones, a bit for each.
-    starts: [u32; 32],
+    /// By the last six bits of a first character, which tell capitals from small letters, the last five of the second ones, a
+    /// bit for each.
+    starts: [u32; 64],
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { all: Vec::new(), starts: [0; 64] }
+    }
 }
 
 impl Prefixes {
@@ -65,7 +72,7 @@ impl Prefixes {
         for prefix in prefixes {
             self.all.push((prefix, detector));
             if let [first, second, ..] = prefix.text.as_bytes()
-                && let Some(starts) = self.starts.get_mut(usize::from(first & 31))
+                && let Some(starts) = self.starts.get_mut(usize::from(first & 63))
             {
                 *starts |= 1 << (second & 31);
             }
@@ -75,7 +82,7 @@ impl Prefixes {
 
     /// Whether a token may begin here.
     pub(crate) fn may_start(&self, view: &View<'_>, start: usize) -> bool {
-        let starts = self.starts.get(usize::from(view.at(start) & 31)).copied().unwrap_or_default();
+        let starts = self.starts.get(usize::from(view.at(start) & 63)).copied().unwrap_or_default();
         let cut = start + 1 >= view.bytes().len();
         starts & if cut { u32::MAX } else { 1 << (view.at(start + 1) & 31) } != 0
     }

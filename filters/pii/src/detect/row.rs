@@ -242,7 +242,8 @@ impl Rows {
     /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
     pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
         let view = context.view;
-        if !separate(view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)), 0) {
+        let (before, far) = (view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)));
+        if !separate(before, far, 0) {
             return false;
         }
         let length = (word.end - word.start).min(15);
@@ -262,7 +263,7 @@ impl Rows {
             first.next.get(of).copied().unwrap_or_default()
         };
         let mut next = [ALONE; 2];
-        if all & sign != 0 {
+        if all & sign != 0 && separate(before, far, sign) {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
             let cut = behind + second >= view.bytes().len() && !context.last;

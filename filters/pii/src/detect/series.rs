@@ -7,6 +7,10 @@ use crate::view::View;
 /// Digits that matter in a series: who asks wants no more.
 pub(super) const NINE: u32 = 9;
 
+/// Characters of a series behind which the rest of those that are seen of it does not tell enough: three numbers of any
+/// value that is told by them.
+const FAR: usize = 24;
+
 /// The beginning of a series: a number, and others behind up to three signs or spaces each.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Series {
@@ -30,18 +34,39 @@ impl Series {
         known.then_some(Self { start, digits: digits & !u64::MAX.unbounded_shl(end), end })
     }
 
-    /// Digits of the number behind the one at `start`; 0 where none is.
-    pub(super) fn second(&self, start: usize) -> u32 {
-        let digits = self.digits.unbounded_shr(start.wrapping_sub(self.start) as u32);
-        let behind = digits.unbounded_shr(digits.trailing_ones());
-        behind.unbounded_shr(behind.trailing_zeros()).trailing_ones()
+    /// What begins with one of its numbers; none if it is not known to be one of them, or what follows is not.
+    pub(super) fn from(&self, start: usize) -> Option<Numbers> {
+        let behind = start.checked_sub(self.start).filter(|behind| *behind < self.end as usize)?;
+        let numbers = Numbers(self.digits >> behind);
+        (self.end < u64::BITS || behind <= FAR).then_some(numbers)
+    }
+}
+
+/// Numbers of a series, a bit for each digit.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    /// One that nothing goes on with.
+    pub(super) fn lone(digits: usize) -> Self {
+        Self(!u64::MAX.unbounded_shl(digits as u32))
     }
 
-    /// Digits from one of its numbers on; none if that is not known to be one of them, or to be followed by so many.
-    pub(super) fn from(&self, start: usize) -> Option<u32> {
-        let behind = start.checked_sub(self.start).filter(|behind| *behind < self.end as usize)?;
-        let digits = (self.digits >> behind).count_ones();
-        (self.end < u64::BITS || digits >= NINE).then_some(digits)
+    /// Digits of them all, as far as they matter.
+    pub(super) fn digits(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Digits of the first.
+    pub(super) fn first(self) -> u32 {
+        self.0.trailing_ones()
+    }
+
+    /// Those behind the first one, and how far behind its end they are.
+    pub(super) fn behind(self) -> (Self, u32) {
+        let behind = self.0.unbounded_shr(self.first());
+        let far = behind.trailing_zeros();
+        (Self(behind.unbounded_shr(far)), far)
     }
 }
 
@@ -53,16 +78,30 @@ mod tests {
     #[test]
     fn a_series_ends_behind_three_signs() {
         let read = |text: &str, last| Series::new(&View::new(text, &mut Vec::new()), 1, last);
-        let digits = |text: &str| read(text, true).and_then(|series| series.from(1));
+        let digits = |text: &str| read(text, true).and_then(|series| series.from(1)).map(Numbers::digits);
         assert_eq!(digits("x12 345-(6)/7._89"), Some(9));
         assert_eq!([digits("x1 - 2    3"), digits("x1, 2")], [Some(2), Some(1)]);
         assert_eq!([read("x1 2-", false).is_none(), read("x1 2, and", false).is_none()], [true, false]);
         let long = read(&format!("x{}", "1 ".repeat(40)), true);
-        let from = |at| long.and_then(|series| series.from(at));
+        let from = |at| long.and_then(|series| series.from(at)).map(Numbers::digits);
         assert_eq!(
-            [from(0), from(1), from(3), from(47), from(49), from(65)],
-            [None, Some(32), Some(31), Some(9), None, None]
+            [from(0), from(1), from(3), from(1 + FAR), from(3 + FAR), from(65)],
+            [None, Some(32), Some(31), Some(20), None, None]
         );
+    }
+
+    #[test]
+    fn numbers_are_told_one_after_the_other() {
+        let series = Series::new(&View::new("x12 345-(6789).x", &mut Vec::new()), 1, true);
+        let first = series.and_then(|series| series.from(1));
+        let second = first.map(Numbers::behind);
+        let third = second.map(|(numbers, _)| numbers.behind());
+        assert_eq!(first.map(|numbers| (numbers.first(), numbers.digits())), Some((2, 9)));
+        assert_eq!(second.map(|(numbers, far)| (numbers.first(), far)), Some((3, 1)));
+        assert_eq!(third.map(|(numbers, far)| (numbers.first(), far)), Some((4, 2)));
+        assert_eq!(third.map(|(numbers, _)| numbers.behind().0.first()), Some(0));
+        let whole = Numbers::lone(64);
+        assert_eq!((whole.first(), whole.behind().0.first(), whole.behind().0.digits()), (64, 0, 0));
     }
 
     #[test]

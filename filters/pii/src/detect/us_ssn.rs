@@ -3,6 +3,7 @@
 //! with one missing, only where the words around say what the nine digits are.
 
 use super::context::{Context, Near, Said};
+use super::pass::{Digits, Pair};
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number.
@@ -17,7 +18,10 @@ pub(super) const DETECTOR: Detector = Detector {
     mask: "[US_SSN]",
     longest: LONGEST,
     context: &["ssn", "social sec", "soc sec", "soc. sec", "ss#", "ss #", "ss no", "s.s.n"],
-    scan: Scan::Digits(at),
+    scan: Scan::Digits(Digits {
+        pairs: |Pair { first, second, .. }| first >= 9 || matches!((first, second), (3, 2 | 6) | (5, 4)),
+        at,
+    }),
 };
 
 fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, Match)) -> bool {
