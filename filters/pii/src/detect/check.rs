@@ -41,10 +41,34 @@ pub(super) fn part(text: &[u8], from: usize, to: usize) -> u32 {
 
 /// The remainder of a decimal number of any length, letters being two digits (ISO 7064).
 pub(super) fn modulo(text: impl Iterator<Item = u8>, by: u32) -> u32 {
-    text.fold(0, |rest, byte| match number(byte) {
-        digit @ 0..=9 => (rest * 10 + digit) % by,
-        letter => (rest * 100 + letter) % by,
-    })
+    let mut rest = Remainder::of(by);
+    text.for_each(|byte| rest.add(byte));
+    rest.value()
+}
+
+/// The same of one whose characters come one by one.
+pub(super) struct Remainder {
+    rest: u64,
+    by: u64,
+}
+
+impl Remainder {
+    pub(super) fn of(by: u32) -> Self {
+        Self { rest: 0, by: u64::from(by) }
+    }
+
+    pub(super) fn add(&mut self, byte: u8) {
+        // A division is dear, and few are needed.
+        if self.rest > u64::MAX >> 8 {
+            self.rest %= self.by;
+        }
+        let number = u64::from(number(byte));
+        self.rest = self.rest * if number < 10 { 10 } else { 100 } + number;
+    }
+
+    pub(super) fn value(&self) -> u32 {
+        (self.rest % self.by) as u32
+    }
 }
 
 /// Luhn's formula (ISO/IEC 7812).

@@ -43,9 +43,9 @@ fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, 
 fn number(view: &View<'_>, start: usize, last: bool, found: &mut dyn FnMut(usize)) -> bool {
     let mut digits = [0u8; DIGITS];
     let (mut count, mut at) = (0, start);
-    // Lengths of the groups so far, one decimal digit each, as a person would write them: 4444.
+    // Lengths of the groups so far, a byte each. What nine or more leave of it begins with no zero.
     let mut groups = 0u64;
-    let mut separator: &[u8] = &[];
+    let mut separator = 0;
     let first_of_row = !digit_and_separator(view, start);
     loop {
         let end = view.digits_end(at);
@@ -59,22 +59,27 @@ fn number(view: &View<'_>, start: usize, last: bool, found: &mut dyn FnMut(usize
         if end == view.bytes().len() && !last {
             return true;
         }
-        groups = groups.saturating_mul(100).saturating_add((end - at) as u64);
+        groups = groups << 8 | (end - at) as u64;
         let next = end + separators(view, end);
         if next == view.bytes().len() && next - end <= 3 && !last {
             return true;
         }
         let goes_on = next > end && next - end <= 3 && view.at(next).is_ascii_digit();
         let printed = at == start
-            || matches!(groups, 4_04_04_04 | 4_06_05 | 4_06_04 | 4_04_04_04_03 | 4_04_04_04_02 | 4_04_04_01);
+            || matches!(
+                groups,
+                0x04_04_04_04 | 0x04_06_05 | 0x04_06_04 | 0x04_04_04_04_03 | 0x04_04_04_04_02 | 0x04_04_04_01
+            );
         // What is printed so far may go on as one of these; nothing else inside of a row is a card.
-        let may = first_of_row || matches!(groups, 4 | 404 | 406 | 4_04_04 | 4_04_04_04);
+        let may = first_of_row || matches!(groups, 4 | 0x04_04 | 0x04_06 | 0x04_04_04 | 0x04_04_04_04);
         let fits = view.end(end).saturating_sub(view.start(start)) <= LONGEST;
         let number = digits.get(..count).unwrap_or_default();
         if fits && (printed || first_of_row && !goes_on) && issued(number) && luhn(number) {
             found(end);
         }
+        // Up to three of them, as a number.
         let between = view.bytes().get(end..next).unwrap_or_default();
+        let between = between.iter().fold(0u32, |all, sign| all << 8 | u32::from(*sign));
         if !goes_on || !may || (at != start && between != separator) {
             return false;
         }
@@ -86,7 +91,7 @@ fn number(view: &View<'_>, start: usize, last: bool, found: &mut dyn FnMut(usize
 /// Characters from `at` that can separate groups.
 fn separators(view: &View<'_>, at: usize) -> usize {
     // One more than may separate, so that four are seen to be too many.
-    view.bytes().iter().skip(at).take(4).take_while(|byte| is_separator(**byte)).count()
+    view.bytes().get(at..).unwrap_or_default().iter().take(4).take_while(|byte| is_separator(**byte)).count()
 }
 
 fn is_separator(byte: u8) -> bool {

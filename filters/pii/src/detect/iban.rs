@@ -2,11 +2,12 @@
 //! space or hyphen between, and the remainder of 97. The country's length says where the number ends, so
 //! that text right behind it, set apart, does not hide it.
 
-use super::check::modulo;
+use super::check::Remainder;
 use super::context::Context;
 use super::pass::{Ask, MIXED, Word};
 
 use super::{Detector, Match, Scan, Verdict};
+use crate::class::{WORD, is};
 
 /// Bytes of a number: the longest with a separator between all groups of four, in wide characters, and some
 /// invisible ones.
@@ -22,16 +23,15 @@ pub(super) const DETECTOR: Detector = Detector {
     scan: Scan::Word(Ask { kinds: MIXED, shortest: 4, lone: false, ..Ask::new(at) }),
 };
 
-/// Countries of the SWIFT registry, each with the characters of its numbers.
+/// Countries of the SWIFT registry in their order, each with the characters of its numbers.
 const COUNTRIES: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";
 
 fn length(country: [u8; 2]) -> Option<usize> {
     let country = country.map(|letter| letter.to_ascii_uppercase());
     let (entries, _) = COUNTRIES.as_chunks::<4>();
-    entries
-        .iter()
-        .find(|[a, b, _, _]| [*a, *b] == country)
-        .map(|[_, _, tens, ones]| usize::from(tens - b'0') * 10 + usize::from(ones - b'0'))
+    let [a, b, tens, ones] =
+        *entries.get(entries.partition_point(|[a, b, _, _]| u16::from_be_bytes([*a, *b]) < u16::from_be_bytes(country)))?;
+    ([a, b] == country).then(|| usize::from(tens - b'0') * 10 + usize::from(ones - b'0'))
 }
 
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
@@ -50,29 +50,24 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         return if word.end == bytes.len() { cut() } else { Verdict::No };
     };
     let Some(length) = length([*a, *b]) else { return Verdict::No };
-    let mut text = [0u8; 34];
-    let (mut count, mut at) = (0, start);
-    let separator = |byte: u8| matches!(byte, b' ' | b'-');
-    while let Some(slot) = text.get_mut(count).filter(|_| count < length) {
-        if at >= bytes.len() {
-            return cut();
-        }
-        if separator(view.at(at)) && at + 1 >= bytes.len() {
-            return cut();
-        }
-        if count > 0 && separator(view.at(at)) {
+    let mut at = start + 4;
+    let mut rest = Remainder::of(97);
+    for _ in 4..length {
+        let Some(mut byte) = bytes.get(at).copied() else { return cut() };
+        if matches!(byte, b' ' | b'-') {
             at += 1;
+            let Some(next) = bytes.get(at).copied() else { return cut() };
+            byte = next;
         }
-        if !view.at(at).is_ascii_alphanumeric() {
+        if !is(byte, WORD) {
             return Verdict::No;
         }
-        *slot = view.at(at);
-        count += 1;
+        rest.add(byte);
         at += 1;
     }
-    let text = text.get(..count).unwrap_or_default();
-    let (head, body) = text.split_at_checked(4).unwrap_or_default();
-    if modulo(body.iter().chain(head).copied(), 97) != 1 {
+    // The country and the check digits come last.
+    head.iter().take(4).for_each(|byte| rest.add(*byte));
+    if rest.value() != 1 {
         return Verdict::No;
     }
     if at >= bytes.len() && holds {

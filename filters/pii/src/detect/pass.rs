@@ -12,7 +12,7 @@ use super::series::{NINE, Numbers};
 use super::signs::{Bits, Signs};
 use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};
-use crate::class::{WORD, class};
+use crate::class::{HEXADECIMAL, WORD, class};
 use crate::view::View;
 
 /// A word: a run of ASCII letters and digits.
@@ -515,20 +515,21 @@ impl Asking<'_, '_, '_> {
     fn word(&mut self, start: usize, behind: bool, lone: bool, asks: u8) -> usize {
         let (view, last) = (self.context.view, self.context.last);
         let bytes = view.bytes();
-        let (mut kind, mut end) = (0, start);
+        // What it consists of, and a bit where not all of it is hexadecimal.
+        let (mut kinds, mut end) = (0, start);
         for byte in bytes.get(start..).unwrap_or_default() {
             match class(*byte) {
                 0 => break,
-                class => kind |= class,
+                class => kinds |= class ^ HEXADECIMAL,
             }
             end += 1;
         }
-        kind &= WORD;
+        let (kind, hexadecimal) = (kinds & WORD, kinds & HEXADECIMAL == 0);
         let word = Word { start, end, kind };
         let (length, before) = (end - start, view.before(start));
         let far = start.checked_sub(2).map_or(0, |at| view.at(at));
         let open = end == bytes.len() && !last;
-        if (open || self.pass.rows.may_start(&self.context, word))
+        if (open || self.pass.rows.may_start(&self.context, word, hexadecimal))
             && !self.pass.rows.at(&mut self.context, start, end, self.found)
         {
             self.hold = self.hold.min(start);

@@ -100,6 +100,11 @@ fn nth(parts: &Parts, mut index: usize) -> u8 {
     0
 }
 
+/// What a character adds to the kinds of several: what words consist of, and a bit where it is not hexadecimal.
+fn sum(byte: u8) -> u8 {
+    class(byte) ^ HEXADECIMAL
+}
+
 /// The bit of a separator; 0 for other characters.
 fn separator(byte: u8) -> u8 {
     match byte {
@@ -136,6 +141,8 @@ struct First {
     next: [[u8; 2]; 4],
     /// The detectors whose words the others need, a bit for each.
     near: u64,
+    /// The separators of rows whose first group may be of any characters but hexadecimal ones.
+    any: u8,
 }
 
 /// All rows that are looked for, by their groups.
@@ -231,6 +238,7 @@ impl Rows {
                     add(slot, if behind & (of | HEXADECIMAL) != 0 && of != 0 { separators } else { 0 });
                 }
                 first.near |= if free { 0 } else { 1 << detector.min(63) };
+                first.any |= if classes == 8 { 0 } else { separators };
             }
         }
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
@@ -239,8 +247,8 @@ impl Rows {
         }
     }
 
-    /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
-    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
+    /// Whether a value may begin with this word, of which all characters are hexadecimal or not. Most numbers stand beside no word that any row asks for.
+    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word, hexadecimal: bool) -> bool {
         let view = context.view;
         let (before, far) = (view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)));
         if !separate(before, far, 0) {
@@ -263,7 +271,9 @@ impl Rows {
             first.next.get(of).copied().unwrap_or_default()
         };
         let mut next = [ALONE; 2];
-        if all & sign != 0 && separate(before, far, sign) {
+        // Of addresses nearly all words have other characters.
+        let of_row = first.any & sign != 0 || hexadecimal;
+        if all & sign != 0 && of_row && separate(before, far, sign) {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
             let cut = behind + second >= view.bytes().len() && !context.last;
@@ -295,6 +305,8 @@ impl Rows {
         let (before, far) = (view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)));
         let mut text = [0u8; CHARACTERS];
         let (mut count, mut between) = (0, 0);
+        // What the characters are together; see `sum`.
+        let mut kinds = 0;
         let (mut groups, mut shift) = (0u64, 64u32);
         let (mut at, mut end) = (start, end);
         let mut rows = self.rows.as_slice();
@@ -303,13 +315,16 @@ impl Rows {
             let group = view.bytes().get(at..end).unwrap_or_default();
             let Some(room) = text.get_mut(count..count + group.len()) else { return whole };
             // So few that copying them is dearer by a call.
-            room.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
+            for (to, from) in room.iter_mut().zip(group) {
+                *to = *from;
+                kinds |= sum(*from);
+            }
             count += group.len();
             let so_far = text.get(..count).unwrap_or_default();
             if end == length
                 && holds
                 && rows.iter().any(|row| {
-                    row.goes_on(so_far, between, shift, group.len()) && row.may_stand(context, start)
+                    row.goes_on(so_far, kinds, between, shift, group.len()) && row.may_stand(context, start)
                 })
             {
                 return false;
@@ -339,7 +354,7 @@ impl Rows {
             // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
             if shift == 56 {
                 let mut left = rows.iter().filter(|row| {
-                    between & !row.separators == 0 && !row.lacks(context, start) && row.fits(so_far, false)
+                    between & !row.separators == 0 && !row.lacks(context, start) && row.fits(so_far, kinds, false)
                 });
                 let Some(only) = left.next() else { return whole };
                 if only.groups != groups
@@ -353,7 +368,10 @@ impl Rows {
                         let rest = view.bytes().get(end..=end + next + 1).unwrap_or_default();
                         let [sign, group @ .., after] = rest else { return whole };
                         let Some(room) = text.get_mut(count..count + next) else { return whole };
-                        room.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
+                        for (to, from) in room.iter_mut().zip(group) {
+                            *to = *from;
+                            kinds |= sum(*from);
+                        }
                         // What the characters are, the row's shape says.
                         if separator(*sign) != between || class(*after) != 0 {
                             return whole;
@@ -361,7 +379,7 @@ impl Rows {
                         (count, end, left) = (count + next, end + next + 1, left << 4);
                     }
                     let so_far = text.get(..count).unwrap_or_default();
-                    match only.verdict(context, so_far, start, end, between) {
+                    match only.verdict(context, (so_far, kinds), start, end, between) {
                         Verdict::Yes(value) => found(only.detector, value),
                         Verdict::Cut(_) if holds => whole = false,
                         Verdict::Cut(_) | Verdict::No => {}
@@ -373,7 +391,7 @@ impl Rows {
                 if between & !placed.separators != 0 || placed.lacks(context, start) {
                     continue;
                 }
-                match placed.verdict(context, so_far, start, end, between) {
+                match placed.verdict(context, (so_far, kinds), start, end, between) {
                     Verdict::Yes(value) => found(placed.detector, value),
                     Verdict::Cut(_) if holds => whole = false,
                     Verdict::Cut(_) | Verdict::No => {}
@@ -388,7 +406,7 @@ impl Rows {
                 let waits = |row: &Placed| {
                     row.groups != groups
                         && next & !row.separators == 0
-                        && row.fits(so_far, false)
+                        && row.fits(so_far, kinds, false)
                         && row.may_stand(context, start)
                 };
                 return whole && !(holds && rows.iter().any(waits));
@@ -407,8 +425,13 @@ impl Rows {
 }
 
 impl Placed {
-    /// Whether characters are the shape's, or the beginning of it.
-    fn fits(&self, text: &[u8], whole: bool) -> bool {
+    /// Whether characters are the shape's, or the beginning of it; `kinds` is what they are together.
+    fn fits(&self, text: &[u8], kinds: u8, whole: bool) -> bool {
+        if let [(of, count), (_, 0), ..] = self.parts {
+            let count = if count == ALL { text.len() } else { usize::from(count) };
+            let others = if of == HEXADECIMAL { HEXADECIMAL } else { WORD & !of };
+            return kinds & others == 0 && if whole { text.len() == count } else { text.len() <= count };
+        }
         let mut parts = self.parts.iter();
         let (mut of, mut left) = (0, 0);
         for byte in text {
@@ -441,10 +464,10 @@ impl Placed {
 
     /// Whether characters at the end of a text may be the beginning of such a value, the last group being
     /// incomplete.
-    fn goes_on(&self, text: &[u8], between: u8, shift: u32, group: usize) -> bool {
+    fn goes_on(&self, text: &[u8], kinds: u8, between: u8, shift: u32, group: usize) -> bool {
         let Some(shift) = shift.checked_sub(4) else { return false };
         let length = (self.groups >> shift & 15) as usize;
-        between & !self.separators == 0 && (group <= length || length == 15) && self.fits(text, false)
+        between & !self.separators == 0 && (group <= length || length == 15) && self.fits(text, kinds, false)
     }
 
     /// Whether the words that have to stand before a value do.
@@ -455,13 +478,13 @@ impl Placed {
     fn verdict(
         &self,
         context: &mut Context<'_>,
-        text: &[u8],
+        (text, kinds): (&[u8], u8),
         start: usize,
         end: usize,
         between: u8,
     ) -> Verdict {
         let (row, view) = (self.row, context.view);
-        if !self.fits(text, true)
+        if !self.fits(text, kinds, true)
             || !separate(view.before(start), start.checked_sub(2).map_or(0, |at| view.at(at)), between)
         {
             return Verdict::No;
