@@ -18,6 +18,8 @@ use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone
 pub struct Set {
     /// By kind, each once.
     detectors: Vec<(Kind, Action)>,
+    /// What becomes of findings, by a detector's number.
+    actions: Vec<Action>,
     pass: Rc<Pass>,
     words: Words,
     patterns: Vec<(Pattern, Action)>,
@@ -40,7 +42,13 @@ impl Set {
         }
         sort_by(&mut set.detectors, Ord::cmp);
         let mut pass = Pass::default();
-        set.detectors.iter().for_each(|(kind, _)| pass.add(kind.number()));
+        set.actions = vec![Action::Report; DETECTORS.len()];
+        for (kind, action) in &set.detectors {
+            pass.add(kind.number());
+            if let Some(slot) = set.actions.get_mut(usize::from(kind.number())) {
+                *slot = *action;
+            }
+        }
         set.pass = Rc::new(pass);
         Ok(set)
     }
@@ -162,10 +170,8 @@ impl Set {
         }
         if !self.pass.is_empty() {
             let from = self.pass.scan(view, view.index(from), last, &mut |number, found| {
-                let index = self.detectors.binary_search_by_key(&number, |(kind, _)| kind.number());
-                if let Some((kind, action)) = index.ok().and_then(|index| self.detectors.get(index)) {
-                    places.add(*kind, *action, &found);
-                }
+                let action = self.actions.get(usize::from(number)).copied();
+                places.add(Kind::numbered(number), action.unwrap_or(Action::Report), &found);
             });
             hold = hold.min(view.start(from));
         }

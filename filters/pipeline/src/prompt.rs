@@ -355,6 +355,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     // What the last message says is new, and a prompt is. The rest may have been searched when it was.
     let newest = values.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
+    let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
     // Texts with findings; they are kept where the text is searched as nothing else.
     let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();
     for (i, Searched { value, part, message }) in values.iter_mut().enumerate() {
@@ -368,13 +369,12 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
             }
             for finding in findings {
-                let name = finding.kind.name();
                 if finding.action == pii::Action::Block {
-                    blocked.get_or_insert_with(|| name.to_owned());
+                    blocked.get_or_insert(finding.kind);
                 }
-                match out.counts.iter_mut().find(|(n, _)| n == name) {
+                match counts.iter_mut().find(|(kind, _)| *kind == finding.kind) {
                     Some((_, n)) => *n += 1,
-                    None => out.counts.push((name.to_owned(), 1)),
+                    None => counts.push((finding.kind, 1)),
                 }
             }
         };
@@ -398,7 +398,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             finder.policy.seen.borrow_mut().put(again, 0);
         }
     }
-    if let Some(name) = blocked {
+    if let Some(name) = blocked.map(pii::Kind::name) {
         return Err(Refusal::policy(
             "content_blocked",
             format!(
@@ -433,11 +433,10 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             findings => edit(&text.text, findings),
         };
         for (range, with) in replaced {
-            let mut escaped = Vec::with_capacity(with.len());
-            json::escape_into(&mut escaped, &with);
-            out.edits.replace(text.raw_range(range), escaped);
+            out.edits.replace(text.raw_range(range), json::escaped(with).into_bytes());
         }
     }
+    out.counts = counts.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).gather();
     weir_sorted::sort_by(&mut out.counts, Ord::cmp);
     out.found = out.counts.iter().map(|(name, _)| name.clone()).gather();
     out.vault = (!vault.is_empty()).then_some(vault);

@@ -40,10 +40,7 @@ fn inside(
         escaped(doc.root(), &mut |at, string| {
             judged.push(at);
             for (range, with) in inside(find, &string.text, depth - 1, found) {
-                let mut spelled = Vec::with_capacity(with.len());
-                json::escape_into(&mut spelled, &with);
-                // Escaping keeps text text.
-                edits.push((string.raw_range(range), String::from_utf8(spelled).unwrap_or_default()));
+                edits.push((string.raw_range(range), json::escaped(with)));
             }
         });
         weir_sorted::keep(&mut findings, |finding| {

@@ -490,6 +490,7 @@ proptest! {
         json::escape_into(&mut out, &text);
         out.push(b'"');
         prop_assert_eq!(String::from_utf8_lossy(&out), serde_json::to_string(&text).unwrap());
+        prop_assert_eq!(format!("\"{}\"", json::escaped(text.clone())).into_bytes(), out.clone());
         let doc = json::parse(&out, &Limits::default()).unwrap();
         prop_assert_eq!(doc.root().as_str().unwrap(), text);
     }

@@ -281,7 +281,8 @@ impl<'v> Context<'v> {
             if word >= end + AFTER {
                 break;
             }
-            if *of != detector || word + BEFORE < start {
+            // A text's characters are no less bytes.
+            if *of != detector || word + before < start {
                 continue;
             }
             let fits = if word_end <= start {

@@ -32,8 +32,7 @@ pub(super) const DETECTOR: Detector = Detector {
 
 fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let view = context.view;
-    let length = word.end - word.start;
-    if length > 4 || !hexadecimal(view, word.start, word.end) {
+    if word.end - word.start > 4 || !word.hexadecimal {
         return Verdict::No;
     }
     let bytes = view.bytes();

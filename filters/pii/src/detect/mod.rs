@@ -238,6 +238,11 @@ impl Kind {
         DETECTORS.get(usize::from(self.0))
     }
 
+    /// The kind of a detector by its place.
+    pub(crate) fn numbered(detector: u8) -> Self {
+        Self(detector)
+    }
+
     pub(crate) fn number(self) -> u8 {
         self.0
     }

@@ -22,6 +22,8 @@ pub(crate) struct Word {
     pub(crate) end: usize,
     /// What it consists of.
     pub(crate) kind: u8,
+    /// Only of hexadecimal digits.
+    pub(crate) hexadecimal: bool,
 }
 
 /// A detector that is asked at words, and at which: nearly all words of a prose are told apart here, without a
@@ -497,7 +499,7 @@ impl Asking<'_, '_, '_> {
     /// Asks about an `@`, or the text's end.
     fn at_sign(&mut self, at: usize) {
         if let Some((ask, detector)) = self.pass.ats {
-            let verdict = ask(&mut self.context, Word { start: at, end: at, kind: 0 }, detector);
+            let verdict = ask(&mut self.context, Word { start: at, end: at, kind: 0, hexadecimal: false }, detector);
             self.judge(verdict, detector);
         }
     }
@@ -525,11 +527,11 @@ impl Asking<'_, '_, '_> {
             end += 1;
         }
         let (kind, hexadecimal) = (kinds & WORD, kinds & HEXADECIMAL == 0);
-        let word = Word { start, end, kind };
+        let word = Word { start, end, kind, hexadecimal };
         let (length, before) = (end - start, view.before(start));
         let far = start.checked_sub(2).map_or(0, |at| view.at(at));
         let open = end == bytes.len() && !last;
-        if (open || self.pass.rows.may_start(&self.context, word, hexadecimal))
+        if (open || self.pass.rows.may_start(&self.context, word))
             && !self.pass.rows.at(&mut self.context, start, end, self.found)
         {
             self.hold = self.hold.min(start);

@@ -54,8 +54,8 @@ impl Of {
 /// All prefixes that are looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
-    /// By their text.
-    all: Vec<(&'static Prefix, u8)>,
+    /// By their text, each with its first two characters.
+    all: Vec<([u8; 2], &'static Prefix, u8)>,
     /// By the last six bits of a first character, which tell capitals from small letters, the last five of the second ones, a
     /// bit for each.
     starts: [u32; 64],
@@ -70,14 +70,13 @@ impl Default for Prefixes {
 impl Prefixes {
     pub(crate) fn add(&mut self, detector: u8, prefixes: &'static [Prefix]) {
         for prefix in prefixes {
-            self.all.push((prefix, detector));
-            if let [first, second, ..] = prefix.text.as_bytes()
-                && let Some(starts) = self.starts.get_mut(usize::from(first & 63))
-            {
+            let [first, second, ..] = *prefix.text.as_bytes() else { continue };
+            self.all.push(([first, second], prefix, detector));
+            if let Some(starts) = self.starts.get_mut(usize::from(first & 63)) {
                 *starts |= 1 << (second & 31);
             }
         }
-        sort_by(&mut self.all, |a, b| a.0.text.cmp(b.0.text));
+        sort_by(&mut self.all, |(_, a, _), (_, b, _)| a.text.cmp(b.text));
     }
 
     /// Whether a token may begin here.
@@ -99,13 +98,16 @@ impl Prefixes {
         let start = word.start;
         let rest = view.bytes().get(start..).unwrap_or_default();
         let Some(first) = rest.first() else { return Verdict::No };
-        let from = self.all.partition_point(|(prefix, _)| prefix.text.as_bytes() < &[*first][..]);
+        // Where a text ends behind the first, it may be any of those that begin with it.
+        let second = rest.get(1).copied();
+        let two = u16::from_be_bytes([*first, second.unwrap_or(0)]);
+        let from = self.all.partition_point(|(here, _, _)| u16::from_be_bytes(*here) < two);
         let mut verdict = Verdict::No;
-        for (prefix, detector) in self.all.get(from..).unwrap_or_default() {
-            let text = prefix.text.as_bytes();
-            if text.first() != Some(first) {
+        for ([a, b], prefix, detector) in self.all.get(from..).unwrap_or_default() {
+            if a != first || second.is_some_and(|second| *b != second) {
                 break;
             }
+            let text = prefix.text.as_bytes();
             if rest.len() < text.len() {
                 if text.starts_with(rest) && !last {
                     verdict = Verdict::Cut(start);

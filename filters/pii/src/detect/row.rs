@@ -100,10 +100,15 @@ fn nth(parts: &Parts, mut index: usize) -> u8 {
     0
 }
 
-/// What a character adds to the kinds of several: what words consist of, and a bit where it is not hexadecimal.
+/// What a character adds to the kinds of several: what words consist of, a bit where it is not hexadecimal, and one where it is
+/// none of a word.
 fn sum(byte: u8) -> u8 {
-    class(byte) ^ HEXADECIMAL
+    let class = class(byte);
+    if class == 0 { OTHER } else { class ^ HEXADECIMAL }
 }
+
+/// Beside the classes of characters.
+const OTHER: u8 = 16;
 
 /// The bit of a separator; 0 for other characters.
 fn separator(byte: u8) -> u8 {
@@ -247,8 +252,8 @@ impl Rows {
         }
     }
 
-    /// Whether a value may begin with this word, of which all characters are hexadecimal or not. Most numbers stand beside no word that any row asks for.
-    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word, hexadecimal: bool) -> bool {
+    /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
+    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
         let view = context.view;
         let (before, far) = (view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)));
         if !separate(before, far, 0) {
@@ -272,7 +277,7 @@ impl Rows {
         };
         let mut next = [ALONE; 2];
         // Of addresses nearly all words have other characters.
-        let of_row = first.any & sign != 0 || hexadecimal;
+        let of_row = first.any & sign != 0 || word.hexadecimal;
         if all & sign != 0 && of_row && separate(before, far, sign) {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
@@ -429,7 +434,7 @@ impl Placed {
     fn fits(&self, text: &[u8], kinds: u8, whole: bool) -> bool {
         if let [(of, count), (_, 0), ..] = self.parts {
             let count = if count == ALL { text.len() } else { usize::from(count) };
-            let others = if of == HEXADECIMAL { HEXADECIMAL } else { WORD & !of };
+            let others = if of == HEXADECIMAL { HEXADECIMAL } else { WORD & !of } | OTHER;
             return kinds & others == 0 && if whole { text.len() == count } else { text.len() <= count };
         }
         let mut parts = self.parts.iter();
