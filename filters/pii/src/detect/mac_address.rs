@@ -32,4 +32,18 @@ mod tests {
             ],
         );
     }
+
+    #[test]
+    fn more_groups_are_an_address_of_another_kind_or_a_fingerprint() {
+        marked(
+            "mac_address",
+            &[
+                "aa:bb:cc:dd:ee:ff:ab, aa:bb:cc:dd:ee:ff:ab:cd aabb.ccdd.eeff.abcd aa-bb-cc-dd-ee-ff-ab",
+                "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48",
+                "SHA1 Fingerprint=AB:CD:EF:AA:BB:CC:DD:EE:FF:AB:CD:EF:AA:BB:CC:DD:EE:FF:AB:CD",
+                "<aa:bb:cc:dd:ee:ff>:eth0 iface:<aa:bb:cc:dd:ee:ff>:abc b:<aa:bb:cc:dd:ee:ff>: on",
+                "<aabb.ccdd.eeff>.local <aabb.ccdd.eeff>.eu",
+            ],
+        );
+    }
 }

@@ -12,6 +12,7 @@ use super::openers::Openers;
 use super::pass::{WITH_DIGIT, Word};
 use super::{Match, Verdict};
 use crate::class::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WORD, class, run};
+use crate::view::View;
 
 /// Bytes of a value.
 pub(super) const LONGEST: usize = 160;
@@ -136,6 +137,8 @@ struct Placed {
     free: bool,
     /// Needs them before it.
     announced: bool,
+    /// Of hexadecimal digits, so that more groups may have letters, too.
+    hexadecimal: bool,
 }
 
 /// What rows begin with such a word.
@@ -176,7 +179,8 @@ impl Rows {
             let parts = row.parts();
             let (separators, free) = (row.separators, row.near == Near::Free);
             let announced = matches!(row.near, Near::Before(_));
-            self.rows.push(Placed { groups, parts, row, detector, separators, free, announced });
+            let hexadecimal = matches!(parts, [(HEXADECIMAL, _), ..]);
+            self.rows.push(Placed { groups, parts, row, detector, separators, free, announced, hexadecimal });
             let length = (groups >> 60) as usize;
             // What the first group may consist of, a bit for each sum.
             let (mut classes, mut kinds) = (0u8, 1u8);
@@ -276,8 +280,8 @@ impl Rows {
             first.next.get(of).copied().unwrap_or_default()
         };
         let mut next = [ALONE; 2];
-        // Of addresses nearly all words have other characters.
-        let of_row = first.any & sign != 0 || word.hexadecimal;
+        // Of addresses nearly all words have other characters, and none begins inside of one.
+        let of_row = first.any & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
         if all & sign != 0 && of_row && separate(before, far, sign) {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
@@ -495,10 +499,21 @@ impl Placed {
             return Verdict::No;
         }
         let (length, near, far) = (view.bytes().len(), view.at(end), view.at(end + 1));
-        let cut = end + 2 > length
-            && !context.last
-            && (end == length || matches!(near, b' ' | b'-' | b'.' | b',' | b'/' | b':'));
-        let goes_on = !separate(near, if end + 1 < length { far } else { 0 }, between) || near == b'%';
+        let mut cut =
+            end + 2 > length && (end == length || matches!(near, b' ' | b'-' | b'.' | b',' | b'/' | b':'));
+        let mut goes_on = !separate(near, if end + 1 < length { far } else { 0 }, between) || near == b'%';
+        if self.hexadecimal {
+            let group = (self.groups >> 60) as usize;
+            if behind_group(view, start, between, group) {
+                return Verdict::No;
+            }
+            if separator(near) == between {
+                let left = length.saturating_sub(end + 1);
+                cut |= left <= group && run(view.bytes(), end + 1, group, HEXADECIMAL) == left;
+                goes_on |= is_group(view, end + 1, group);
+            }
+        }
+        cut &= !context.last;
         if !cut && goes_on || !(row.check)(text) || view.end(end) - view.start(start) > LONGEST {
             return Verdict::No;
         }
@@ -511,6 +526,20 @@ impl Placed {
             Said::Cut => Verdict::Cut(start),
         }
     }
+}
+
+/// Whether a group of so many hexadecimal digits stands at `at`.
+fn is_group(view: &View<'_>, at: usize, length: usize) -> bool {
+    let is = |most, of| run(view.bytes(), at, most, of) == length;
+    is(length + 1, WORD) && is(length, HEXADECIMAL)
+}
+
+/// Whether one with this separator stands before `start`.
+fn behind_group(view: &View<'_>, start: usize, between: u8, length: usize) -> bool {
+    separator(view.before(start)) == between
+        && start.checked_sub(length + 1).is_some_and(|from| {
+            class(view.before(from)) == 0 && is_group(view, from, length)
+        })
 }
 
 /// Whether a value ends where these two characters follow, seen from it: more of the same would make it
