@@ -123,19 +123,34 @@ impl<'t> View<'t> {
         if index >= self.bytes.len() {
             return self.length;
         }
-        let anchor =
-            |at: usize| self.anchors.get(at).map(|(folded, offset)| (*folded as usize, *offset as usize));
-        let after = self.last.get();
-        let before = after.checked_sub(1).map_or(Some((0, 0)), anchor);
-        if let Some((folded, offset)) = before.filter(|(folded, _)| *folded <= index)
-            && anchor(after).is_none_or(|(folded, _)| index < folded)
-        {
-            return offset + (index - folded);
-        }
-        let after = self.anchors.partition_point(|(folded, _)| *folded as usize <= index);
-        self.last.set(after);
-        let (folded, offset) = after.checked_sub(1).and_then(anchor).unwrap_or_default();
+        let after = self.behind(index);
+        let (folded, offset) = after.checked_sub(1).and_then(|at| self.anchor(at)).unwrap_or_default();
         offset + (index - folded)
+    }
+
+    fn anchor(&self, at: usize) -> Option<(usize, usize)> {
+        self.anchors.get(at).map(|(folded, offset)| (*folded as usize, *offset as usize))
+    }
+
+    /// How many pairs there are up to a character: searched from the last one on in steps that double.
+    #[inline(never)]
+    fn behind(&self, index: usize) -> usize {
+        let is = |at: usize| self.anchors.get(at).is_some_and(|(folded, _)| *folded as usize <= index);
+        let (mut from, mut to, mut step) = (self.last.get(), self.last.get(), 1);
+        if is(to) {
+            while is(to) {
+                (from, to, step) = (to + 1, to + step, step * 2);
+            }
+        } else {
+            while from > 0 && !is(from - 1) {
+                (from, to, step) = (from.saturating_sub(step), from, step * 2);
+            }
+        }
+        let to = to.min(self.anchors.len());
+        let between = self.anchors.get(from..to).unwrap_or_default();
+        let after = from + between.partition_point(|(folded, _)| *folded as usize <= index);
+        self.last.set(after);
+        after
     }
 
     /// Where the last character before `index` ends in the text: invisible ones between are not included.
@@ -147,9 +162,8 @@ impl<'t> View<'t> {
     #[inline(never)]
     fn end_led_back(&self, index: usize) -> usize {
         let Some(last) = index.checked_sub(1) else { return 0 };
-        let first = self.anchors.partition_point(|(folded, _)| (*folded as usize) < index);
-        match self.anchors.get(first) {
-            Some((folded, end)) if *folded as usize == index => *end as usize,
+        match self.anchor(self.behind(last)) {
+            Some((folded, end)) if folded == index => end,
             // Before nothing else than plain ASCII.
             _ => (self.led_back(last) + 1).min(self.length),
         }

@@ -83,7 +83,9 @@ enum Form {
 /// Groups of digits.
 #[derive(Default)]
 struct Number {
-    digits: [u8; DIGITS],
+    /// The first ones.
+    digits: [u8; 8],
+    /// How many there are.
     count: usize,
     /// Lengths of the groups, four bits each, the last in the lowest.
     groups: u64,
@@ -176,6 +178,9 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     }
     let holds = !context.last && view.left(start) <= LONGEST + AFTER;
     let length = view.bytes().len();
+    // Where no words stand around only a form of its own makes it one.
+    let lacks = context.lacks(detector, start);
+    let least = if lacks { FORM } else { WEAK };
     let (mut best, mut strong) = (None, false);
     let found = |best: Option<(usize, usize)>| {
         best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))
@@ -183,28 +188,24 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let mut at = word.start;
     loop {
         let end = view.digits_end(at);
-        for digit in view.bytes().get(at..end).unwrap_or_default() {
-            match number.digits.get_mut(number.count) {
-                Some(slot) => *slot = *digit,
-                None => return found(best),
-            }
-            number.count += 1;
+        let group = view.bytes().get(at..end).unwrap_or_default();
+        if number.count + group.len() > DIGITS {
+            return found(best);
         }
+        let room = number.digits.iter_mut().skip(number.count);
+        room.zip(group).for_each(|(slot, digit)| *slot = *digit);
+        number.count += group.len();
         if end == length && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
-        number.groups = number.groups << 4 | (end - at).min(15) as u64;
+        number.groups = number.groups << 4 | group.len().min(15) as u64;
         if number.lead == 0 {
-            number.lead = end - at;
+            number.lead = group.len();
         }
         let date = number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
         number.dated |= date && number.dashes;
         // Behind another number only what has a form of its own is one.
-        if row && !number.plus && !number.open() {
-            return found(best);
-        }
-        // Where no words stand around only a form of its own makes it one.
-        if !number.strong_may() && context.lacks(detector, start) {
+        if row && !number.plus && !number.open() || lacks && !number.strong_may() {
             return found(best);
         }
         let next = separated(view, end);
@@ -218,12 +219,14 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if !goes_on && number.groups < 16 && number.count < LEAST {
             return Verdict::No;
         }
-        let form = number.form(row);
-        let fits = view.end(end) - view.start(start) <= LONGEST;
+        let form = if number.count < least as usize { Form::None } else { number.form(row, group) };
         let apart = form == Form::Strong && !number.plus || number.dashed();
         // What is a number by its form does not grow by a guess.
-        let better = form == Form::Strong || form == Form::Weak && !strong;
-        if fits && better && ends(view, end, goes_on, apart) {
+        let better = form == Form::Strong || form == Form::Weak && !strong && !lacks;
+        if better
+            && ends(view, end, goes_on, apart)
+            && view.end(end) - view.start(start) <= LONGEST
+        {
             // A parenthesis that is not closed inside belongs to the sentence.
             let from = if number.area && number.groups < 16 { word.start } else { start };
             let near = if form == Form::Strong { Near::Free } else { Near::Around };
@@ -277,6 +280,9 @@ fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
     let rest = bytes.get(end..).unwrap_or_default();
     let rest = rest.get(..16).unwrap_or(rest);
     let mut at = rest.iter().take(2).take_while(|byte| matches!(**byte, b' ' | b',')).count();
+    if rest.get(at).is_some_and(|first| !matches!(first | 0x20, b'e' | b'x')) {
+        return Some(end);
+    }
     let words: [&[u8]; 3] = [b"extension", b"ext", b"x"];
     for word in words {
         let Some(after) = rest.get(at..) else { break };
@@ -337,11 +343,11 @@ impl Number {
         !self.spaces && self.groups > 15
     }
 
-    /// What kind of a number this is; `row` where another one stands right before.
-    fn form(&self, row: bool) -> Form {
-        let text = self.digits.get(..self.count).unwrap_or_default();
-        let (first, single) = (text.first().copied().unwrap_or_default(), self.groups < 16);
-        let lead = |text: &[u8]| !matches!(text, [b'0' | b'1', ..]);
+    /// What kind of a number this is, of which `last` is the last group; `row` where another one stands right before.
+    fn form(&self, row: bool, last: &[u8]) -> Form {
+        let [first, second_digit, ..] = self.digits;
+        let single = self.groups < 16;
+        let lead = |from: usize| !matches!(self.digits.get(from), Some(b'0' | b'1'));
         if self.plus {
             if self.dated {
                 return Form::None;
@@ -356,9 +362,7 @@ impl Number {
             _ => None,
         };
         if let Some(from) = american {
-            let real =
-                lead(text.get(from..).unwrap_or_default()) && lead(text.get(from + 3..).unwrap_or_default());
-            return if real && (!self.spaces || from == 1) { Form::Strong } else { Form::Weak.unless(row) };
+            return if lead(from) && lead(from + 3) && (!self.spaces || from == 1) { Form::Strong } else { Form::Weak.unless(row) };
         }
         let second = self.groups >> 4 & 15;
         // Dates, times behind them, social security numbers, versions and addresses of hosts.
@@ -378,7 +382,7 @@ impl Number {
             return if self.groups & 15 >= 3 { Form::Strong } else { Form::Weak };
         }
         if first == b'0'
-            && text.get(1) != Some(&b'0')
+            && second_digit != b'0'
             && !single
             && (9..=11).contains(&self.count)
             && (2..=5).contains(&leading)
@@ -390,7 +394,7 @@ impl Number {
             return Form::None;
         }
         // Powers of two are sizes, digits that are all the same fill a field.
-        if single && (part(text, 0, text.len()).is_power_of_two() || !varied(text)) {
+        if single && (part(last, 0, last.len()).is_power_of_two() || !varied(last)) {
             return Form::None;
         }
         let least = if single { LEAST } else { WEAK as usize };
