@@ -14,7 +14,8 @@ use crate::view::View;
 const LONGEST: usize = 160;
 /// Bytes after a number that may decide about it: a separator of three and a digit, each at its widest.
 const AFTER: usize = 64;
-/// Digits of the longest number.
+/// Digits of the shortest number, and of the longest.
+const SHORTEST: usize = 13;
 const DIGITS: usize = 19;
 
 pub(super) const DETECTOR: Detector = Detector {
@@ -32,6 +33,11 @@ fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, 
     let excluded = before == b'+'
         || matches!(before, b'.' | b',') && at.checked_sub(2).is_some_and(|at| view.at(at).is_ascii_digit());
     if excluded || !matches!(view.at(at), b'2'..=b'6') {
+        return true;
+    }
+    let end = view.digits_end(at);
+    // Too few, and nothing that separates them from more.
+    if end - at < SHORTEST && end < view.bytes().len() && !is_separator(view.at(end)) {
         return true;
     }
     let cut = number(view, at, last, &mut |end| found(detector, Match::new(at, end)));

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::pass::{Ask, Beside, Word};
 
 use super::{Detector, Match, Scan, Verdict};
+use crate::class::{HEXADECIMAL, is};
 use crate::view::View;
 
 /// Bytes of an address.
@@ -58,17 +59,29 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     } else if view.before(start) == b'.' && view.before(start - 1).is_ascii_alphanumeric() {
         return Verdict::No;
     }
+    // Behind its first part stands another one, or a second colon.
+    let (sign, next) = (view.at(word.end), view.at(word.end + 1));
+    let goes_on = match sign {
+        b':' => next == b':' || next.is_ascii_hexdigit(),
+        _ => next.is_ascii_digit(),
+    };
+    if start == word.start && !goes_on && word.end + 1 < bytes.len() {
+        return Verdict::No;
+    }
     let rest = bytes.get(start..).unwrap_or_default();
-    let inside = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(**byte, b':' | b'.');
-    let run = rest.iter().take(CHARACTERS + 2).take_while(inside).count();
+    // Four parts have three signs between them, the shortest other form two.
+    let (mut run, mut dots, mut colons) = (0, 0, 0);
+    for byte in rest.iter().take(CHARACTERS + 2) {
+        match byte {
+            b'.' => dots += 1,
+            b':' => colons += 1,
+            _ if is(*byte, HEXADECIMAL) => {}
+            _ => break,
+        }
+        run += 1;
+    }
     if start + run == bytes.len() && !context.last {
         return if view.left(start) <= LONGEST + AFTER { Verdict::Cut(start) } else { Verdict::No };
-    }
-    // Four parts have three signs between them, the shortest other form two.
-    let (mut dots, mut colons) = (0, 0);
-    for byte in rest.iter().take(run) {
-        dots += usize::from(*byte == b'.');
-        colons += usize::from(*byte == b':');
     }
     if dots < 3 && colons < 2 {
         return Verdict::No;

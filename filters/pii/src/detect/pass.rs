@@ -596,9 +596,14 @@ impl Asking<'_, '_, '_> {
         }
         let mut digits = u8::MAX;
         if let Some(numbers) = context.series(start, end) {
-            if !matches!(view.before(start), b'+' | b'(') && context.quiet(start) {
+            if context.quiet(start) {
                 let pair = Pair::of(view.at(start), numbers);
-                [*words, digits] = self.pass.pairs.get(pair.index()).copied().unwrap_or_default();
+                let [at_words, at_digits] = self.pass.pairs.get(pair.index()).copied().unwrap_or_default();
+                digits = at_digits;
+                // Signs before a number are a form of their own.
+                if !matches!(view.before(start), b'+' | b'(') {
+                    *words = at_words;
+                }
             }
             if numbers.digits() < NINE {
                 return false;

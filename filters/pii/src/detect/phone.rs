@@ -8,6 +8,7 @@ use super::context::{Context, Near, Said};
 use super::pass::{Ask, Beside, Pair, WITH_DIGIT, Word};
 
 use super::series::Numbers;
+use super::signs::series;
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -83,8 +84,8 @@ enum Form {
 /// Groups of digits.
 #[derive(Default)]
 struct Number {
-    /// The first ones.
-    digits: [u8; 8],
+    /// The first eight, the first one lowest.
+    digits: u64,
     /// How many there are.
     count: usize,
     /// Lengths of the groups, four bits each, the last in the lowest.
@@ -185,15 +186,31 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let found = |best: Option<(usize, usize)>| {
         best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))
     };
+    let read = |at: usize| series(view.bytes().get(at..).unwrap_or_default()).0;
     let mut at = word.start;
+    // Of 64 characters from `from` on those that are digits.
+    let (mut from, mut digits) = (at, read(at));
     loop {
-        let end = view.digits_end(at);
+        // So many tell a group and how far the next one is.
+        if at - from > 64 - (DIGITS + 5) {
+            (from, digits) = (at, read(at));
+        }
+        let here = digits >> ((at - from) & 63);
+        let end = at + here.trailing_ones() as usize;
+        let far = here.unbounded_shr(here.trailing_ones()).trailing_zeros();
         let group = view.bytes().get(at..end).unwrap_or_default();
         if number.count + group.len() > DIGITS {
             return found(best);
         }
-        let room = number.digits.iter_mut().skip(number.count);
-        room.zip(group).for_each(|(slot, digit)| *slot = *digit);
+        // So few that copying them is dearer by a call.
+        let mut place = number.count as u32 * 8;
+        for digit in group {
+            if place >= u64::BITS {
+                break;
+            }
+            number.digits |= u64::from(*digit) << place;
+            place += 8;
+        }
         number.count += group.len();
         if end == length && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
@@ -202,19 +219,20 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if number.lead == 0 {
             number.lead = group.len();
         }
-        let date = number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
-        number.dated |= date && number.dashes;
+        if number.plus && number.dashes {
+            number.dated |= number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
+        }
         // Behind another number only what has a form of its own is one.
         if row && !number.plus && !number.open() || lacks && !number.strong_may() {
             return found(best);
         }
-        let next = separated(view, end);
+        let between = if far > 3 && end + 4 < length { 0 } else { separators(view, end) };
+        let next = end + between;
         let sign = end + 1 == length && matches!(view.at(end), b',' | b':');
-        let waits = (next == length && next - end <= 3 || sign) && !context.last;
-        if waits {
+        if (next == length && between <= 3 || sign) && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
-        let goes_on = next > end && next - end <= 3 && view.at(next).is_ascii_digit();
+        let goes_on = matches!(between, 1..=3) && view.at(next).is_ascii_digit();
         // Most numbers are too short for any form.
         if !goes_on && number.groups < 16 && number.count < LEAST {
             return Verdict::No;
@@ -243,23 +261,22 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if !goes_on {
             return found(best);
         }
-        let between = view.bytes().get(end..next).unwrap_or_default();
-        number.spaces &= between == b" ";
-        number.dashes &= between == b"-";
-        number.dots &= between == b".";
+        let between = if between == 1 { view.at(end) } else { 0 };
+        number.spaces &= between == b' ';
+        number.dashes &= between == b'-';
+        number.dots &= between == b'.';
         at = next;
     }
 }
 
-/// Where what may stand between two groups ends: one more than may, so that four are seen to be too many.
-fn separated(view: &View<'_>, from: usize) -> usize {
-    let rest = view.bytes().get(from..).unwrap_or_default();
-    if rest.starts_with(b". ") {
+/// How many characters may stand between two groups: one more than may, so that four are seen to be too many.
+fn separators(view: &View<'_>, from: usize) -> usize {
+    if view.at(from) == b'.' && view.at(from + 1) == b' ' {
         // A sentence ended.
-        return from;
+        return 0;
     }
-    let between = |byte: &&u8| matches!(**byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')');
-    from + rest.iter().take(4).take_while(between).count()
+    let between = |at: &usize| matches!(view.at(from + at), b' ' | b'-' | b'.' | b'/' | b'(' | b')');
+    (0..4).take_while(between).count()
 }
 
 /// Whether a number may end at `end`; `apart` where another one after a space is another one.
@@ -308,35 +325,45 @@ fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
 }
 
 impl Number {
+    /// The digit at a place, of the first eight.
+    fn nth(&self, place: u32) -> u8 {
+        self.digits.unbounded_shr(place * 8) as u8
+    }
+
     /// Begins with an exit code.
     fn exit(&self) -> bool {
-        self.lead > 1 && matches!(self.digits, [b'0', b'0', b'1'..=b'9', ..])
+        self.lead > 1 && self.zeros(2) && matches!(self.nth(2), b'1'..=b'9')
+    }
+
+    /// Whether the first digits are zeros.
+    fn zeros(&self, most: u32) -> bool {
+        (0..most).all(|place| self.nth(place) == b'0')
+    }
+
+    /// Whether it has so many digits that it may be a national number, with such a first group.
+    fn fits(&self, most: usize) -> bool {
+        self.count <= most && (2..=5).contains(&self.lead)
     }
 
     /// Whether it may be, or become, a number with a form of its own, without a plus.
     fn open(&self) -> bool {
-        let national = match self.digits {
-            [b'0', b'0', b'0', ..] if self.count > 2 => 0,
-            [b'0', b'0', ..] => DIGITS,
-            [b'0', ..] => 11,
+        let national = match self.nth(0) {
+            b'0' if self.zeros(3) => 0,
+            b'0' if self.zeros(2) => DIGITS,
+            b'0' => 11,
             _ if self.area => 12,
             _ => 0,
         };
-        matches!(self.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
-            || self.count <= national && (2..=5).contains(&self.lead)
+        self.fits(national) || matches!(self.groups, 3 | 0x33 | 0x334 | 1 | 0x13 | 0x133 | 0x1334)
     }
 
     /// Whether it has, or may yet have, a form that nothing else has.
     fn strong_may(&self) -> bool {
-        let national = match self.digits {
-            [b'0', b'0', ..] if self.lead > 1 => return true,
-            _ if self.area => 12,
-            [b'0', ..] => 11,
-            _ => 0,
-        };
+        let zero = self.nth(0) == b'0';
         self.plus
+            || self.fits(if self.area { 12 } else if zero { 11 } else { 0 })
+            || zero && self.lead > 1 && self.zeros(2)
             || matches!(self.groups, 1 | 2 | 3 | 0x13 | 0x23 | 0x33 | 0x133 | 0x233 | 0x334 | 0x1334 | 0x2334)
-            || self.count <= national && (2..=5).contains(&self.lead)
     }
 
     fn dashed(&self) -> bool {
@@ -345,9 +372,9 @@ impl Number {
 
     /// What kind of a number this is, of which `last` is the last group; `row` where another one stands right before.
     fn form(&self, row: bool, last: &[u8]) -> Form {
-        let [first, second_digit, ..] = self.digits;
+        let first = self.nth(0);
         let single = self.groups < 16;
-        let lead = |from: usize| !matches!(self.digits.get(from), Some(b'0' | b'1'));
+        let lead = |from| !matches!(self.nth(from), b'0' | b'1');
         if self.plus {
             if self.dated {
                 return Form::None;
@@ -382,7 +409,7 @@ impl Number {
             return if self.groups & 15 >= 3 { Form::Strong } else { Form::Weak };
         }
         if first == b'0'
-            && second_digit != b'0'
+            && self.nth(1) != b'0'
             && !single
             && (9..=11).contains(&self.count)
             && (2..=5).contains(&leading)

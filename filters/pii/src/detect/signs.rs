@@ -148,6 +148,7 @@ const fn halves(upper: bool) -> [u8; 16] {
 
 /// Of the first 64 characters of a text: which are digits, and which these or what stands between the digits of some value.
 /// Behind the text's end all are the latter.
+#[inline(never)]
 pub(super) fn series(text: &[u8]) -> (u64, u64) {
     let mut padded = [b'-'; 64];
     let whole = match text.first_chunk() {
