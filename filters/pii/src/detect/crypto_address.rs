@@ -44,29 +44,26 @@ static BASE58: [u8; 256] = {
 
 /// 25 bytes whose last four are of the double digest of the others.
 fn base58(text: &[u8]) -> bool {
-    // Thirty-two bits each, the lowest first.
-    let mut limbs = [0u32; 7];
-    // As many characters at once as a limb can be multiplied by.
-    for some in text.chunks(5) {
+    let mut bytes = [0u8; 25];
+    // As many characters at once as a byte can be multiplied by.
+    for some in text.chunks(8) {
         let (mut carry, mut by) = (0u64, 1u64);
         for byte in some {
-            let Some(value) = BASE58.get(usize::from(*byte)).filter(|value| **value < 58) else { return false };
-            (carry, by) = (carry * 58 + u64::from(*value), by * 58);
+            let value = BASE58.get(usize::from(*byte)).copied().unwrap_or(u8::MAX);
+            if value >= 58 {
+                return false;
+            }
+            (carry, by) = (carry * 58 + u64::from(value), by * 58);
         }
-        for limb in &mut limbs {
-            carry += u64::from(*limb) * by;
-            *limb = carry as u32;
-            carry >>= 32;
+        for slot in bytes.iter_mut().rev() {
+            carry += u64::from(*slot) * by;
+            *slot = carry as u8;
+            carry >>= 8;
         }
         if carry != 0 {
             return false;
         }
     }
-    let [rest @ .., top] = limbs;
-    let Ok(top) = u8::try_from(top) else { return false };
-    let mut bytes = [0u8; 25];
-    let lower = rest.iter().rev().flat_map(|limb| limb.to_be_bytes());
-    bytes.iter_mut().zip(std::iter::once(top).chain(lower)).for_each(|(to, byte)| *to = byte);
     let (body, sum) = bytes.split_at_checked(21).unwrap_or_default();
     sha256(&sha256(body)).get(..4) == Some(sum)
 }

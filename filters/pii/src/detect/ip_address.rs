@@ -94,21 +94,22 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     if view.at(end - 1) == b'.' || (view.at(end - 1) == b':' && view.before(end - 1) != b':') {
         end -= 1;
     }
-    let text = bytes.get(start..end).unwrap_or_default();
-    let Ok(mut text) = std::str::from_utf8(text) else { return Verdict::No };
+    let mut text = bytes.get(start..end).unwrap_or_default();
     // Behind four decimal parts follows a port.
-    if let Some((host, _)) = text.split_once(':').filter(|(host, _)| host.contains('.')) {
+    let first = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+    let host = text.get(..first).unwrap_or_default();
+    if host.contains(&b'.') {
         text = host;
-        end = start + host.len();
+        end = start + first;
     }
-    let found = if text.contains(':') {
+    let found = if text.contains(&b':') {
         !lonely(text, view.at(end))
             && text.len() > 3
-            && text.bytes().any(|byte| byte.is_ascii_digit())
-            && version_6(text.as_bytes())
-            || text == "::1"
+            && text.iter().any(u8::is_ascii_digit)
+            && version_6(text)
+            || text == b"::1"
     } else {
-        version_4(text.as_bytes()) && !version(view, start)
+        version_4(text) && !version(view, start)
     };
     let fits = view.end(end) - view.start(start) <= LONGEST;
     if found && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
@@ -156,8 +157,8 @@ fn groups(text: &[u8], decimal: bool) -> Option<usize> {
 }
 
 /// Whether nothing but one part stands before two colons: a path of a program (`u64::`), unless it is a network's.
-fn lonely(text: &str, next: u8) -> bool {
-    next != b'/' && text.strip_suffix("::").is_some_and(|part| !part.contains(':'))
+fn lonely(text: &[u8], next: u8) -> bool {
+    next != b'/' && text.strip_suffix(b"::").is_some_and(|part| !part.contains(&b':'))
 }
 
 fn hexadecimal(view: &View<'_>, from: usize, to: usize) -> bool {
