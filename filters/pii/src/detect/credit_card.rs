@@ -36,8 +36,11 @@ fn at(context: &Context<'_>, at: usize, detector: u8, found: &mut dyn FnMut(u8, 
         return true;
     }
     let end = view.digits_end(at);
-    // Too few, and nothing that separates them from more.
-    if end - at < SHORTEST && end < view.bytes().len() && !is_separator(view.at(end)) {
+    // Too few, and nothing that separates them from more; or inside of a row, where only fours and what follows them are.
+    if end - at < SHORTEST
+        && end < view.bytes().len()
+        && (!is_separator(view.at(end)) || end - at != 4 && digit_and_separator(view, at))
+    {
         return true;
     }
     let cut = number(view, at, last, &mut |end| found(detector, Match::new(at, end)));

@@ -20,7 +20,7 @@ const AFTER: usize = 320;
 const DIGITS: usize = 17;
 /// Digits of the shortest number in one group.
 const LEAST: usize = 7;
-/// Digits of the shortest number in groups, and of the shortest with a form of its own.
+/// Digits of the shortest number in groups, and of the shortest with a form of its own; without a sign before it is one more.
 const WEAK: u32 = 6;
 const FORM: u32 = 8;
 /// Digits of an extension.
@@ -181,7 +181,8 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let length = view.bytes().len();
     // Where no words stand around only a form of its own makes it one.
     let lacks = context.lacks(detector, start);
-    let least = if lacks { FORM } else { WEAK };
+    let signed = number.plus || number.area;
+    let least = if lacks && signed { FORM } else if lacks { FORM + 1 } else { WEAK };
     let (mut best, mut strong) = (None, false);
     let found = |best: Option<(usize, usize)>| {
         best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))

@@ -281,8 +281,9 @@ impl Rows {
         };
         let mut next = [ALONE; 2];
         // Of addresses nearly all words have other characters, and none begins inside of one.
-        let of_row = first.any & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
-        if all & sign != 0 && of_row && separate(before, far, sign) {
+        let of_row =
+            || first.any & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
+        if all & sign != 0 && separate(before, far, sign) && of_row() {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
             let cut = behind + second >= view.bytes().len() && !context.last;
@@ -363,7 +364,7 @@ impl Rows {
             // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
             if shift == 56 {
                 let mut left = rows.iter().filter(|row| {
-                    between & !row.separators == 0 && !row.lacks(context, start) && row.fits(so_far, kinds, false)
+                    between & !row.separators == 0 && row.fits(so_far, kinds, false) && !row.lacks(context, start)
                 });
                 let Some(only) = left.next() else { return whole };
                 if only.groups != groups

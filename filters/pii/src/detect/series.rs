@@ -35,6 +35,7 @@ impl Series {
     }
 
     /// What begins with one of its numbers; none if it is not known to be one of them, or what follows is not.
+    #[inline(always)]
     pub(super) fn from(&self, start: usize) -> Option<Numbers> {
         let behind = start.checked_sub(self.start).filter(|behind| *behind < self.end as usize)?;
         let numbers = Numbers(self.digits >> behind);
