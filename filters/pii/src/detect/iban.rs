@@ -30,7 +30,10 @@ fn length(country: [u8; 2]) -> Option<usize> {
     let country = country.map(|letter| letter.to_ascii_uppercase());
     let (entries, _) = COUNTRIES.as_chunks::<4>();
     let [a, b, tens, ones] =
-        *entries.get(entries.partition_point(|[a, b, _, _]| u16::from_be_bytes([*a, *b]) < u16::from_be_bytes(country)))?;
+        *entries
+            .get(entries.partition_point(|[a, b, _, _]| {
+                u16::from_be_bytes([*a, *b]) < u16::from_be_bytes(country)
+            }))?;
     ([a, b] == country).then(|| usize::from(tens - b'0') * 10 + usize::from(ones - b'0'))
 }
 

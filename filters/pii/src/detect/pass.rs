@@ -499,7 +499,8 @@ impl Asking<'_, '_, '_> {
     /// Asks about an `@`, or the text's end.
     fn at_sign(&mut self, at: usize) {
         if let Some((ask, detector)) = self.pass.ats {
-            let verdict = ask(&mut self.context, Word { start: at, end: at, kind: 0, hexadecimal: false }, detector);
+            let verdict =
+                ask(&mut self.context, Word { start: at, end: at, kind: 0, hexadecimal: false }, detector);
             self.judge(verdict, detector);
         }
     }

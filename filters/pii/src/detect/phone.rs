@@ -97,6 +97,8 @@ struct Number {
     dated: bool,
     /// The first group is in parentheses.
     area: bool,
+    /// No other group may be in parentheses.
+    parenthesis: bool,
     /// Every separator is a space; a hyphen; a dot.
     spaces: bool,
     dashes: bool,
@@ -181,8 +183,15 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let length = view.bytes().len();
     // Where no words stand around only a form of its own makes it one.
     let lacks = context.lacks(detector, start);
+    number.parenthesis = number.area;
     let signed = number.plus || number.area;
-    let least = if lacks && signed { FORM } else if lacks { FORM + 1 } else { WEAK };
+    let least = if lacks && signed {
+        FORM
+    } else if lacks {
+        FORM + 1
+    } else {
+        WEAK
+    };
     let (mut best, mut strong) = (None, false);
     let found = |best: Option<(usize, usize)>| {
         best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))
@@ -233,7 +242,13 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if (next == length && between <= 3 || sign) && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
-        let goes_on = matches!(between, 1..=3) && view.at(next).is_ascii_digit();
+        let signs = view.bytes().get(end..next).unwrap_or_default();
+        // Only one group is in parentheses, and none behind an area code's zero.
+        let opens = signs.contains(&b'(');
+        number.parenthesis |= number.nth(0) == b'0' && !number.zeros(2);
+        let goes_on =
+            matches!(between, 1..=3) && view.at(next).is_ascii_digit() && !(opens && number.parenthesis);
+        number.parenthesis |= opens;
         // Most numbers are too short for any form.
         if !goes_on && number.groups < 16 && number.count < LEAST {
             return Verdict::No;
@@ -242,14 +257,13 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         let apart = form == Form::Strong && !number.plus || number.dashed();
         // What is a number by its form does not grow by a guess.
         let better = form == Form::Strong || form == Form::Weak && !strong && !lacks;
-        if better
-            && ends(view, end, goes_on, apart)
-            && view.end(end) - view.start(start) <= LONGEST
-        {
+        if better && ends(view, end, goes_on, apart) && view.end(end) - view.start(start) <= LONGEST {
             // A parenthesis that is not closed inside belongs to the sentence.
             let from = if number.area && number.groups < 16 { word.start } else { start };
             let near = if form == Form::Strong { Near::Free } else { Near::Around };
-            match (context.said(detector, near, start, end), extension(view, end, context.last)) {
+            // Behind it stands a digit, or maybe one.
+            let with = if goes_on { Some(end) } else { extension(view, end, context.last) };
+            match (context.said(detector, near, start, end), with) {
                 (Said::No, _) => {}
                 (Said::Yes, Some(end)) => {
                     best = Some((from, end));
@@ -362,7 +376,13 @@ impl Number {
     fn strong_may(&self) -> bool {
         let zero = self.nth(0) == b'0';
         self.plus
-            || self.fits(if self.area { 12 } else if zero { 11 } else { 0 })
+            || self.fits(if self.area {
+                12
+            } else if zero {
+                11
+            } else {
+                0
+            })
             || zero && self.lead > 1 && self.zeros(2)
             || matches!(self.groups, 1 | 2 | 3 | 0x13 | 0x23 | 0x33 | 0x133 | 0x233 | 0x334 | 0x1334 | 0x2334)
     }
@@ -390,7 +410,11 @@ impl Number {
             _ => None,
         };
         if let Some(from) = american {
-            return if lead(from) && lead(from + 3) && (!self.spaces || from == 1) { Form::Strong } else { Form::Weak.unless(row) };
+            return if lead(from) && lead(from + 3) && (!self.spaces || from == 1) {
+                Form::Strong
+            } else {
+                Form::Weak.unless(row)
+            };
         }
         let second = self.groups >> 4 & 15;
         // Dates, times behind them, social security numbers, versions and addresses of hosts.
@@ -454,6 +478,7 @@ mod tests {
                 "<(415) 555-0132>, <(415)555-0132>. <415-555-0132>",
                 "<415.555.0132> <415-555-0132>",
                 "<1-800-555-0199>",
+                "<+1 (415) 555-0132> <(415) 555-0133> <+44 (0)20 7946 0958> <(020 7946 0958>) (5, <01 23 45 67 89>(3)",
                 "<978-249-9678x20779> <+1-944-435-4352x04732>",
                 "<415-555-0132 ext. 12>; <415-555-0132 x7>, extra",
                 "<001-420-335-7509x38548>",

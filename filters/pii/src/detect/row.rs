@@ -364,7 +364,9 @@ impl Rows {
             // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
             if shift == 56 {
                 let mut left = rows.iter().filter(|row| {
-                    between & !row.separators == 0 && row.fits(so_far, kinds, false) && !row.lacks(context, start)
+                    between & !row.separators == 0
+                        && row.fits(so_far, kinds, false)
+                        && !row.lacks(context, start)
                 });
                 let Some(only) = left.next() else { return whole };
                 if only.groups != groups
@@ -538,9 +540,9 @@ fn is_group(view: &View<'_>, at: usize, length: usize) -> bool {
 /// Whether one with this separator stands before `start`.
 fn behind_group(view: &View<'_>, start: usize, between: u8, length: usize) -> bool {
     separator(view.before(start)) == between
-        && start.checked_sub(length + 1).is_some_and(|from| {
-            class(view.before(from)) == 0 && is_group(view, from, length)
-        })
+        && start
+            .checked_sub(length + 1)
+            .is_some_and(|from| class(view.before(from)) == 0 && is_group(view, from, length))
 }
 
 /// Whether a value ends where these two characters follow, seen from it: more of the same would make it
