@@ -17,13 +17,18 @@ pub(super) const DETECTOR: Detector = Detector {
 
 fn valid(text: &[u8]) -> bool {
     let letter = number(at(text, 8)) - 9;
-    let digits = [letter / 10, letter % 10].map(|digit| b'0' + digit as u8);
-    let all = text.iter().take(8).chain(&digits).chain(text.iter().skip(9).take(2));
-    let sum: u32 = all
-        .zip([2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1])
-        .map(|(byte, weight)| number(*byte) * weight)
-        .map(|product| product / 10 + product % 10)
-        .sum();
+    // Two digits stand for the letter.
+    let digit = |place| match place {
+        0..8 => number(at(text, place)),
+        8 => letter / 10,
+        9 => letter % 10,
+        _ => number(at(text, place - 1)),
+    };
+    let weigh = |(place, weight): (usize, &u8)| {
+        let product = digit(place) * u32::from(*weight);
+        product / 10 + product % 10
+    };
+    let sum: u32 = [2u8, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1].iter().enumerate().map(weigh).sum();
     // Fifty more tell two people of the same day apart.
     let day = part(text, 2, 4);
     day_of_month(if day > 50 { day - 50 } else { day }, part(text, 4, 6)) && sum % 10 == number(at(text, 11))

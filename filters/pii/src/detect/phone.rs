@@ -229,18 +229,20 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if number.lead == 0 {
             number.lead = group.len();
         }
-        if number.plus && number.dashes {
-            number.dated |= number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
-        }
-        // Behind another number only what has a form of its own is one.
-        if row && !number.plus && !number.open() || lacks && !number.strong_may() {
+        let (few, near) = (number.count < least as usize, end + 4 >= length);
+        // Behind another number only what has a form of its own is one. What has few digits was told by how it begins.
+        if (near || !few || !lacks)
+            && (row && !number.plus && !number.open() || lacks && !number.strong_may())
+        {
             return found(best);
         }
-        let between = if far > 3 && end + 4 < length { 0 } else { separators(view, end) };
+        let between = if far > 3 && !near { 0 } else { separators(view, end) };
         let next = end + between;
-        let sign = end + 1 == length && matches!(view.at(end), b',' | b':');
-        if (next == length && between <= 3 || sign) && !context.last {
-            return if holds { Verdict::Cut(start) } else { found(best) };
+        if near && !context.last {
+            let sign = end + 1 == length && matches!(view.at(end), b',' | b':');
+            if next == length && between <= 3 || sign {
+                return if holds { Verdict::Cut(start) } else { found(best) };
+            }
         }
         let signs = view.bytes().get(end..next).unwrap_or_default();
         // Only one group is in parentheses, and none behind an area code's zero.
@@ -253,7 +255,10 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if !goes_on && number.groups < 16 && number.count < LEAST {
             return Verdict::No;
         }
-        let form = if number.count < least as usize { Form::None } else { number.form(row, group) };
+        if number.plus && number.dashes {
+            number.dated |= number.groups >> 8 > 3 && number.groups < 0x1000 && number.groups & 0xff == 0x22;
+        }
+        let form = if few { Form::None } else { number.form(row, group) };
         let apart = form == Form::Strong && !number.plus || number.dashed();
         // What is a number by its form does not grow by a guess.
         let better = form == Form::Strong || form == Form::Weak && !strong && !lacks;
@@ -352,7 +357,7 @@ impl Number {
 
     /// Whether the first digits are zeros.
     fn zeros(&self, most: u32) -> bool {
-        (0..most).all(|place| self.nth(place) == b'0')
+        self.digits << (64 - most * 8) == 0x3030_3030_3030_3030 << (64 - most * 8)
     }
 
     /// Whether it has so many digits that it may be a national number, with such a first group.
