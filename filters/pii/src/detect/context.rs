@@ -281,7 +281,7 @@ impl<'v> Context<'v> {
             if word >= end + AFTER {
                 break;
             }
-            // A text's characters are no less bytes.
+            // No character is less than a byte: one so far away is too many bytes away.
             if *of != detector || word + before < start {
                 continue;
             }

@@ -29,11 +29,9 @@ const COUNTRIES: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21C
 fn length(country: [u8; 2]) -> Option<usize> {
     let country = country.map(|letter| letter.to_ascii_uppercase());
     let (entries, _) = COUNTRIES.as_chunks::<4>();
-    let [a, b, tens, ones] =
-        *entries
-            .get(entries.partition_point(|[a, b, _, _]| {
-                u16::from_be_bytes([*a, *b]) < u16::from_be_bytes(country)
-            }))?;
+    let place = |[a, b]: [u8; 2]| u16::from_be_bytes([a, b]);
+    let at = entries.partition_point(|[a, b, _, _]| place([*a, *b]) < place(country));
+    let [a, b, tens, ones] = *entries.get(at)?;
     ([a, b] == country).then(|| usize::from(tens - b'0') * 10 + usize::from(ones - b'0'))
 }
 
@@ -86,6 +84,17 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::super::vectors::marked;
+
+    #[test]
+    fn countries_are_in_their_order() {
+        let (entries, rest) = super::COUNTRIES.as_chunks::<4>();
+        assert!(entries.is_sorted() && rest.is_empty());
+        for [a, b, tens, ones] in entries {
+            let length = usize::from(tens - b'0') * 10 + usize::from(ones - b'0');
+            assert_eq!(super::length([*a, b.to_ascii_lowercase()]), Some(length));
+        }
+        assert_eq!([super::length(*b"AA"), super::length(*b"ZZ"), super::length(*b"US")], [None; 3]);
+    }
 
     #[test]
     fn numbers_of_all_lengths_are_found_however_grouped() {

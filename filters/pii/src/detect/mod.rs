@@ -372,6 +372,13 @@ pub(crate) mod vectors {
         assert!(rows.sum::<usize>() <= usize::from(u8::MAX), "where rows begin is told by a byte");
         let asked = super::DETECTORS.iter().filter(|detector| matches!(detector.scan, super::Scan::Word(_)));
         assert!(asked.count() <= 8, "a byte has a bit for each of them");
+        let digits = super::DETECTORS.iter().filter(|found| matches!(found.scan, super::Scan::Digits(_)));
+        assert!(digits.count() <= 8, "here, too");
+        for detector in super::DETECTORS {
+            if let super::Scan::Prefixes(prefixes) = detector.scan {
+                assert!(prefixes.iter().all(|prefix| prefix.text.len() >= 2), "{}", detector.id);
+            }
+        }
         let all: Vec<u8> = super::Kind::all().map(super::Kind::number).collect();
         assert!(
             all.is_sorted_by(|a, b| a < b) && all.len() == super::DETECTORS.len() + super::OUTSIDE.len() + 2

@@ -140,7 +140,7 @@ impl Pair {
     }
 }
 
-/// It reports what begins there; false where a text that goes on may have others.
+/// Asks what begins at a number, which is reported; false where a text that goes on may have others.
 pub(crate) type AskDigits = fn(&Context<'_>, usize, u8, &mut dyn FnMut(u8, Match)) -> bool;
 
 /// Words of any kind.

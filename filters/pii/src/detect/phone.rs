@@ -380,14 +380,9 @@ impl Number {
     /// Whether it has, or may yet have, a form that nothing else has.
     fn strong_may(&self) -> bool {
         let zero = self.nth(0) == b'0';
+        let national = if self.area { 12 } else { 11 };
         self.plus
-            || self.fits(if self.area {
-                12
-            } else if zero {
-                11
-            } else {
-                0
-            })
+            || (self.area || zero) && self.fits(national)
             || zero && self.lead > 1 && self.zeros(2)
             || matches!(self.groups, 1 | 2 | 3 | 0x13 | 0x23 | 0x33 | 0x133 | 0x233 | 0x334 | 0x1334 | 0x2334)
     }
