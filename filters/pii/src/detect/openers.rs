@@ -33,8 +33,9 @@ struct Class {
 /// Characters of ASCII, a bit for each.
 type Characters = [u64; 2];
 
-/// By whether the first is a capital, and whether the second is a sign, a capital or a small letter.
-type Classes = [Class; 6];
+/// By whether the first is a capital, and whether the second is a sign, a capital or a small letter; none where there are
+/// none at all.
+type Classes = Vec<Class>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -140,8 +141,8 @@ impl Default for Openers {
             any: [0; ANY],
             near: [0; NEARBY],
             hashed: [[0; 2]; HASHED],
-            classes: Classes::default(),
-            nearby: Classes::default(),
+            classes: Vec::new(),
+            nearby: Vec::new(),
         }
     }
 }
@@ -171,6 +172,7 @@ impl Openers {
         let add = |classes: &mut Classes| {
             let kinds = have(0).flat_map(|first| have(1).map(move |second| 1u8 << class(first, second)));
             let kinds = kinds.fold(0, |all, kind| all | kind);
+            classes.resize_with(6, Class::default);
             let of = classes.iter_mut().enumerate().filter(|(kind, _)| kinds >> kind & 1 != 0);
             of.for_each(|(_, class)| class.add([0, 1, 2, 3, 4, 5].map(exact)));
         };

@@ -20,7 +20,8 @@ const AFTER: usize = 320;
 const DIGITS: usize = 17;
 /// Digits of the shortest number in one group.
 const LEAST: usize = 7;
-/// Digits of the shortest number in groups, and of the shortest with a form of its own; without a sign before it is one more.
+/// Digits of the shortest number in groups, and of the shortest with a form of its own, which has a sign before it: without
+/// one it has one more, with an exit code three.
 const WEAK: u32 = 6;
 const FORM: u32 = 8;
 /// Digits of an extension.
@@ -185,12 +186,12 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let lacks = context.lacks(detector, start);
     number.parenthesis = number.area;
     let signed = number.plus || number.area;
-    let least = if lacks && signed {
-        FORM
-    } else if lacks {
-        FORM + 1
-    } else {
-        WEAK
+    // The shortest that may be found here: with an exit code it is the longest.
+    let least = match lacks {
+        false => WEAK,
+        true if signed => FORM,
+        true if view.at(word.start) == b'0' && view.at(word.start + 1) == b'0' => FORM + 3,
+        true => FORM + 1,
     };
     let (mut best, mut strong) = (None, false);
     let found = |best: Option<(usize, usize)>| {
@@ -200,6 +201,9 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let mut at = word.start;
     // Of 64 characters from `from` on those that are digits.
     let (mut from, mut digits) = (at, read(at));
+    if lacks {
+        at = number.begin(view, at, digits, least);
+    }
     loop {
         // So many tell a group and how far the next one is.
         if at - from > 64 - (DIGITS + 5) {
@@ -212,22 +216,9 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if number.count + group.len() > DIGITS {
             return found(best);
         }
-        // So few that copying them is dearer by a call.
-        let mut place = number.count as u32 * 8;
-        for digit in group {
-            if place >= u64::BITS {
-                break;
-            }
-            number.digits |= u64::from(*digit) << place;
-            place += 8;
-        }
-        number.count += group.len();
+        number.add(group);
         if end == length && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
-        }
-        number.groups = number.groups << 4 | group.len().min(15) as u64;
-        if number.lead == 0 {
-            number.lead = group.len();
         }
         let (few, near) = (number.count < least as usize, end + 4 >= length);
         // Behind another number only what has a form of its own is one. What has few digits was told by how it begins.
@@ -281,10 +272,7 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if !goes_on {
             return found(best);
         }
-        let between = if between == 1 { view.at(end) } else { 0 };
-        number.spaces &= between == b' ';
-        number.dashes &= between == b'-';
-        number.dots &= between == b'.';
+        number.pass(if between == 1 { view.at(end) } else { 0 });
         at = next;
     }
 }
@@ -345,6 +333,51 @@ fn extension(view: &View<'_>, end: usize, last: bool) -> Option<usize> {
 }
 
 impl Number {
+    /// Reads the next group.
+    #[inline(always)]
+    fn add(&mut self, group: &[u8]) {
+        // So few that copying them is dearer by a call.
+        let mut place = self.count as u32 * 8;
+        for digit in group {
+            if place >= u64::BITS {
+                break;
+            }
+            self.digits |= u64::from(*digit) << place;
+            place += 8;
+        }
+        self.count += group.len();
+        self.groups = self.groups << 4 | group.len().min(15) as u64;
+        if self.lead == 0 {
+            self.lead = group.len();
+        }
+    }
+
+    /// Passes what separates it from the next group: a sign, or 0 for several.
+    fn pass(&mut self, sign: u8) {
+        self.spaces &= sign == b' ';
+        self.dashes &= sign == b'-';
+        self.dots &= sign == b'.';
+    }
+
+    /// Reads the first groups, which together have too few digits; `digits` tells which characters from the first on are
+    /// some. Returns where a group begins of which more is to be seen.
+    #[inline(never)]
+    fn begin(&mut self, view: &View<'_>, mut at: usize, mut digits: u64, least: u32) -> usize {
+        loop {
+            let length = digits.trailing_ones();
+            let behind = digits.unbounded_shr(length);
+            let end = at + length as usize;
+            let sign = view.at(end);
+            let one = behind & 3 == 2 && matches!(sign, b' ' | b'-' | b'.' | b'/');
+            if !one || self.count + length as usize >= least as usize || end + 4 >= view.bytes().len() {
+                return at;
+            }
+            self.add(view.bytes().get(at..end).unwrap_or_default());
+            self.pass(sign);
+            (at, digits) = (end + 1, behind >> 1);
+        }
+    }
+
     /// The digit at a place, of the first eight.
     fn nth(&self, place: u32) -> u8 {
         self.digits.unbounded_shr(place * 8) as u8
