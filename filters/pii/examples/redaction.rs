@@ -536,6 +536,19 @@ fn speed(texts: &[Labelled]) {
         "ssn",
         "age: 12 ",
         "02.27.96.63.08 ",
+        // What texts put together at random were worst at.
+        "01 ",
+        "00 4 ",
+        "00 (2 ",
+        "(67 ",
+        "0\u{200b}6 ",
+        "1 85 05 78 006 084 36 ",
+        "BSN ",
+        "5(",
+        "6_",
+        ":.0",
+        "@é",
+        "４375 ",
     ];
     for unit in units {
         let text = unit.repeat(200_000 / unit.len());

@@ -1,10 +1,9 @@
 //! Credentials as HTTP sends them: `Basic` with what decodes to a name and a password (RFC 7617), `Bearer`
 //! with a token of letters and digits (RFC 6750).
 
+use super::ask::{Ask, Beside, Word};
 use super::check::ends;
 use super::context::Context;
-use super::pass::{Ask, Beside, Word};
-
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;
 

@@ -5,8 +5,8 @@
 //! Groups as cards print them are found anywhere; odd groups only where the whole row of numbers is the card,
 //! because a tenth of all lists of small numbers would pass the check digit somewhere.
 
+use super::ask::{Digits, Pair};
 use super::context::Context;
-use super::pass::{Digits, Pair};
 use super::{Detector, Match, Scan};
 use crate::view::View;
 

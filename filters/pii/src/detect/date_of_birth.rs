@@ -1,9 +1,8 @@
 //! Dates of birth: dates in figures, or with the month's name, near words that say so.
 
+use super::ask::{Ask, Word};
 use super::check::{day_of_month, same};
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, Word};
-
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::DIGIT;
 

@@ -1,8 +1,8 @@
 //! E-mail addresses: the addr-spec of RFC 5322 as people type it (no quoted local parts, no comments, no
 //! address literals), with internationalised names. Every `@` is looked at once, to both sides.
 
+use super::ask::Word;
 use super::context::Context;
-use super::pass::Word;
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::{LETTER, View, WIDE};
 

@@ -2,10 +2,9 @@
 //! space or hyphen between, and the remainder of 97. The country's length says where the number ends, so
 //! that text right behind it, set apart, does not hide it.
 
+use super::ask::{Ask, MIXED, Word};
 use super::check::Remainder;
 use super::context::Context;
-use super::pass::{Ask, MIXED, Word};
-
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::{WORD, is};
 

@@ -1,10 +1,9 @@
 //! Addresses of hosts: IPv4 in four decimal parts, IPv6 in any of its spellings (RFC 4291 §2.2). A version of
 //! four parts is not told from an address, unless the word before or a product's slash tells it.
 
+use super::ask::{Ask, Beside, Word};
 use super::check::{ends, part as number};
 use super::context::Context;
-use super::pass::{Ask, Beside, Word};
-
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::{HEXADECIMAL, is};
 use crate::view::View;

@@ -3,6 +3,7 @@
 mod aba_routing;
 mod age;
 mod anthropic_key;
+mod ask;
 mod au_abn;
 mod au_medicare;
 mod au_tfn;
@@ -72,7 +73,7 @@ mod vin;
 mod warm;
 pub(crate) mod words;
 
-use pass::{Ask, AskWord, Digits};
+use ask::{Ask, AskWord, Digits};
 use prefix::Prefix;
 use row::Row;
 

@@ -2,9 +2,10 @@
 //! the value has to look like one: long enough, of more than one kind of character, and no reference to
 //! something else (`${…}`, `os.environ`, a call).
 
+use super::ask::{Ask, Beside, Word};
 use super::check::ends;
 use super::context::Context;
-use super::pass::{self, Ask, Beside, Word};
+use super::pass;
 
 use super::{Detector, Match, Scan, Verdict};
 use crate::tail::Tail;

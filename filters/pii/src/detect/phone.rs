@@ -3,10 +3,9 @@
 //! groups of digits, and bare ones, only near words that say so. Dates, addresses of hosts and social security
 //! numbers are told by their groups. An extension belongs to the number.
 
+use super::ask::{Ask, Beside, Pair, WITH_DIGIT, Word};
 use super::check::{part, same, varied};
 use super::context::{Context, Near, Said};
-use super::pass::{Ask, Beside, Pair, WITH_DIGIT, Word};
-
 use super::series::Numbers;
 use super::signs::series;
 use super::{Detector, Match, Scan, Verdict};
@@ -186,7 +185,7 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let lacks = context.lacks(detector, start);
     number.parenthesis = number.area;
     let signed = number.plus || number.area;
-    // The shortest that may be found here: with an exit code it is the longest.
+    // Digits of the shortest that may be found here.
     let least = match lacks {
         false => WEAK,
         true if signed => FORM,
@@ -220,16 +219,16 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         if end == length && !context.last {
             return if holds { Verdict::Cut(start) } else { found(best) };
         }
-        let (few, near) = (number.count < least as usize, end + 4 >= length);
+        let (few, ending) = (number.count < least as usize, end + 4 >= length);
         // Behind another number only what has a form of its own is one. What has few digits was told by how it begins.
-        if (near || !few || !lacks)
+        if (ending || !few || !lacks)
             && (row && !number.plus && !number.open() || lacks && !number.strong_may())
         {
             return found(best);
         }
-        let between = if far > 3 && !near { 0 } else { separators(view, end) };
+        let between = if far > 3 && !ending { 0 } else { separators(view, end) };
         let next = end + between;
-        if near && !context.last {
+        if ending && !context.last {
             let sign = end + 1 == length && matches!(view.at(end), b',' | b':');
             if next == length && between <= 3 || sign {
                 return if holds { Verdict::Cut(start) } else { found(best) };

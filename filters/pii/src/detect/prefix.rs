@@ -4,7 +4,7 @@
 
 use weir_sorted::sort_by;
 
-use super::pass::Word;
+use super::ask::Word;
 use super::{Match, Verdict};
 use crate::class::{BASE64, CAPITAL, DIGIT, TOKEN, WORD, run};
 use crate::tail::Tail;

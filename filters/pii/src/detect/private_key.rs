@@ -2,8 +2,8 @@
 //! everything belongs to the key, up to its end line or to what cannot be in a block: a key that breaks off is
 //! hidden as far as it goes, and in a stream nothing of it is held back.
 
+use super::ask::{Ask, Beside, Word};
 use super::context::Context;
-use super::pass::{Ask, Beside, Word};
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::CAPITAL;
 use crate::tail::Tail;

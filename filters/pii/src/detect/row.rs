@@ -7,9 +7,9 @@
 
 use weir_sorted::sort_by;
 
+use super::ask::{WITH_DIGIT, Word};
 use super::context::{Context, Near, Said};
 use super::openers::Openers;
-use super::pass::{WITH_DIGIT, Word};
 use super::{Match, Verdict};
 use crate::class::{CAPITAL, DIGIT, HEXADECIMAL, SMALL, WORD, class, run};
 use crate::view::View;
@@ -149,8 +149,8 @@ struct First {
     next: [[u8; 2]; 4],
     /// The detectors whose words the others need, a bit for each.
     near: u64,
-    /// The separators of rows whose first group may be of any characters but hexadecimal ones.
-    any: u8,
+    /// The separators of rows that are not of hexadecimal digits.
+    others: u8,
 }
 
 /// All rows that are looked for, by their groups.
@@ -247,7 +247,7 @@ impl Rows {
                     add(slot, if behind & (of | HEXADECIMAL) != 0 && of != 0 { separators } else { 0 });
                 }
                 first.near |= if free { 0 } else { 1 << detector.min(63) };
-                first.any |= if classes == 8 { 0 } else { separators };
+                first.others |= if classes == 8 { 0 } else { separators };
             }
         }
         sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
@@ -281,9 +281,9 @@ impl Rows {
         };
         let mut next = [ALONE; 2];
         // Of addresses nearly all words have other characters, and none begins inside of one.
-        let of_row =
-            || first.any & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
-        if all & sign != 0 && separate(before, far, sign) && of_row() {
+        let may =
+            || first.others & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
+        if all & sign != 0 && separate(before, far, sign) && may() {
             let second = run(view.bytes(), behind, 15, WORD);
             let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
             let cut = behind + second >= view.bytes().len() && !context.last;

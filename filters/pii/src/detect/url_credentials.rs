@@ -1,9 +1,8 @@
 //! Names and passwords inside addresses: `https://user:password@host`, `postgres://user:password@db`. Only what
 //! stands between the scheme and the `@` is the value.
 
+use super::ask::{Ask, Beside, Word};
 use super::context::Context;
-use super::pass::{Ask, Beside, Word};
-
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a value.

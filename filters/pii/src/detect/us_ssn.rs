@@ -2,8 +2,8 @@
 //! area 000, 666 or 9xx, no group 00, no serial 0000). With separators they are found anywhere; without, or
 //! with one missing, only where the words around say what the nine digits are.
 
+use super::ask::{Digits, Pair};
 use super::context::{Context, Near, Said};
-use super::pass::{Digits, Pair};
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number.
