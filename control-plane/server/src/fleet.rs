@@ -75,12 +75,15 @@ pub struct Gateway {
     pub since_ms: u64,
     /// Version of the policy that it judges by, as far as this stream knows.
     pub policy: Option<String>,
-    /// Whether it has all that it should have.
+    /// Whether it has all that it should have, by what its Envoy has acknowledged.
     pub current: bool,
     /// Its last refusal, as long as it stands.
     pub refusal: Option<Refusal>,
     /// Resources that it has, by kind.
     pub has: BTreeMap<&'static str, usize>,
+    /// Version of the snapshot that it has all of.
+    #[serde(skip)]
+    complete: Option<String>,
 }
 
 /// A gateway refused something and goes on with what it had.
@@ -206,12 +209,18 @@ impl Fleet {
         let mut state = self.state();
         let Some(gateway) = state.gateways.get_mut(&peer.id) else { return };
         gateway.has = progress.has.iter().map(|(kind, count)| (kind.name(), *count)).collect();
-        gateway.current = progress.complete && self.current.borrow().has(&progress.target);
+        gateway.complete = progress.complete.then_some(progress.target);
     }
 
     /// All streams, for people.
     pub fn gateways(&self) -> Vec<Gateway> {
-        self.state().gateways.values().cloned().collect()
+        let published = self.current();
+        let of = |gateway: &Gateway| Gateway {
+            // Told when asked for: a session takes its time to hear of what was published.
+            current: gateway.complete.as_deref().is_some_and(|version| published.has(version)),
+            ..gateway.clone()
+        };
+        self.state().gateways.values().map(of).collect()
     }
 
     /// The last refusals, oldest first.
@@ -251,6 +260,30 @@ pub fn unix_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn published(version: &str) -> Arc<Published> {
+        let mut snapshot = Snapshot::new(version, []);
+        snapshot.version = version.into();
+        Arc::new(Published { slots: Arc::new(snapshot), ..Published::default() })
+    }
+
+    #[test]
+    fn a_gateway_is_behind_from_the_moment_that_something_new_is_published() {
+        let fleet = Fleet::new(published("1"));
+        let peer = fleet.join("127.0.0.1:1".into(), "ADS");
+        let is_current = || fleet.gateways().iter().all(|gateway| gateway.current);
+        assert!(!is_current(), "it has said nothing yet");
+        let done = |target: &str| Progress { target: target.into(), complete: true, ..Progress::default() };
+        fleet.progress(&peer, done("1"));
+        assert!(is_current());
+        // Before its session has heard of it.
+        fleet.publish(published("2"));
+        assert!(!is_current());
+        fleet.progress(&peer, done("1"));
+        assert!(!is_current(), "of the old one");
+        fleet.progress(&peer, done("2"));
+        assert!(is_current());
+    }
 
     #[test]
     fn a_long_reason_keeps_its_beginning_and_its_end() {

@@ -162,9 +162,7 @@ async fn a_queue_that_is_full_refuses_or_drops_as_the_policy_says() {
         let mut policy = gateway.policy.clone();
         // Refusals are the cheapest records, and no ledger is needed for what follows.
         policy["budgets"] = json!([]);
-        gateway.write(policy);
-        gateway.in_force().await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        gateway.change(policy).await;
         gateway.kill_control();
         // Four megabytes a worker are some five thousand of such records.
         let name = "n".repeat(300);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_tests::harness::Collector;
 use weir_tests::harness::collector::{Mood, Span};
 
@@ -49,13 +49,7 @@ async fn nothing_is_lost(name: &str, collector: Collector, protocol: &str) {
 
     let mut policy = gateway.policy.clone();
     policy["tenants"][0]["limits"] = json!({"max_output_tokens": 4_000});
-    gateway.write(policy);
-    let new = |status: &Value| {
-        let version = &status["policy"]["version"];
-        version.as_str().is_some_and(|version| version.starts_with("2-"))
-            && status["gateways"][0]["current"] == true
-    };
-    gateway.wait("the new policy is in force", new).await;
+    gateway.change(policy).await;
     collector.mood(Mood::Well);
     ask().await;
     let exchanges = collector.wait(2, Span::is_exchange).await;

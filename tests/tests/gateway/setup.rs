@@ -162,6 +162,16 @@ impl Gateway {
         self.policy = policy;
     }
 
+    /// Writes `policy` and waits until it is in force.
+    pub async fn change(&mut self, policy: Value) {
+        let before = self.api("/api/status").await["policy"]["version"].clone();
+        self.write(policy);
+        let new = |status: &Value| {
+            status["policy"]["version"] != before && status["gateways"][0]["current"] == true
+        };
+        self.wait("the new policy is in force", new).await;
+    }
+
     /// The module that the control plane watches.
     pub fn module(&self) -> PathBuf {
         self.folder.join("weir.wasm")

@@ -1,5 +1,7 @@
 //! What real Envoys accept, in both ways to speak xDS.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::setup::{Setup, chat};
@@ -78,6 +80,26 @@ async fn whole(name: &str, version: &str, delta: bool) {
     let upgrade = upgrade.header("connection", "upgrade").header("upgrade", "websocket");
     let answer = weir_tests::harness::Client::answer(upgrade).await;
     assert_eq!(answer.json()["error"]["type"], "invalid_request_error", "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_what_the_status_calls_current_the_next_request_is_judged() {
+    let setup = Setup::start("current", "1.40.0", true).await;
+    for number in 1..=50 {
+        let before = setup.status().await["policy"]["version"].clone();
+        setup.set_policy(number);
+        // Without a pause: the moment at which both are true is what is tested.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let status = setup.status().await;
+            if status["policy"]["version"] != before && status["gateways"][0]["current"] == true {
+                break;
+            }
+            assert!(Instant::now() < deadline, "change {number}: {status:#}");
+        }
+        let answer = setup.client(&format!("key-{number}")).chat(chat()).await;
+        assert_eq!(answer.status, 200, "change {number}: {}", answer.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
