@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use weir_sorted::trim;
 use weir_wire::json::Value;
 
 use crate::hub::Invalid;
@@ -29,11 +30,11 @@ pub(crate) fn data_uri(text: &str) -> Option<DataUri<'_>> {
     }
     let (head, data) = text.get(5..)?.split_once(',')?;
     let mut fields = head.split(';');
-    let media_type = match fields.next().map(str::trim) {
+    let media_type = match fields.next().map(trim) {
         Some("") | None => "text/plain".to_owned(),
         Some(named) => named.to_ascii_lowercase(),
     };
-    let base64 = fields.any(|field| field.trim().eq_ignore_ascii_case("base64"));
+    let base64 = fields.any(|field| trim(field).eq_ignore_ascii_case("base64"));
     if !base64 {
         return None;
     }

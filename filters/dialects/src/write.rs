@@ -1,5 +1,6 @@
 //! Members that writers of several dialects write where there is something to say.
 
+use weir_sorted::trim;
 use weir_wire::json::Writer;
 
 use crate::openai_chat::fields;
@@ -51,7 +52,7 @@ pub(crate) fn texts(out: &mut Writer, key: &str, texts: &[String], wanted: fn(&&
 /// says so.
 #[inline(never)]
 pub(crate) fn input(out: &mut Writer, arguments: &str) {
-    let arguments = arguments.trim();
+    let arguments = trim(arguments);
     out.key("input");
     if fields::is_object(arguments) {
         out.raw(arguments.as_bytes());

@@ -403,7 +403,7 @@ pub(crate) fn word(value: Option<Value<'_, '_>>) -> String {
 fn whole(value: Value<'_, '_>) -> String {
     match value.kind() {
         json::Kind::String => word(Some(value)),
-        _ => String::from_utf8_lossy(value.raw()).into_owned(),
+        _ => value.json().to_owned(),
     }
 }
 

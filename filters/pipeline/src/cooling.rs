@@ -4,7 +4,7 @@
 //! Bounded: a fixed number of targets; the one that is free again first makes room.
 
 use weir_lease::SharedData;
-use weir_sorted::Gather;
+use weir_sorted::{Gather, trim};
 use weir_wire::number;
 
 use crate::io::{Headers, Now};
@@ -39,7 +39,7 @@ pub fn target(provider: &str, model: &str) -> u64 {
 
 /// How long a throttling answer asks to be left alone.
 pub fn asked(target: u64, headers: &Headers<'_>, now: Now) -> Cool {
-    let asked = |name: &str| headers.get(name).and_then(|value| number(value.trim()));
+    let asked = |name: &str| headers.get(name).and_then(|value| number(trim(value)));
     let wait = asked("retry-after-ms")
         .map(|ms| ms * 1e6)
         .or_else(|| asked("retry-after").map(|seconds| seconds * SECOND))

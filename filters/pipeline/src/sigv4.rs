@@ -7,6 +7,8 @@
 
 use sha2::{Digest, Sha256};
 
+use weir_sorted::trim;
+
 use crate::io::{Headers, Now};
 
 /// The scheme, as it stands in the `authorization` header.
@@ -60,7 +62,7 @@ fn parameters(authorization: &str) -> Option<&str> {
 }
 
 fn field<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
-    parameters.split(',').find_map(|part| part.trim().strip_prefix(name))
+    parameters.split(',').find_map(|part| trim(part).strip_prefix(name))
 }
 
 impl Signed {

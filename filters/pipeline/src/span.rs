@@ -1,6 +1,7 @@
 //! The record of one exchange: everything that its OpenTelemetry span says, filled in as it becomes known.
 
 use weir_dialects::hub::Usage;
+use weir_sorted::trim;
 
 use crate::content::Content;
 use crate::parts::Parts;
@@ -77,7 +78,7 @@ pub fn hex(out: &mut String, bytes: &[u8]) {
 }
 
 fn parse(header: &str) -> Option<([u8; 16], [u8; 8], u8)> {
-    let mut parts = header.trim().split('-');
+    let mut parts = trim(header).split('-');
     let (mut version, mut trace, mut parent, mut flags) = ([0], [0; 16], [0; 8], [0]);
     for place in [&mut version[..], &mut trace, &mut parent, &mut flags] {
         unhex(parts.next()?, place)?;

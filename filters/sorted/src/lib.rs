@@ -1,5 +1,5 @@
-//! A map, a sort, a search and a list in little code: what stands in for `BTreeMap`, `slice::sort`, `str::contains`, `collect`
-//! and `retain` in the wasm module.
+//! A map, a sort, a search and a list in little code: what stands in for `BTreeMap`, `slice::sort`, `str::contains`,
+//! `str::trim`, `collect` and `retain` in the wasm module.
 //!
 //! The module's code is compiled when Envoy starts, and every pair of types of a `BTreeMap` costs 8 to 10 KB of it,
 //! every `sort` 4 to 8 KB. Here what does not depend on the types is compiled once, behind a `dyn` comparison, and
@@ -16,4 +16,4 @@ mod text;
 pub use gather::{Gather, keep};
 pub use map::{Iter, Map};
 pub use sort::sort_by;
-pub use text::contains;
+pub use text::{contains, trim};

@@ -245,7 +245,7 @@ impl Vm {
                 true
             }
             Err(why) => {
-                let role = String::from_utf8_lossy(&role);
+                let role = String::from_utf8(role).unwrap_or_default();
                 host::log(host::Level::Error, &format!("weir: configuration of `{role}` refused: {why}"));
                 false
             }
@@ -280,7 +280,7 @@ impl Vm {
             }
             other => Err(format!(
                 "root_id `{}` is none of `exchange`, `attempt`, `attempts`",
-                String::from_utf8_lossy(other)
+                std::str::from_utf8(other).unwrap_or_default()
             )),
         }
     }

@@ -2,7 +2,7 @@
 //! neighbours of one role merged, results first and in the order of their calls. What Messages cannot say is refused
 //! where leaving it out would change the answer's form (`n`, `logprobs`), else it is a loss.
 
-use weir_sorted::Map;
+use weir_sorted::{Map, trim};
 use weir_wire::base64;
 use weir_wire::json::{self, Limits, Writer};
 
@@ -236,7 +236,7 @@ impl Encoder {
                 self.out.fill(piece, &[&Renames::id(&result.id)]);
                 for part in &result.parts {
                     match part {
-                        Part::Text(text) if text.trim().is_empty() => {}
+                        Part::Text(text) if trim(text).is_empty() => {}
                         Part::Text(_)
                         | Part::Image { .. }
                         | Part::ImageUrl { .. }
@@ -296,7 +296,7 @@ impl Encoder {
         self.out.key("tools").begin_array();
         for tool in &chat.tools {
             self.tool(&tool.name, tool.parameters.as_deref());
-            let description = tool.description.as_deref().filter(|text| !text.trim().is_empty());
+            let description = tool.description.as_deref().filter(|text| !trim(text).is_empty());
             write::text(&mut self.out, "description", description);
             write::truth(&mut self.out, "strict", tool.strict);
             if let Some(ttl) = &tool.cache {
@@ -339,7 +339,7 @@ impl Encoder {
             json::parse(schema.as_bytes(), &Limits::default())
                 .is_ok_and(|doc| fields::is(doc.root(), "type", "object"))
         });
-        if parameters.is_some_and(|schema| typed.is_none() && schema.trim() != "{}") {
+        if parameters.is_some_and(|schema| typed.is_none() && trim(schema) != "{}") {
             fields::lose_in(&mut self.losses, "tools", &name, "a schema that is no object's is left out");
         }
         let schema = typed.unwrap_or(r#"{"type":"object","properties":{}}"#);

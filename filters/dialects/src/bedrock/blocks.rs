@@ -1,5 +1,6 @@
 //! Content blocks as Converse spells them.
 
+use weir_sorted::trim;
 use weir_wire::json::Writer;
 
 use super::answer::write_reasoning;
@@ -126,7 +127,7 @@ impl Blocks {
         let mut said = false;
         for part in &result.parts {
             match part {
-                Part::Text(text) if text.trim().is_empty() => continue,
+                Part::Text(text) if trim(text).is_empty() => continue,
                 Part::Text(_)
                 | Part::Image { .. }
                 | Part::ImageUrl { .. }
@@ -176,7 +177,7 @@ impl Blocks {
 /// The arguments of a call, which must be an object; an empty one where the model said nothing.
 #[inline(never)]
 pub(crate) fn arguments_of(call: &ToolCall, message: usize) -> Result<&str, Invalid> {
-    let arguments = call.arguments.trim();
+    let arguments = trim(&call.arguments);
     if arguments.is_empty() {
         return Ok("{}");
     }

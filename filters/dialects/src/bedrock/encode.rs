@@ -1,7 +1,7 @@
 //! A hub chat as a Converse request. What Converse cannot say is refused where leaving it out would change the
 //! answer's form (`n`, `logprobs`), else it is a loss.
 
-use weir_sorted::Map;
+use weir_sorted::{Map, trim};
 use weir_wire::json::Writer;
 
 use super::blocks::Blocks;
@@ -107,7 +107,7 @@ pub(crate) fn lose_sampling(chat: &Chat, reason: &'static str, losses: &mut Vec<
 
 /// Whether a stop text can be one: a blank one is accepted nowhere but at OpenAI.
 pub(crate) fn is_said(stop: &&String) -> bool {
-    !stop.trim().is_empty()
+    !trim(stop).is_empty()
 }
 
 /// Where Claude says which stop text ended its answer.
@@ -167,7 +167,7 @@ fn tools(chat: &Chat, blocks: &mut Blocks) -> bool {
     }
     blocks.out.fill(r#""toolConfig":{"tools":["#, &[]);
     for (at, tool) in chat.tools.iter().enumerate() {
-        let description = tool.description.as_deref().filter(|text| !text.trim().is_empty());
+        let description = tool.description.as_deref().filter(|text| !trim(text).is_empty());
         write_tool(&tool.name, description, tool.parameters.as_deref(), tool.strict, blocks);
         if let Some(ttl) = &tool.cache {
             if blocks.caches() {

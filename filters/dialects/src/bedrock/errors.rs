@@ -1,5 +1,6 @@
 //! Bedrock's errors in OpenAI's words, and back: one table each for HTTP answers and for exceptions inside a stream.
 
+use weir_sorted::trim;
 use weir_wire::json::{self, Limits, Writer};
 
 use crate::hub::Failure;
@@ -164,7 +165,7 @@ pub fn error(code: Option<&str>, message: &str, param: Option<&str>) -> Vec<u8> 
 /// A class without its namespace before `#` and its address behind `:`.
 fn bare(class: &str) -> &str {
     let class = class.split_once(':').map_or(class, |(class, _)| class);
-    class.rsplit_once('#').map_or(class, |(_, class)| class).trim()
+    trim(class.rsplit_once('#').map_or(class, |(_, class)| class))
 }
 
 /// Whether Bedrock refuses a prompt for its length; it has no code for that, only words that differ by model.

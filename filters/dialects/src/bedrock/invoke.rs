@@ -2,6 +2,7 @@
 //! version is in the body, and each event of a stream stands in base64 inside a frame. Bodies and events pass from one
 //! envelope to the other as they are; nothing goes through the hub.
 
+use weir_sorted::trim;
 use weir_wire::eventstream::{self, Frame};
 use weir_wire::json::{self, Doc, Limits, Value, Writer};
 use weir_wire::{base64, sse};
@@ -30,7 +31,7 @@ pub fn from_messages(doc: &Doc<'_>, beta: &str) -> Vec<u8> {
     out.begin_object().member("anthropic_version", VERSION);
     if !beta.is_empty() && root.get("anthropic_beta").is_none() {
         out.key("anthropic_beta").begin_array();
-        beta.split(',').map(str::trim).filter(|word| !word.is_empty()).for_each(|word| _ = out.str(word));
+        beta.split(',').map(trim).filter(|word| !word.is_empty()).for_each(|word| _ = out.str(word));
         out.end_array();
     }
     copy(root, &["model", "stream", "anthropic_version"], &mut out);

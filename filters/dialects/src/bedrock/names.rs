@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use weir_sorted::Map;
+use weir_sorted::{Map, trim};
 
 /// Tool names that were replaced, to be restored in answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn document(name: Option<&str>, format: &str) -> String {
             break;
         }
     }
-    let clean = clean.trim().trim_matches('-').trim();
+    let clean = trim(trim(&clean).trim_matches('-'));
     if clean.is_empty() { "document".to_owned() } else { clean.to_owned() }
 }
 

@@ -2,7 +2,7 @@
 //! Neighbours of one role are merged, so all results of one round of tool calls stand in one user turn, before its
 //! text and in the order of their calls; what Bedrock refuses (blank texts, unsigned reasoning) is left out by name.
 
-use weir_sorted::{Map, sort_by};
+use weir_sorted::{Map, sort_by, trim};
 
 use super::family::Family;
 use crate::hub::{Chat, Invalid, Loss, Message, Part, Role};
@@ -130,7 +130,7 @@ fn add<'c>(message: &'c Message, number: usize, blocks: &mut Vec<Block<'c>>, los
                 blocks.push(Block { message: number, piece: Piece::Part(part) });
                 None
             }
-            Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => {
+            Part::Text(text) | Part::Refusal(text) if trim(text).is_empty() => {
                 // OpenAI's clients write "" beside tool calls; nothing is lost by not saying nothing.
                 (!text.is_empty() || message.parts.len() == 1).then_some("blank text is not accepted")
             }

@@ -1,6 +1,7 @@
 //! Tools as OpenAI's models read them: a namespace of functions in a notation like TypeScript's. The JSON Schema that
 //! a client sends never reaches the model; this text does, and it is what is billed.
 
+use weir_sorted::trim;
 use weir_wire::json::{Kind, Value};
 
 /// Deeper schemas are `any`.
@@ -34,7 +35,7 @@ pub fn namespace(tools: Value<'_, '_>) -> (String, u64) {
 }
 
 fn comment(out: &mut String, text: &str) {
-    let text = text.trim();
+    let text = trim(text);
     if !text.is_empty() {
         out.push_str("// ");
         out.push_str(text);

@@ -1,6 +1,7 @@
 //! What an application says of a request for its span alone: who its end user is, shown as a digest by the tenant's own
 //! key, and which documents it has put into the prompt. None of it decides anything.
 
+use weir_sorted::trim;
 use weir_wire::json::Value;
 
 use super::Exchange;
@@ -46,7 +47,7 @@ impl Exchange {
         if omitted > 0 {
             self.span.ints.push(("weir.retrieval.documents.omitted", omitted));
         }
-        let took = headers.get("x-weir-retrieval-ms").and_then(|ms| ms.trim().parse::<u64>().ok());
+        let took = headers.get("x-weir-retrieval-ms").and_then(|ms| trim(ms).parse::<u64>().ok());
         if let Some(ms) = took.filter(|ms| *ms <= MOST_MS) {
             self.span.floats.push(("weir.retrieval.duration", ms as f64 / 1e3));
         }
@@ -63,7 +64,7 @@ impl Exchange {
 
     fn end_user(&mut self, policy: &Policy, caller: &Caller, user: &str) {
         let key = policy.tenant(caller).map(|tenant| tenant.user_key.as_bytes()).unwrap_or_default();
-        let user = user.trim().as_bytes();
+        let user = trim(user).as_bytes();
         let known = self.span.words.iter().any(|(name, _)| *name == USER);
         if key.is_empty() || known || user.is_empty() || user.len() > MOST_USER {
             return;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use weir_sorted::trim;
 use weir_wire::json::Writer;
 
 use super::{Admitted, Exchange, State};
@@ -131,7 +132,7 @@ impl Exchange {
         }
 
         let kind = headers.get("content-type").unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let kind = trim(kind.split(';').next().unwrap_or_default());
         // Of InvokeModel's body boto3 says only that it is bytes.
         let bytes = api == Api::BedrockInvoke && matches!(kind, "" | "application/octet-stream");
         if !bytes && !kind.eq_ignore_ascii_case("application/json") {
@@ -141,14 +142,14 @@ impl Exchange {
                 "send the body as `content-type: application/json`",
             ));
         }
-        if headers.get("content-encoding").is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+        if headers.get("content-encoding").is_some_and(|e| !trim(e).eq_ignore_ascii_case("identity")) {
             return Err(Refusal::request(
                 415,
                 "unsupported_content_encoding",
                 "send the body uncompressed: it cannot be judged otherwise",
             ));
         }
-        let length = headers.get("content-length").and_then(|l| l.trim().parse::<u64>().ok());
+        let length = headers.get("content-length").and_then(|l| trim(l).parse::<u64>().ok());
         self.fits(length.unwrap_or(0))?;
         if end {
             prompt::parse(b"")?;
@@ -273,8 +274,10 @@ fn tracestate(headers: &Headers<'_>) -> String {
 /// Removes what a client must not say to this gateway or to a provider.
 fn strip(headers: &Headers<'_>, also: &[&'static str], effects: &mut Vec<Effect>) {
     for (name, _) in headers.0 {
-        if name.starts_with(b"x-weir-") || name.starts_with(b"x-envoy-") {
-            effects.push(Effect::RemoveRequestHeader(Cow::Owned(String::from_utf8_lossy(name).into_owned())));
+        // Envoy lets none pass that is not ASCII.
+        let Ok(name) = std::str::from_utf8(name) else { continue };
+        if name.starts_with("x-weir-") || name.starts_with("x-envoy-") {
+            effects.push(Effect::RemoveRequestHeader(Cow::Owned(name.to_owned())));
         }
     }
     for name in also {

@@ -43,6 +43,11 @@ impl<'d, 'a> Value<'d, 'a> {
         self.slice().as_bytes()
     }
 
+    /// The value as it is written.
+    pub fn json(self) -> &'a str {
+        self.slice()
+    }
+
     fn slice(self) -> &'a str {
         let node = self.node();
         self.doc.slice(node.start, node.end)
