@@ -1,6 +1,8 @@
 //! A message that is nothing but a number: somebody was asked for it. What the words around a number say elsewhere, the
 //! question has said before, so that its check digit is enough.
 
+use weir_sorted::trim;
+
 use crate::set::{self, Set};
 use crate::view::View;
 use crate::{DETECTORS, Finding, Kind};
@@ -36,7 +38,7 @@ pub(crate) fn may_be(bytes: &[u8]) -> bool {
 /// Appends what a text is that consists of one value of such types, as [`crate::find`] does of matches that overlap. It is
 /// judged as if a word of the type stood before it.
 pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
-    let value = text.trim();
+    let value = trim(text);
     if value.len() > LONGEST {
         return;
     }

@@ -106,29 +106,37 @@ struct Number {
 }
 
 fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
-    if may(context, word, detector) { number(context, word, detector) } else { Verdict::No }
-}
-
-/// Whether the digits from here on may be a number's. Most are too few; and where no words stand around, only some begin one
-/// that has a form of its own.
-fn may(context: &Context<'_>, word: Word, detector: u8) -> bool {
-    let view = context.view;
-    let end = view.digits_end(word.start);
-    if end == word.start {
-        return false;
+    let (view, start) = (context.view, word.start);
+    let end = view.digits_end(start);
+    if end == start {
+        return Verdict::No;
     }
-    let Some(numbers) = context.series(word.start, end) else { return true };
+    let Some(numbers) = context.series(start, end) else { return number(context, word, detector) };
+    // Most are too few; and where no words stand around, only some begin one that has a form of its own.
     let digits = numbers.digits();
-    if digits < WEAK || !context.lacks(detector, word.start) {
-        return digits >= WEAK;
+    if digits < WEAK {
+        return Verdict::No;
     }
-    let signed = match view.before(word.start) {
-        b'+' => true,
-        // An area code.
-        b'(' => (2..=5).contains(&numbers.first()) || view.before(word.start - 1) == b'+',
-        _ => false,
-    };
-    digits >= FORM && (signed || formed(view.bytes().get(word.start..).unwrap_or_default(), numbers))
+    if context.lacks(detector, start) {
+        let before = view.before(start);
+        let signed = match before {
+            b'+' => true,
+            // An area code.
+            b'(' => (2..=5).contains(&numbers.first()) || view.before(start - 1) == b'+',
+            _ => false,
+        };
+        if digits < FORM || !signed && !formed(view.bytes().get(start..).unwrap_or_default(), numbers) {
+            return Verdict::No;
+        }
+        let row = start.checked_sub(2).is_some_and(|far| view.at(far).is_ascii_digit());
+        if !matches!(before, b'=' | b'(' | b'+')
+            && (before == b' ' || !row)
+            && let Some(end) = national(view, start, numbers, row)
+        {
+            return end.map_or(Verdict::No, |end| Verdict::Yes(Match::new(start, end)));
+        }
+    }
+    number(context, word, detector)
 }
 
 /// Whether a number may begin so that has a form of its own without a sign: with an exit code, the zero of an area code, or
@@ -200,9 +208,6 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let mut at = word.start;
     // Of 64 characters from `from` on those that are digits.
     let (mut from, mut digits) = (at, read(at));
-    if lacks {
-        at = number.begin(view, at, digits, least);
-    }
     loop {
         // So many tell a group and how far the next one is.
         if at - from > 64 - (DIGITS + 5) {
@@ -273,6 +278,49 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         }
         number.pass(if between == 1 { view.at(end) } else { 0 });
         at = next;
+    }
+}
+
+/// Where a number ends that begins with a zero, where no words stand around and more numbers follow: what tables of numbers
+/// ask most; `row` where a number stands before it, too. Within: none where it is no number. None where more has to be seen.
+fn national(view: &View<'_>, start: usize, numbers: Numbers, row: bool) -> Option<Option<usize>> {
+    let (mut digits, lead) = (numbers.bits(), numbers.first());
+    let third = start + 2 + if lead == 2 { numbers.behind().1 as usize } else { 0 };
+    let exit = match [view.at(start), view.at(start + 1)] {
+        [b'0', b'0'] if view.at(third) != b'0' && (!row || lead <= 5) => true,
+        [b'0', b'1'..=b'9'] if lead <= 5 => false,
+        _ => return None,
+    };
+    let (mut end, mut count, mut groups, mut best) = (start, 0, 0u64, None);
+    loop {
+        let length = digits.trailing_ones();
+        digits = digits.unbounded_shr(length);
+        end += length as usize;
+        count += length;
+        groups = groups << 4 | u64::from(length.min(15));
+        if count > if exit { DIGITS as u32 } else { 11 } && groups != 0x2334 {
+            return Some(best);
+        }
+        let far = digits.trailing_zeros() as usize;
+        let plain = |byte: &u8| matches!(byte, b' ' | b'-' | b'/' | b')');
+        // No sign, or four, or the text's end.
+        let Some([signs @ .., _]) = view.bytes().get(end..end + 5) else { return None };
+        // Nor is it known whether this is an American number.
+        if !matches!(far, 1..=3) || !signs.iter().take(far).all(plain) || groups == 0x2334 {
+            return None;
+        }
+        let fits = match count {
+            _ if groups < 16 || matches!(groups, 0x2242 | 0x334 | 0x4444 | 0x465) => false,
+            11.. if exit => true,
+            10.. => !exit && groups & 15 > 1 && groups & 0xf0 > 0x10,
+            9 => !exit && groups & 15 > 1 && groups & 0xf0 > 0x10 && lead == 2,
+            _ => false,
+        };
+        if fits && matches!(signs, [b' ' | b'/', ..]) && view.end(end) - view.start(start) <= LONGEST {
+            best = Some(end);
+        }
+        digits >>= far;
+        end += far;
     }
 }
 
@@ -356,25 +404,6 @@ impl Number {
         self.spaces &= sign == b' ';
         self.dashes &= sign == b'-';
         self.dots &= sign == b'.';
-    }
-
-    /// Reads the first groups, which together have too few digits; `digits` tells which characters from the first on are
-    /// some. Returns where a group begins of which more is to be seen.
-    #[inline(never)]
-    fn begin(&mut self, view: &View<'_>, mut at: usize, mut digits: u64, least: u32) -> usize {
-        loop {
-            let length = digits.trailing_ones();
-            let behind = digits.unbounded_shr(length);
-            let end = at + length as usize;
-            let sign = view.at(end);
-            let one = behind & 3 == 2 && matches!(sign, b' ' | b'-' | b'.' | b'/');
-            if !one || self.count + length as usize >= least as usize || end + 4 >= view.bytes().len() {
-                return at;
-            }
-            self.add(view.bytes().get(at..end).unwrap_or_default());
-            self.pass(sign);
-            (at, digits) = (end + 1, behind >> 1);
-        }
     }
 
     /// The digit at a place, of the first eight.

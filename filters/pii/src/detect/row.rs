@@ -30,6 +30,8 @@ pub(super) const COLON: u8 = 16;
 pub(super) const PLUS: u8 = 32;
 /// The first group is the only one.
 const ALONE: u8 = 128;
+/// A bit of an index of [`Rows::second`].
+const NUMBER: usize = 256;
 
 /// A shape of values.
 #[derive(Debug)]
@@ -159,16 +161,25 @@ pub(crate) struct Rows {
     rows: Vec<Placed>,
     /// By length of the first word up to fifteen, and what it consists of.
     first: [First; 128],
-    /// By lengths of the first two words: the separators that may be between; once for all rows, once for those that need
-    /// no words around.
-    second: [[u8; 2]; 256],
+    /// By lengths of the first two words, once for a first word with letters and once for a number: the separators that may
+    /// be between; once for all rows, once for those that need no words around.
+    second: [[u8; 2]; 512],
+    /// By the same, of the latter rows: how long a third word may be, a bit for each length; all of them where none has to
+    /// follow.
+    third: [u16; 512],
     /// By lengths of the first two groups: where the rows begin that have no less.
     starts: [u8; 257],
 }
 
 impl Default for Rows {
     fn default() -> Self {
-        Self { rows: Vec::new(), first: [First::default(); 128], second: [[0; 2]; 256], starts: [0; 257] }
+        Self {
+            rows: Vec::new(),
+            first: [First::default(); 128],
+            second: [[0; 2]; 512],
+            third: [0; 512],
+            starts: [0; 257],
+        }
     }
 }
 
@@ -238,7 +249,19 @@ impl Rows {
                 *all |= bits;
                 *quiet |= if free { bits } else { 0 };
             };
-            self.second.get_mut((groups >> 56) as usize).into_iter().for_each(|slot| add(slot, separators));
+            let lengths = (groups >> 56) as usize;
+            let third = if groups << 8 == 0 { u16::MAX } else { 1 << (groups >> 52 & 15) };
+            for (index, of) in [(lengths, !(1 << DIGIT)), (lengths | NUMBER, 1 << DIGIT)] {
+                if kinds & of != 0
+                    && let Some(second) = self.second.get_mut(index)
+                {
+                    add(second, separators);
+                    self.third
+                        .get_mut(index)
+                        .into_iter()
+                        .for_each(|slot| *slot |= if free { third } else { 0 });
+                }
+            }
             let behind = if alone { 0 } else { nth(&parts, length) };
             for kind in (0..8).filter(|kind| kinds & 1 << kind != 0) {
                 let Some(first) = self.first.get_mut(length * 8 + kind) else { continue };
@@ -285,9 +308,18 @@ impl Rows {
             || first.others & sign != 0 || word.hexadecimal && !behind_group(view, word.start, sign, length);
         if all & sign != 0 && separate(before, far, sign) && may() {
             let second = run(view.bytes(), behind, 15, WORD);
-            let lengths = self.second.get(length << 4 | second).copied().unwrap_or_default();
-            let cut = behind + second >= view.bytes().len() && !context.last;
-            next = any(next, &lengths.map(|lengths| if cut { sign } else { lengths & sign }));
+            let end = behind + second;
+            let index = length << 4 | second | if word.kind == DIGIT { NUMBER } else { 0 };
+            let [all, quiet] = self.second.get(index).copied().unwrap_or_default();
+            let third = self.third.get(index).copied().unwrap_or_default();
+            let fits =
+                || separator(view.at(end)) == sign && third & 1 << run(view.bytes(), end + 1, 15, WORD) != 0;
+            next = if end + 16 >= view.bytes().len() && !context.last {
+                [ALONE | sign; 2]
+            } else {
+                let quiet = if quiet & sign != 0 && (third == u16::MAX || fits()) { sign } else { 0 };
+                [ALONE | all & sign, ALONE | quiet]
+            };
         }
         let [any, quiet] = next;
         free & quiet != 0 || all & any != 0 && context.near(first.near, word.start)

@@ -53,6 +53,11 @@ impl Numbers {
         Self(!u64::MAX.unbounded_shl(digits as u32))
     }
 
+    /// A bit for each digit.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Digits of them all, as far as they matter.
     pub(super) fn digits(self) -> u32 {
         self.0.count_ones()

@@ -2,6 +2,8 @@
 //! kind and length is one space, look-alike characters are alike, invisible ones do not count. Composed and
 //! decomposed accents are different words here.
 
+use weir_sorted::trim;
+
 use crate::view::{INVISIBLE, invisible, look_alike, plainly_wide};
 use crate::{Action, Finding, Kind};
 
@@ -38,7 +40,7 @@ impl Words {
     /// Adds a word, or makes its action stricter; a word of nothing but space is none.
     pub(crate) fn add(&mut self, word: &str, action: Action) {
         let mut folded = Vec::new();
-        let mut letters = Letters::new(word.trim());
+        let mut letters = Letters::new(trim(word));
         while let Some(Letter::Is(lower, _)) = letters.next() {
             folded.extend(lower);
         }
