@@ -364,9 +364,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let mut note = |findings: &[pii::Finding], plain: bool| {
+        let mut note = |findings: &[pii::Finding], kept: Vec<pii::Finding>| {
             if hits.last().is_none_or(|(last, _)| *last != i) {
-                hits.push((i, if plain { findings.to_vec() } else { Vec::new() }));
+                hits.push((i, kept));
             }
             for finding in findings {
                 if finding.action == pii::Action::Block {
@@ -381,7 +381,8 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         let mut findings = Vec::new();
         if !may_be_document(value) && finder.find_written(*value, *part, &mut findings) {
             if !findings.is_empty() {
-                note(&findings, true);
+                note(&findings, Vec::new());
+                hits.last_mut().into_iter().for_each(|(_, kept)| *kept = std::mem::take(&mut findings));
             }
         } else {
             let Some(text) = value.as_str() else { continue };
@@ -390,7 +391,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 *part = Part::Text;
             }
             search(&mut |text, out| finder.find(text, *part, out), &text, &mut |_, findings| {
-                note(findings, plain);
+                note(findings, if plain { findings.to_vec() } else { Vec::new() });
                 Vec::new()
             });
         }

@@ -3,6 +3,10 @@
 //! groups of digits, and bare ones, only near words that say so. Dates, addresses of hosts and social security
 //! numbers are told by their groups. An extension belongs to the number.
 
+mod national;
+
+use national::national;
+
 use super::ask::{Ask, Beside, Pair, WITH_DIGIT, Word};
 use super::check::{part, same, varied};
 use super::context::{Context, Near, Said};
@@ -125,7 +129,13 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
             b'(' => (2..=5).contains(&numbers.first()) || view.before(start - 1) == b'+',
             _ => false,
         };
-        if digits < FORM || !signed && !formed(view.bytes().get(start..).unwrap_or_default(), numbers) {
+        // Only one group is in parentheses.
+        let opens =
+            || before == b'(' && end - start < LEAST && view.at(end) == b' ' && view.at(end + 1) == b'(';
+        if digits < FORM
+            || !signed && !formed(view.bytes().get(start..).unwrap_or_default(), numbers)
+            || opens()
+        {
             return Verdict::No;
         }
         let row = start.checked_sub(2).is_some_and(|far| view.at(far).is_ascii_digit());
@@ -278,49 +288,6 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         }
         number.pass(if between == 1 { view.at(end) } else { 0 });
         at = next;
-    }
-}
-
-/// Where a number ends that begins with a zero, where no words stand around and more numbers follow: what tables of numbers
-/// ask most; `row` where a number stands before it, too. Within: none where it is no number. None where more has to be seen.
-fn national(view: &View<'_>, start: usize, numbers: Numbers, row: bool) -> Option<Option<usize>> {
-    let (mut digits, lead) = (numbers.bits(), numbers.first());
-    let third = start + 2 + if lead == 2 { numbers.behind().1 as usize } else { 0 };
-    let exit = match [view.at(start), view.at(start + 1)] {
-        [b'0', b'0'] if view.at(third) != b'0' && (!row || lead <= 5) => true,
-        [b'0', b'1'..=b'9'] if lead <= 5 => false,
-        _ => return None,
-    };
-    let (mut end, mut count, mut groups, mut best) = (start, 0, 0u64, None);
-    loop {
-        let length = digits.trailing_ones();
-        digits = digits.unbounded_shr(length);
-        end += length as usize;
-        count += length;
-        groups = groups << 4 | u64::from(length.min(15));
-        if count > if exit { DIGITS as u32 } else { 11 } && groups != 0x2334 {
-            return Some(best);
-        }
-        let far = digits.trailing_zeros() as usize;
-        let plain = |byte: &u8| matches!(byte, b' ' | b'-' | b'/' | b')');
-        // No sign, or four, or the text's end.
-        let Some([signs @ .., _]) = view.bytes().get(end..end + 5) else { return None };
-        // Nor is it known whether this is an American number.
-        if !matches!(far, 1..=3) || !signs.iter().take(far).all(plain) || groups == 0x2334 {
-            return None;
-        }
-        let fits = match count {
-            _ if groups < 16 || matches!(groups, 0x2242 | 0x334 | 0x4444 | 0x465) => false,
-            11.. if exit => true,
-            10.. => !exit && groups & 15 > 1 && groups & 0xf0 > 0x10,
-            9 => !exit && groups & 15 > 1 && groups & 0xf0 > 0x10 && lead == 2,
-            _ => false,
-        };
-        if fits && matches!(signs, [b' ' | b'/', ..]) && view.end(end) - view.start(start) <= LONGEST {
-            best = Some(end);
-        }
-        digits >>= far;
-        end += far;
     }
 }
 
