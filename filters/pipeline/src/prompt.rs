@@ -364,9 +364,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let mut note = |findings: &[pii::Finding], kept: Vec<pii::Finding>| {
+        let mut note = |findings: &[pii::Finding], found: Vec<pii::Finding>| {
             if hits.last().is_none_or(|(last, _)| *last != i) {
-                hits.push((i, kept));
+                hits.push((i, found));
             }
             for finding in findings {
                 if finding.action == pii::Action::Block {
@@ -382,7 +382,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if !may_be_document(value) && finder.find_written(*value, *part, &mut findings) {
             if !findings.is_empty() {
                 note(&findings, Vec::new());
-                hits.last_mut().into_iter().for_each(|(_, kept)| *kept = std::mem::take(&mut findings));
+                hits.last_mut().into_iter().for_each(|(_, found)| *found = std::mem::take(&mut findings));
             }
         } else {
             let Some(text) = value.as_str() else { continue };

@@ -163,11 +163,11 @@ async fn measure(options: &Options) -> Result<(), String> {
             let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
             times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
         }
-        hostile.push((percentile(&mut times, 0.5), unit));
+        hostile.push((percentile(&mut times, 0.5), unit, times));
     }
     hostile.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (median, unit) in hostile.iter().take(WORST) {
-        println!("| hostile 200 KB of {unit:?}, among the worst of {} | {median:.0} | |", HOSTILE.len());
+    for (_, unit, times) in hostile.iter_mut().take(WORST) {
+        row(&format!("hostile 200 KB of {unit:?}, among the worst of {}", HOSTILE.len()), times);
     }
     let chunk = chunks(&single, options.streams).await?;
     println!(

@@ -1,12 +1,12 @@
-//! Telephone numbers that begin with a zero, in rows of numbers: what tables of numbers ask most, told by the lengths of groups
-//! alone. Whatever is not so plain is left to the loop that reads all forms, and means the same there.
+//! Telephone numbers that begin with a zero, where more numbers follow: what tables of numbers ask most, told by little more
+//! than the lengths of groups. Whatever is not so plain is left to the loop that reads all forms, and means the same there.
 
 use super::super::series::Numbers;
 use super::{DIGITS, FORM, LONGEST};
 use crate::view::View;
 
-/// Where a number ends that begins with a zero, where no words stand around and more numbers follow: what tables of numbers
-/// ask most; `row` where a number stands before it, too. Within: none where it is no number. None where more has to be seen.
+/// Where a number ends that begins at `start` with a zero, where no words stand around; `row` where another one stands before
+/// it. None where more has to be seen; within, where it is no number.
 pub(super) fn national(view: &View<'_>, start: usize, numbers: Numbers, row: bool) -> Option<Option<usize>> {
     let (mut digits, lead) = (numbers.bits(), numbers.first());
     let third = start + 2 + if lead == 2 { numbers.behind().1 as usize } else { 0 };
@@ -44,6 +44,7 @@ pub(super) fn national(view: &View<'_>, start: usize, numbers: Numbers, row: boo
             }
         }
         parenthesis |= opens;
+        // As `Number::form` has it.
         let fits = match count {
             _ if groups < 16 || matches!(groups, 0x2242 | 0x334 | 0x4444 | 0x465) => false,
             11.. if exit => true,
