@@ -1,5 +1,6 @@
 //! Rules compiled into what to look for, and matches merged into findings.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -70,13 +71,13 @@ impl Set {
 
     /// The edits that `findings` of `text` ask for, as [`crate::redact`], with digests for what is hashed.
     pub fn redact(&self, text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(findings.len());
         for finding in findings {
             let with = match finding.action {
                 Action::Report => continue,
                 Action::Tokenize => {
                     let value = text.get(finding.range.clone()).unwrap_or_default();
-                    vault.placeholder(finding.kind, value).to_owned()
+                    vault.placeholder(finding.kind, value)
                 }
                 Action::Hash => self.digest(finding, text),
                 Action::Mask | Action::Block => finding.kind.mask().to_owned(),
@@ -208,6 +209,13 @@ impl Places<'_, '_> {
         }
         let endless = found.tail.is_some();
         self.hits.push(Finding { kind, range, action, decided, endless, open });
+        // Nearly in order as they come: of what is so, sorting sees no more than that it is.
+        for at in (self.hits.len().saturating_sub(NEAR)..self.hits.len()).rev().skip(1) {
+            match self.hits.get_mut(at..at + 2) {
+                Some([one, other]) if order(one, other) == Ordering::Greater => std::mem::swap(one, other),
+                _ => break,
+            }
+        }
     }
 
     fn reach(&mut self, tail: Tail, from: usize) -> Reach {
@@ -224,11 +232,16 @@ impl Places<'_, '_> {
     }
 }
 
+/// Places by which a match may come too late to be put where it belongs at once.
+const NEAR: usize = 8;
+
 /// Sorts matches so that the first of several that overlap names them all: by start, the longest first.
 pub(crate) fn sort(hits: &mut [Finding]) {
-    sort_by(hits, |a, b| {
-        a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
-    });
+    sort_by(hits, order);
+}
+
+fn order(a: &Finding, b: &Finding) -> Ordering {
+    a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
 }
 
 /// Merges matches into findings; see [`crate::find`].
@@ -237,15 +250,13 @@ pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
         return;
     }
     sort(&mut hits);
-    let from = out.len();
-    // Where in `out` the finding is that is being extended, and how far it reaches.
-    let mut open: Option<usize> = None;
-    for hit in hits {
-        if hit.action == Action::Report {
-            out.push(hit);
-            continue;
-        }
-        match open.and_then(|index| out.get_mut(index)).filter(|open| hit.range.start < open.range.end) {
+    // Findings up to `end`; where the one is that is being extended.
+    let (mut end, mut open) = (0, None);
+    for at in 0..hits.len() {
+        let Some((before, [hit, ..])) = hits.split_at_mut_checked(at) else { break };
+        let extended = open.and_then(|index: usize| before.get_mut(index));
+        match extended.filter(|open| hit.range.start < open.range.end) {
+            _ if hit.action == Action::Report => {}
             Some(open) => {
                 open.range.end = open.range.end.max(hit.range.end);
                 // Beyond what is digested nothing makes it a mask: in a stream it is out by then.
@@ -255,15 +266,22 @@ pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
                 {
                     open.action = open.action.max(hit.action);
                 }
-                if open.kind != hit.kind {
-                    out.push(Finding { action: Action::Report, ..hit });
+                if open.kind == hit.kind {
+                    continue;
                 }
+                hit.action = Action::Report;
             }
-            None => {
-                open = Some(out.len());
-                out.push(hit);
-            }
+            None => open = Some(end),
         }
+        hits.swap(end, at);
+        end += 1;
+    }
+    hits.truncate(end);
+    let from = out.len();
+    if from == 0 {
+        *out = hits;
+    } else {
+        out.append(&mut hits);
     }
     debug_assert!(out.get(from..).is_some_and(|new| new.is_sorted_by_key(|finding| finding.range.start)));
     debug_assert!(DETECTORS.len() < usize::from(u8::MAX));

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use weir_sorted::Map;
+use weir_sorted::{Key, Map};
 
+use crate::detect::DETECTORS;
 use crate::{Kind, Restorer};
 
 /// Values that get a placeholder in one request. Further ones are masked, which cannot be undone but hides
@@ -14,40 +15,75 @@ pub(crate) const NUMBER_DIGITS: usize = 6;
 
 /// Placeholders and their values, in order of first appearance. It lives as long as its request and is
 /// written nowhere.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Vault {
     table: Rc<Table>,
-    by_value: Map<Rc<str>, usize>,
+    /// What values are looked up by.
+    hash: Key,
+    /// By hash, the places of entries and one; 0 where there is none. At least half of them are free.
+    slots: Vec<u16>,
     /// Keys of placeholders that the client typed itself.
     reserved: Map<u32, usize>,
-    /// The last number handed out, by kind.
-    last: Vec<(Kind, u32)>,
 }
 
 /// What restoring needs; shared with the restorers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
-    by_key: Map<u32, usize>,
+    /// Of all entries, one after the other.
+    values: String,
+    given: Vec<Given>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
-    placeholder: String,
-    value: Rc<str>,
+    key: u32,
+    /// A part of the value's hash.
+    hash: u32,
+    /// Where its value is.
+    start: usize,
+    end: usize,
+}
+
+/// The placeholders of a kind.
+#[derive(Clone, Debug)]
+struct Given {
+    kind: Kind,
+    /// The last number looked at.
+    last: u32,
+    /// Numbers that were handed out, ascending, and the places of their entries.
+    numbers: Vec<(u32, usize)>,
 }
 
 impl Table {
     /// The value of a placeholder's key.
-    pub(crate) fn value(&self, key: u32) -> Option<&str> {
-        self.by_key.get(&key).and_then(|index| self.entries.get(*index)).map(|entry| &*entry.value)
+    pub(crate) fn value(&self, wanted: u32) -> Option<&str> {
+        let given = self.given.iter().find(|given| key(given.kind, 0) == wanted & !NUMBER)?;
+        let at = given.numbers.binary_search_by_key(&(wanted & NUMBER), |(number, _)| *number).ok()?;
+        given.numbers.get(at).and_then(|(_, place)| self.entries.get(*place)).map(|entry| self.read(entry))
+    }
+
+    fn read(&self, entry: &Entry) -> &str {
+        self.values.get(entry.start..entry.end).unwrap_or_default()
+    }
+}
+
+impl Default for Vault {
+    fn default() -> Self {
+        Self::keyed(Key::new(&[0; 4], 0))
     }
 }
 
 impl Vault {
-    /// No values.
+    /// No values, none of which are to come from somebody who wants to waste time: see [`Vault::keyed`].
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No values; `hash` is one that no client knows, so that nobody can choose values that are all looked for in the same
+    /// place.
+    pub fn keyed(hash: Key) -> Self {
+        Self { table: Rc::default(), hash, slots: Vec::new(), reserved: Map::new() }
     }
 
     /// Notes every placeholder that the client typed itself, so that it is never handed out and therefore
@@ -68,42 +104,58 @@ impl Vault {
 
     /// The placeholder of a value: the same value gets the same one. When the vault is full, the kind's
     /// mask.
-    pub fn placeholder(&mut self, kind: Kind, value: &str) -> &str {
-        let index = match self.by_value.get(value) {
-            Some(index) => *index,
-            None => match self.add(kind, value) {
-                Some(index) => index,
-                None => return kind.mask(),
-            },
-        };
-        self.table.entries.get(index).map_or(kind.mask(), |entry| &entry.placeholder)
+    pub fn placeholder(&mut self, kind: Kind, value: &str) -> String {
+        match self.key(kind, value) {
+            Some(key) => written(key),
+            None => kind.mask().to_owned(),
+        }
     }
 
-    fn add(&mut self, kind: Kind, value: &str) -> Option<usize> {
-        let index = self.table.entries.len();
-        if index >= MOST {
+    fn key(&mut self, kind: Kind, value: &str) -> Option<u32> {
+        let mut hash = self.hash.clone();
+        hash.push(value.as_bytes());
+        let hash = hash.finish().0 as u32;
+        let place = self.table.entries.len();
+        if place * 2 >= self.slots.len() {
+            self.slots = vec![0; (place * 4).max(16)];
+            for (at, entry) in self.table.entries.iter().enumerate() {
+                let free = free(&self.slots, entry.hash, |_| false);
+                self.slots.get_mut(free).into_iter().for_each(|slot| *slot = at as u16 + 1);
+            }
+        }
+        let known = |at: usize| {
+            let entry = self.table.entries.get(at);
+            entry.is_some_and(|entry| entry.hash == hash && self.table.read(entry) == value)
+        };
+        let slot = free(&self.slots, hash, known);
+        let slot = self.slots.get_mut(slot)?;
+        if let Some(at) = slot.checked_sub(1) {
+            return self.table.entries.get(usize::from(at)).map(|entry| entry.key);
+        }
+        if place >= MOST {
             return None;
         }
-        let last = self.last.iter().position(|(of, _)| *of == kind);
-        let mut number = last.and_then(|at| self.last.get(at)).map_or(0, |(_, number)| *number) + 1;
-        while self.reserved.contains_key(&key(kind, number)) {
-            number += 1;
-        }
-        // Kept even where it is too great, so that reserved numbers are walked over once, not once per value.
-        match last.and_then(|at| self.last.get_mut(at)) {
-            Some(last) => *last = (kind, number),
-            None => self.last.push((kind, number)),
-        }
-        if number >= 10u32.pow(NUMBER_DIGITS as u32) {
-            return None;
-        }
-        let value: Rc<str> = value.into();
         let table = Rc::make_mut(&mut self.table);
-        let placeholder = format!("[{}_{number}]", kind.label());
-        table.entries.push(Entry { placeholder, value: value.clone() });
-        table.by_key.insert(key(kind, number), index);
-        self.by_value.insert(value, index);
-        Some(index)
+        let of = table.given.iter().position(|given| given.kind == kind).unwrap_or(table.given.len());
+        if of == table.given.len() {
+            table.given.push(Given { kind, last: 0, numbers: Vec::new() });
+        }
+        let given = table.given.get_mut(of)?;
+        // Kept even where it is too great, so that reserved numbers are walked over once, not once per value.
+        given.last += 1;
+        while self.reserved.contains_key(&key(kind, given.last)) {
+            given.last += 1;
+        }
+        if given.last >= 10u32.pow(NUMBER_DIGITS as u32) {
+            return None;
+        }
+        let key = key(kind, given.last);
+        given.numbers.push((given.last, place));
+        let start = table.values.len();
+        table.values.push_str(value);
+        table.entries.push(Entry { key, hash, start, end: start + value.len() });
+        *slot = place as u16 + 1;
+        Some(key)
     }
 
     /// Whether no placeholder was handed out: answers need no restoring.
@@ -131,9 +183,41 @@ impl Vault {
     }
 }
 
+/// The slot of the entry that `is` says, or the first free one behind those that its hash shares. There is one.
+fn free(slots: &[u16], hash: u32, is: impl Fn(usize) -> bool) -> usize {
+    let mut at = hash as usize & (slots.len() - 1);
+    for _ in 0..slots.len() {
+        match slots.get(at).and_then(|slot| slot.checked_sub(1)) {
+            Some(entry) if !is(usize::from(entry)) => at = (at + 1) & (slots.len() - 1),
+            _ => break,
+        }
+    }
+    at
+}
+
 /// A placeholder as a number: kind and number.
 fn key(kind: Kind, number: u32) -> u32 {
     u32::from(kind.number()) << 24 | number
+}
+
+/// The bits of a key that are the placeholder's number.
+const NUMBER: u32 = (1 << 24) - 1;
+
+/// A placeholder of a key.
+fn written(key: u32) -> String {
+    let mask = Kind::numbered((key >> 24) as u8).mask();
+    let mut out = String::with_capacity(mask.len() + NUMBER_DIGITS + 1);
+    out.push_str(mask.get(..mask.len() - 1).unwrap_or_default());
+    out.push('_');
+    let (mut unit, number) = (10u32.pow(NUMBER_DIGITS as u32), key & NUMBER);
+    while unit > 1 {
+        unit /= 10;
+        if number >= unit {
+            out.push(char::from(b'0' + (number / unit % 10) as u8));
+        }
+    }
+    out.push(']');
+    out
 }
 
 /// What stands at the start of a text.
@@ -146,33 +230,52 @@ pub(crate) enum Parsed {
     Cut,
 }
 
-/// Reads a placeholder `[KIND_NUMBER]`.
+/// Characters between the brackets of the longest placeholder.
+const LONGEST: usize = {
+    let (mut longest, mut left) = (0, DETECTORS);
+    while let [first, rest @ ..] = left {
+        longest = if first.mask.len() > longest { first.mask.len() } else { longest };
+        left = rest;
+    }
+    longest - 1 + NUMBER_DIGITS
+};
+
+/// Reads a placeholder `[KIND_NUMBER]`. Most brackets are told by what follows them, the others by the name's length.
 pub(crate) fn parse(text: &[u8]) -> Parsed {
     let Some(body) = text.strip_prefix(b"[") else {
         return if text.is_empty() { Parsed::Cut } else { Parsed::No };
     };
-    for kind in Kind::all() {
-        let label = kind.label().as_bytes();
-        if body.len() <= label.len() {
-            if label.starts_with(body) {
-                return Parsed::Cut;
-            }
-            continue;
-        }
-        let Some([b'_', digits @ ..]) = body.strip_prefix(label) else { continue };
-        let mut number = 0;
-        for (index, byte) in digits.iter().take(NUMBER_DIGITS + 1).enumerate() {
-            match byte {
-                b']' if index > 0 => return Parsed::Yes(label.len() + index + 3, key(kind, number)),
-                b'1'..=b'9' | b'0' if index < NUMBER_DIGITS && (*byte != b'0' || index > 0) => {
-                    number = number * 10 + u32::from(byte - b'0');
-                }
-                _ => return Parsed::No,
-            }
-        }
-        return Parsed::Cut;
+    let name = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
+    let length = body.iter().take(LONGEST + 1).take_while(name).count();
+    let name = body.get(..length).unwrap_or_default();
+    match body.get(length) {
+        None if Kind::all().any(|kind| begins(kind.label().as_bytes(), name)) => Parsed::Cut,
+        Some(b']') => whole(name).map_or(Parsed::No, |key| Parsed::Yes(length + 2, key)),
+        _ => Parsed::No,
     }
-    Parsed::No
+}
+
+/// The key of what stands between a placeholder's brackets.
+fn whole(name: &[u8]) -> Option<u32> {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (label, number) = name.split_at_checked(name.len() - digits)?;
+    let label = label.strip_suffix(b"_")?;
+    let kind = Kind::all().find(|kind| kind.mask().len() == label.len() + 2 && kind.label().as_bytes() == label)?;
+    numbered(number).then(|| key(kind, number.iter().fold(0, |all, digit| all * 10 + u32::from(digit - b'0'))))
+}
+
+/// Whether digits are a placeholder's number.
+fn numbered(digits: &[u8]) -> bool {
+    matches!(digits, [b'1'..=b'9', rest @ ..] if rest.len() < NUMBER_DIGITS && rest.iter().all(u8::is_ascii_digit))
+}
+
+/// Whether a name is the beginning of a placeholder of a kind.
+fn begins(label: &[u8], name: &[u8]) -> bool {
+    match name.strip_prefix(label) {
+        None => label.starts_with(name),
+        Some([b'_', digits @ ..]) => digits.is_empty() || numbered(digits),
+        Some(rest) => rest.is_empty(),
+    }
 }
 
 #[cfg(test)]
@@ -241,5 +344,51 @@ mod tests {
         ] {
             assert_eq!(parse(no.as_bytes()), Parsed::No, "{no}");
         }
+    }
+
+    #[test]
+    fn what_may_become_a_placeholder_is_told_at_every_place_where_a_text_ends() {
+        let ends = ["", "1", "12", "0", "01", "123456", "1234567", "1x", "x"];
+        let names = Kind::all().map(|kind| kind.label().to_owned()).chain(["EMAILS".into(), "E".into(), "".into()]);
+        let mut seen = [0; 3];
+        for name in names {
+            for (end, close) in ends.iter().flat_map(|end| ["]", "]]", " ", ""].map(|close| (end, close))) {
+                let text = format!("[{name}_{end}{close}");
+                for cut in 0..=text.len() {
+                    let text = &text[..cut];
+                    // No label has a digit.
+                    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+                    let number = digits.parse().unwrap_or(1).clamp(1, 999_999);
+                    let mut expected = Parsed::No;
+                    for kind in Kind::all() {
+                        let whole = format!("[{}_{number}]", kind.label());
+                        if text.starts_with(&whole) {
+                            expected = Parsed::Yes(whole.len(), key(kind, number));
+                        } else if whole.starts_with(text) {
+                            expected = Parsed::Cut;
+                        }
+                    }
+                    assert_eq!(parse(text.as_bytes()), expected, "{text}");
+                    seen[usize::from(expected != Parsed::No) + usize::from(matches!(expected, Parsed::Yes(..)))] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|n| *n > 500), "{seen:?}");
+    }
+
+    #[test]
+    fn every_value_is_found_again_among_many() {
+        let mut vault = Vault::keyed(Key::new(&[1, 2, 3, 4], 5));
+        let kinds: Vec<Kind> = Kind::all().collect();
+        let mut given = Vec::new();
+        for number in 0..3_000 {
+            let value = format!("{number}");
+            given.push((vault.placeholder(kinds[number % kinds.len()], &value), value));
+        }
+        for (placeholder, value) in &given {
+            assert_eq!(&vault.placeholder(Kind::WORD, value), placeholder);
+            assert_eq!(vault.restore(placeholder).as_ref(), Some(value));
+        }
+        assert_eq!((vault.len(), given[0].0.as_str(), given[68].0.as_str()), (3_000, "[EMAIL_1]", "[EMAIL_2]"));
     }
 }

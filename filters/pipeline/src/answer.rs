@@ -15,7 +15,9 @@ use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
 use crate::paths::Api;
-use crate::seen::{Key, Seen};
+use weir_sorted::Key;
+
+use crate::seen::Seen;
 
 mod heard;
 mod stream;

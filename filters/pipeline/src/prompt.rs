@@ -30,6 +30,9 @@ pub enum Request<'d, 'a> {
     Text(openai_completions::Request<'d, 'a>),
 }
 
+/// Marks the hashes that values are looked up by among those that have a placeholder.
+const PLACEHOLDERS: u64 = 1 << 60;
+
 /// What counting a prompt gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -351,23 +354,22 @@ fn may_be_document(value: &Value<'_, '_>) -> bool {
 pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> Result<Redacted, Refusal> {
     let mut out = Redacted::default();
     let set = finder.set;
-    let mut values = texts(api, doc);
+    let values = texts(api, doc);
     // What the last message says is new, and a prompt is. The rest may have been searched when it was.
     let newest = values.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
-    // Texts with findings; they are kept where the text is searched as nothing else.
-    let mut hits: Vec<(usize, Vec<pii::Finding>)> = Vec::new();
-    for (i, Searched { value, part, message }) in values.iter_mut().enumerate() {
+    // Texts with findings; in place of these, what each search in a document found: it is searched string by string.
+    let mut hits: Vec<(usize, Vec<pii::Finding>, Vec<Vec<pii::Finding>>)> = Vec::new();
+    for (i, Searched { value, part, message }) in values.iter().enumerate() {
         let again = if *message == newest { None } else { value.str_raw() };
         let again = again.and_then(|written| finder.searched(*part, written));
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let mut note = |findings: &[pii::Finding], found: Vec<pii::Finding>| {
-            if hits.last().is_none_or(|(last, _)| *last != i) {
-                hits.push((i, found));
-            }
+        let (mut found, mut any) = (Vec::new(), false);
+        let mut note = |findings: &[pii::Finding]| {
+            any |= !findings.is_empty();
             for finding in findings {
                 if finding.action == pii::Action::Block {
                     blocked.get_or_insert(finding.kind);
@@ -379,23 +381,26 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             }
         };
         let mut findings = Vec::new();
-        if !may_be_document(value) && finder.find_written(*value, *part, &mut findings) {
-            if !findings.is_empty() {
-                note(&findings, Vec::new());
-                hits.last_mut().into_iter().for_each(|(_, found)| *found = std::mem::take(&mut findings));
-            }
-        } else {
+        if may_be_document(value) || !finder.find_written(*value, *part, &mut findings) {
             let Some(text) = value.as_str() else { continue };
-            let plain = !document(&text);
-            if !plain && *part == Part::Message {
-                *part = Part::Text;
+            if document(&text) {
+                let part = if *part == Part::Message { Part::Text } else { *part };
+                let mut find = |text: &str, out: &mut Vec<pii::Finding>| {
+                    finder.find(text, part, out);
+                    found.push(out.clone());
+                };
+                search(&mut find, &text, &mut |_, findings| {
+                    note(findings);
+                    Vec::new()
+                });
+            } else {
+                finder.find(&text, *part, &mut findings);
             }
-            search(&mut |text, out| finder.find(text, *part, out), &text, &mut |_, findings| {
-                note(findings, if plain { findings.to_vec() } else { Vec::new() });
-                Vec::new()
-            });
         }
-        if hits.last().is_none_or(|(last, _)| *last != i) {
+        note(&findings);
+        if any {
+            hits.push((i, findings, found));
+        } else {
             finder.policy.seen.borrow_mut().put(again, 0);
         }
     }
@@ -410,16 +415,18 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     if hits.is_empty() {
         return Ok(out);
     }
-    let mut vault = pii::Vault::new();
-    // What a client typed that looks like a placeholder must not be restored to somebody's value.
-    for Searched { value, .. } in &values {
-        if let Some(text) = value.as_str() {
-            vault.reserve(&text);
+    let mut vault = pii::Vault::keyed(finder.policy.seen.borrow().key(PLACEHOLDERS));
+    let mut hits = hits.into_iter().peekable();
+    let mut texts = Vec::new();
+    for (i, Searched { value, .. }) in values.iter().enumerate() {
+        // What a client typed that looks like a placeholder must not be restored to somebody's value.
+        let Some(text) = value.unescaped() else { continue };
+        vault.reserve(&text.text);
+        if let Some((_, findings, found)) = hits.next_if(|(at, ..)| *at == i) {
+            texts.push((text, findings, found.into_iter()));
         }
     }
-    for (i, findings) in hits {
-        let Some(Searched { value, part, .. }) = values.get(i) else { continue };
-        let Some(text) = value.unescaped() else { continue };
+    for (text, findings, mut found) in texts {
         let mut edit = |text: &str, findings: &[pii::Finding]| {
             let mut findings = Cow::Borrowed(findings);
             if kept {
@@ -429,8 +436,10 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             }
             set.redact(text, &findings, &mut vault)
         };
+        // It finds the same, in the same order.
+        let mut find = |_: &str, out: &mut Vec<pii::Finding>| *out = found.next().unwrap_or_default();
         let replaced = match findings.as_slice() {
-            [] => search(&mut |text, out| finder.find(text, *part, out), &text.text, &mut edit),
+            [] => search(&mut find, &text.text, &mut edit),
             findings => edit(&text.text, findings),
         };
         for (range, with) in replaced {

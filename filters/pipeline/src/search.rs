@@ -50,7 +50,11 @@ fn inside(
         });
     }
     if !findings.is_empty() {
-        edits.extend(found(text, &findings));
+        let more = found(text, &findings);
+        if edits.is_empty() {
+            return more;
+        }
+        edits.extend(more);
     }
     edits
 }

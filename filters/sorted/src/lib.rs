@@ -1,5 +1,5 @@
-//! A map, a sort, a search and a list in little code: what stands in for `BTreeMap`, `slice::sort`, `str::contains`,
-//! `str::trim`, `collect` and `retain` in the wasm module.
+//! A map, a sort, a search, a list and a hash in little code: what stands in for `BTreeMap`, `slice::sort`,
+//! `str::contains`, `str::trim`, `collect`, `retain` and `Hasher` in the wasm module.
 //!
 //! The module's code is compiled when Envoy starts, and every pair of types of a `BTreeMap` costs 8 to 10 KB of it,
 //! every `sort` 4 to 8 KB. Here what does not depend on the types is compiled once, behind a `dyn` comparison, and
@@ -7,6 +7,7 @@
 //! insertion in any order, n·log n comparisons. Below the leaves of `filters/`; not meant for anything else.
 
 mod gather;
+mod key;
 mod map;
 #[cfg(feature = "serde")]
 mod serial;
@@ -14,6 +15,7 @@ mod sort;
 mod text;
 
 pub use gather::{Gather, keep};
+pub use key::Key;
 pub use map::{Iter, Map};
 pub use sort::sort_by;
 pub use text::{contains, trim};

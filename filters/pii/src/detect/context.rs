@@ -8,7 +8,7 @@ use weir_sorted::{Gather, sort_by};
 use super::DETECTORS;
 use super::check::same;
 use super::openers::Openers;
-use super::series::{NINE, Numbers, Series};
+use super::series::{Marks, NINE, Numbers, Series};
 use super::warm::warm;
 use crate::class::{BETWEEN_DIGITS, is};
 use crate::view::View;
@@ -17,6 +17,9 @@ use crate::view::View;
 const AFTER: usize = 40;
 /// Bytes before a value that are searched at most; see [`super::CONTEXT`].
 pub(crate) const BEFORE: usize = 96;
+
+/// Words that room is made for, once there is one.
+const SEEN: usize = 32;
 
 /// Characters that one look around covers before the next, and how far it reaches behind the last of them: over the
 /// longest value and what is searched after it.
@@ -85,6 +88,10 @@ impl Vocabulary {
             }
             let Some((word, detector)) = self.words.get(from + index) else { return };
             if word.len() <= 8 || rest.get(..word.len()).is_some_and(|here| same(here, word)) {
+                if seen.is_empty() {
+                    // Few texts need more room.
+                    seen.reserve(SEEN);
+                }
                 seen.push((at as u32, (at + word.len()) as u32, *detector));
             }
         }
@@ -113,6 +120,8 @@ pub(crate) struct Context<'v> {
     pub(crate) last: bool,
     /// By start.
     seen: Vec<Seen>,
+    /// Where numbers are.
+    pub(super) marks: Marks,
     /// The series of numbers that was asked about last.
     series: Cell<Series>,
     /// What stands around the place that was asked about last. Places are asked about in order, nearly, so that each
@@ -143,7 +152,8 @@ impl Around {
 }
 
 impl<'v> Context<'v> {
-    pub(super) fn new(view: &'v View<'v>, last: bool, seen: Vec<Seen>) -> Self {
+    #[inline(always)]
+    pub(super) fn new(view: &'v View<'v>, last: bool, seen: Vec<Seen>, marks: Marks) -> Self {
         let around = Around {
             quiet: Cell::new((1, 0)),
             place: Cell::new(usize::MAX),
@@ -152,7 +162,7 @@ impl<'v> Context<'v> {
             whose: Cell::new(0),
             counts: [const { Cell::new(0) }; 64],
         };
-        Self { view, last, seen, series: Cell::default(), around }
+        Self { view, last, seen, marks, series: Cell::default(), around }
     }
 
     /// Whether a series of nine digits and more that was asked about goes on at `start`, with as many.
@@ -168,7 +178,7 @@ impl<'v> Context<'v> {
             return Some(Numbers::lone(end - start));
         }
         self.series.get().from(start).or_else(|| {
-            let series = Series::new(self.view, start, self.last)?;
+            let series = Series::new(&self.marks, start, self.view.bytes().len(), self.last)?;
             self.series.set(series);
             series.from(start)
         })
@@ -209,7 +219,11 @@ impl<'v> Context<'v> {
     fn whose(&self, start: usize) -> u64 {
         let place = start & !(STEP - 1);
         let (from, to) = self.around.quiet.get();
-        if place >= from && place <= to { 0 } else { self.look(place) }
+        match self.around.place.get() {
+            _ if place >= from && place <= to => 0,
+            last if last == place => self.around.whose.get(),
+            _ => self.look(place),
+        }
     }
 
     /// The same, where something may be there.
@@ -219,9 +233,7 @@ impl<'v> Context<'v> {
             return u64::MAX;
         }
         let around = &self.around;
-        if around.place.replace(place) == place {
-            return around.whose.get();
-        }
+        around.place.set(place);
         let word = |at: usize| self.seen.get(at).map(|(word, _, of)| (*word as usize, *of));
         let (mut first, mut after) = (around.first.get(), around.after.get());
         while let Some((_, of)) = word(after).filter(|(at, _)| *at < place + STEP + REACH) {

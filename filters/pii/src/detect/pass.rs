@@ -9,7 +9,7 @@ use super::numbers::{SHORT, joined, lone};
 use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
-use super::series::NINE;
+use super::series::{Known, Marks, NINE};
 use super::signs::{Bits, Signs};
 use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};
@@ -138,13 +138,18 @@ impl Pass {
         if bytes.len() >= WORTH {
             std::hint::black_box(self.openers.warm() ^ self.vocabulary.warm());
         }
-        let mut seen = Vec::with_capacity(SEEN);
-        let blocks = self.blocks(bytes, &mut seen);
-        let context = Context::new(view, last, seen);
-        let mut asking = Asking { pass: self, context, hold: bytes.len(), found, done: 0 };
+        let mut seen = Vec::new();
+        let marks = self.blocks(bytes, &mut seen);
+        let mut asking = Asking {
+            pass: self,
+            context: Context::new(view, last, seen, marks),
+            hold: bytes.len(),
+            found,
+            done: 0,
+        };
         let mut next = 0;
-        for (block, known) in blocks.iter().enumerate() {
-            let base = block * 64;
+        for base in (0..bytes.len()).step_by(64) {
+            let Some(known) = asking.context.marks.block(base / 64) else { break };
             let wanted = !before(from, base);
             if wanted == 0 {
                 continue;
@@ -178,10 +183,10 @@ impl Pass {
         asking.hold.min(bytes.len() - ends(2, b"+(:").max(ends(self.hyphens, b"-")))
     }
 
-    /// Where to ask, for 64 characters after the other; notes the words that candidates look up.
+    /// Where to ask, for 64 characters after the other; notes the words that candidates look up, and where numbers are.
     #[inline(never)]
-    fn blocks(&self, bytes: &[u8], seen: &mut Vec<Seen>) -> Vec<Known> {
-        let mut blocks = Vec::with_capacity(bytes.len() / 64 + 1);
+    fn blocks(&self, bytes: &[u8], seen: &mut Vec<Seen>) -> Marks {
+        let mut marks = Marks::new(bytes.len());
         // Before which a word is assigned.
         let mut behind = 0;
         let mut last = Last::default();
@@ -216,7 +221,14 @@ impl Pass {
             let attached = numbers & !(starts & !(colons << 1 | last.colon));
             let ats = if self.ats.is_some() { here.ats } else { 0 };
             let sure = asked | assigned | attached | joined(&here, numbers) | ats;
-            blocks.push(Known { sure, assigned, words: heads & starts, numbers });
+            marks.add(Known {
+                sure,
+                assigned,
+                words: heads & starts,
+                numbers,
+                digits: here.digits,
+                inside: here.inside(),
+            });
             last = Last {
                 letter: here.letters >> 63,
                 digit: here.digits >> 63,
@@ -225,20 +237,8 @@ impl Pass {
                 colon: colons >> 63,
             };
         }
-        blocks
+        marks
     }
-}
-
-/// Of 64 characters, a bit each.
-struct Known {
-    /// Where to ask in any case.
-    sure: u64,
-    /// What begins right behind a sign of assignment.
-    assigned: u64,
-    /// The first letters of words.
-    words: u64,
-    /// The first digits of numbers.
-    numbers: u64,
 }
 
 /// Which of 64 characters from `base` on stand behind a sign that assigns, or behind a word that announces credentials;
@@ -293,9 +293,6 @@ struct Place {
     /// No short number that stands alone, nor asked about only near a detector's words.
     sure: bool,
 }
-
-/// Words of detectors in a text that needs no more room for them.
-const SEEN: usize = 32;
 
 /// Whether what the sign at `at` assigns may be a secret. A colon may stand in an address, too.
 fn assigns(bytes: &[u8], at: usize) -> bool {

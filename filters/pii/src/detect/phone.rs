@@ -11,7 +11,6 @@ use super::ask::{Ask, Beside, Pair, WITH_DIGIT, Word};
 use super::check::{part, same, varied};
 use super::context::{Context, Near, Said};
 use super::series::Numbers;
-use super::signs::series;
 use super::{Detector, Match, Scan, Verdict};
 use crate::view::View;
 
@@ -214,7 +213,7 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
     let found = |best: Option<(usize, usize)>| {
         best.map_or(Verdict::No, |(start, end)| Verdict::Yes(Match::new(start, end)))
     };
-    let read = |at: usize| series(view.bytes().get(at..).unwrap_or_default()).0;
+    let read = |at: usize| context.marks.at(at).0;
     let mut at = word.start;
     // Of 64 characters from `from` on those that are digits.
     let (mut from, mut digits) = (at, read(at));

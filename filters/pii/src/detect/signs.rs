@@ -33,6 +33,12 @@ impl Signs {
         signs
     }
 
+    /// Digits, and what stands between the digits of some value.
+    #[inline(always)]
+    pub(super) fn inside(&self) -> u64 {
+        self.digits | self.spaces | self.joins & !self.colons
+    }
+
     /// Sixteen at a time, as the module is built: a character is what both halves of its number allow.
     #[cfg(target_feature = "simd128")]
     #[inline(always)]
@@ -146,62 +152,12 @@ const fn halves(upper: bool) -> [u8; 16] {
     halves
 }
 
-/// Of the first 64 characters of a text: which are digits, and which these or what stands between the digits of some value.
-/// Behind the text's end all are the latter.
-#[inline(never)]
-pub(super) fn series(text: &[u8]) -> (u64, u64) {
-    let mut padded = [b'-'; 64];
-    let whole = match text.first_chunk() {
-        Some(whole) => whole,
-        None => {
-            pad(text, &mut padded);
-            &padded
-        }
-    };
-    series_of(whole)
-}
-
-#[cfg(target_feature = "simd128")]
-#[inline(always)]
-fn series_of(text: &[u8; 64]) -> (u64, u64) {
-    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
-
-    let (mut digits, mut inside) = (0, 0);
-    for (index, sixteen) in text.as_chunks::<16>().0.iter().enumerate() {
-        let bytes = load(sixteen);
-        let bits = |of| u64::from(u8x16_bitmask(of)) << (index * 16);
-        let is = |byte| u8x16_eq(bytes, u8x16_splat(byte));
-        digits |= bits(range(bytes, b'0', 10));
-        // From `-` to `9`.
-        let plain = v128_or(range(bytes, b'-', 13), range(bytes, b'(', 2));
-        inside |= bits(v128_or(plain, v128_or(is(b' '), is(b'_'))));
-    }
-    (digits, inside)
-}
-
-#[cfg(not(target_feature = "simd128"))]
-fn series_of(text: &[u8; 64]) -> (u64, u64) {
-    let bits = |is: fn(u8) -> bool| {
-        text.iter().enumerate().fold(0, |bits, (at, byte)| bits | u64::from(is(*byte)) << at)
-    };
-    let inside = |byte| matches!(byte, b'-'..=b'9' | b'(' | b')' | b' ' | b'_');
-    (bits(|byte| byte.is_ascii_digit()), bits(inside))
-}
-
 #[cfg(target_feature = "simd128")]
 #[inline(always)]
 fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
     let (low, high) = sixteen.split_at(8);
     let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
     core::arch::wasm32::u64x2(half(low), half(high))
-}
-
-/// Which bytes are of so many from one on.
-#[cfg(target_feature = "simd128")]
-#[inline(always)]
-fn range(bytes: core::arch::wasm32::v128, from: u8, count: u8) -> core::arch::wasm32::v128 {
-    use core::arch::wasm32::{u8x16_lt, u8x16_splat, u8x16_sub};
-    u8x16_lt(u8x16_sub(bytes, u8x16_splat(from)), u8x16_splat(count))
 }
 
 /// Copies what is left of a text; apart, since only its end needs it.

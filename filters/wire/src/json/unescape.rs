@@ -1,6 +1,7 @@
 //! String bodies without their escapes, and the way back to the bytes of the document.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::ErrorKind;
@@ -56,34 +57,19 @@ pub fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
 /// A validated string body without its escapes.
 pub(super) fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
-    walk(raw, |piece| match piece {
-        Piece::Plain(text) => out.push_str(text),
-        Piece::Escape(c) => out.push(c),
-    });
-    out
-}
-
-enum Piece<'a> {
-    Plain(&'a str),
-    Escape(char),
-}
-
-fn walk<'a>(raw: &'a str, mut each: impl FnMut(Piece<'a>)) {
     let bytes = raw.as_bytes();
     let mut from = 0;
     while let Some(found) = memchr::memchr(b'\\', bytes.get(from..).unwrap_or_default()) {
         let at = from + found;
-        each(Piece::Plain(raw.get(from..at).unwrap_or_default()));
+        out.push_str(raw.get(from..at).unwrap_or_default());
         // `parse` has judged every escape; a bad one could only end the text early here.
-        let Ok((c, length)) = escape_at(bytes, at) else { return };
-        each(Piece::Escape(c));
+        let Ok((c, length)) = escape_at(bytes, at) else { return out };
+        out.push(c);
         from = at + length;
     }
-    each(Piece::Plain(raw.get(from..).unwrap_or_default()));
+    out.push_str(raw.get(from..).unwrap_or_default());
+    out
 }
-
-/// Unescaped bytes between two checkpoints: what one look-up has to walk at most.
-const STRIDE: usize = 1024;
 
 /// The text of a string value, with the way back from a range of it to the bytes of the document.
 #[derive(Clone, Debug)]
@@ -93,43 +79,21 @@ pub struct Unescaped<'a> {
     raw: &'a str,
     /// Where the string's body starts in the document, after the quote.
     start: usize,
-    /// (offset in `text`, offset in `raw`) in plain text or just after an escape, one per [`STRIDE`];
-    /// ascending.
-    checkpoints: Vec<(usize, usize)>,
+    /// What was asked for last: offset in `text`, and in `raw`; in plain text or where an escape begins.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'a> Unescaped<'a> {
     pub(super) fn new(raw: &'a str, start: usize, escaped: bool) -> Self {
-        if !escaped {
-            return Self { text: Cow::Borrowed(raw), raw, start, checkpoints: Vec::new() };
-        }
-        let (mut text, mut checkpoints) = (String::with_capacity(raw.len()), Vec::new());
-        let mut last = 0;
-        let mut at = 0;
-        walk(raw, |piece| match piece {
-            Piece::Plain(plain) => {
-                let before = text.len();
-                text.push_str(plain);
-                while last + STRIDE <= text.len() {
-                    last += STRIDE;
-                    checkpoints.push((last, at + (last - before)));
-                }
-                at += plain.len();
-            }
-            Piece::Escape(c) => {
-                text.push(c);
-                at += escape_at(raw.as_bytes(), at).map_or(0, |(_, length)| length);
-                if text.len() - last >= STRIDE {
-                    last = text.len();
-                    checkpoints.push((last, at));
-                }
-            }
-        });
-        Self { text: Cow::Owned(text), raw, start, checkpoints }
+        let text = if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) };
+        Self { text, raw, start, last: Cell::default() }
     }
 
     /// The bytes of the document that hold `range` of the text: whole escapes, so that what replaces them
     /// leaves a valid string. An end inside a character takes the whole character.
+    ///
+    /// The text is walked from where the last range ended: to ask for ranges in their order costs one walk for all of
+    /// them, to go back begins anew.
     pub fn raw_range(&self, range: Range<usize>) -> Range<usize> {
         let (from, _) = self.locate(range.start);
         let (end, inside) = self.locate(range.end.max(range.start));
@@ -146,19 +110,19 @@ impl<'a> Unescaped<'a> {
     /// raw form is when `at` is inside it, else 0.
     fn locate(&self, at: usize) -> (usize, usize) {
         let bytes = self.raw.as_bytes();
-        let before = self.checkpoints.partition_point(|(text, _)| *text <= at);
-        let (mut text, mut raw) =
-            before.checked_sub(1).and_then(|index| self.checkpoints.get(index)).copied().unwrap_or((0, 0));
-        let mut plain_end = raw;
+        let (mut text, mut raw) = self.last.get();
+        if text > at {
+            (text, raw) = (0, 0);
+        }
         loop {
-            if plain_end <= raw && matches!(self.text, Cow::Owned(_)) {
-                let rest = bytes.get(raw..).unwrap_or_default();
+            let plain_end = if matches!(self.text, Cow::Owned(_)) {
                 // No farther than `at` needs: a long plain run is not searched to its end.
+                let rest = bytes.get(raw..).unwrap_or_default();
                 let rest = rest.get(..(at - text) + 1).unwrap_or(rest);
-                plain_end = memchr::memchr(b'\\', rest).map_or(raw + rest.len(), |found| raw + found);
-            } else if plain_end <= raw {
-                plain_end = bytes.len();
-            }
+                memchr::memchr(b'\\', rest).map_or(raw + rest.len(), |found| raw + found)
+            } else {
+                bytes.len()
+            };
             if at - text <= plain_end - raw || plain_end >= bytes.len() {
                 let mut found = (raw + (at - text)).min(bytes.len());
                 let mut end = found;
@@ -168,10 +132,12 @@ impl<'a> Unescaped<'a> {
                 while !self.raw.is_char_boundary(end) {
                     end += 1;
                 }
+                self.last.set((text + (found - raw), found));
                 return (found, end - found);
             }
             text += plain_end - raw;
             raw = plain_end;
+            self.last.set((text, raw));
             let Ok((c, length)) = escape_at(bytes, raw) else { return (raw, 0) };
             if at - text < c.len_utf8() {
                 return (raw, if at == text { 0 } else { length });

@@ -5,7 +5,9 @@ use weir_pii as pii;
 use weir_tokens::{Counter, Vocabulary};
 
 use crate::answer::{Treatment, restorer};
-use crate::seen::{Key, Seen};
+use weir_sorted::Key;
+
+use crate::seen::Seen;
 
 /// Bytes within which a counter is exact whatever it is given, as [`Counter`] says.
 const EXACT: usize = 8192;
