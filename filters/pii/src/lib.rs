@@ -93,6 +93,16 @@ pub struct Finding {
     open: Option<(tail::Tail, usize)>,
 }
 
+impl Finding {
+    /// Makes it a finding of its value alone; hands out where it was in `text`, and the value.
+    pub fn detach(&mut self, text: &str) -> (Range<usize>, String) {
+        let range = self.range.clone();
+        (self.range, self.decided) = (0..range.len(), self.decided.saturating_sub(range.start));
+        let value = text.get(range.clone()).unwrap_or_default().to_owned();
+        (range, value)
+    }
+}
+
 /// Appends what `set` finds in `text`, by position.
 ///
 /// Findings that change the text never overlap: matches that do are one finding from the first one's start

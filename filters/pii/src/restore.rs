@@ -81,15 +81,19 @@ impl Restorer {
 /// Values are names and numbers; of what JSON escapes they hold a quote or a line break at most.
 fn escape(value: &str, out: &mut String) {
     for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
+        let written = match c {
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            '\n' => "\\n",
+            '\r' => "\\r",
+            '\t' => "\\t",
             // The rarer ones are white space inside a house word; a space is the same word.
-            c if c < ' ' => out.push(' '),
-            c => out.push(c),
-        }
+            c if c < ' ' => " ",
+            c => {
+                out.push(c);
+                continue;
+            }
+        };
+        out.push_str(written);
     }
 }

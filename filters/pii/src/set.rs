@@ -210,11 +210,15 @@ impl Places<'_, '_> {
         let endless = found.tail.is_some();
         self.hits.push(Finding { kind, range, action, decided, endless, open });
         // Nearly in order as they come: of what is so, sorting sees no more than that it is.
-        for at in (self.hits.len().saturating_sub(NEAR)..self.hits.len()).rev().skip(1) {
-            match self.hits.get_mut(at..at + 2) {
-                Some([one, other]) if order(one, other) == Ordering::Greater => std::mem::swap(one, other),
+        let mut end = self.hits.len();
+        for _ in 1..NEAR {
+            match self.hits.get_mut(..end) {
+                Some([.., one, other]) if order(one, other) == Ordering::Greater => {
+                    std::mem::swap(one, other)
+                }
                 _ => break,
             }
+            end -= 1;
         }
     }
 
@@ -240,6 +244,7 @@ pub(crate) fn sort(hits: &mut [Finding]) {
     sort_by(hits, order);
 }
 
+#[inline(never)]
 fn order(a: &Finding, b: &Finding) -> Ordering {
     a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
 }

@@ -249,7 +249,7 @@ pub(crate) fn parse(text: &[u8]) -> Parsed {
     let length = body.iter().take(LONGEST + 1).take_while(name).count();
     let name = body.get(..length).unwrap_or_default();
     match body.get(length) {
-        None if Kind::all().any(|kind| begins(kind.label().as_bytes(), name)) => Parsed::Cut,
+        None if first(&|label| begins(label, name)).is_some() => Parsed::Cut,
         Some(b']') => whole(name).map_or(Parsed::No, |key| Parsed::Yes(length + 2, key)),
         _ => Parsed::No,
     }
@@ -260,8 +260,17 @@ fn whole(name: &[u8]) -> Option<u32> {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (label, number) = name.split_at_checked(name.len() - digits)?;
     let label = label.strip_suffix(b"_")?;
-    let kind = Kind::all().find(|kind| kind.mask().len() == label.len() + 2 && kind.label().as_bytes() == label)?;
-    numbered(number).then(|| key(kind, number.iter().fold(0, |all, digit| all * 10 + u32::from(digit - b'0'))))
+    if !numbered(number) {
+        return None;
+    }
+    let kind = first(&|other| other.len() == label.len() && other == label)?;
+    Some(key(kind, number.iter().fold(0, |all, digit| all * 10 + u32::from(digit - b'0'))))
+}
+
+/// The first kind with such a name.
+#[inline(never)]
+fn first(is: &dyn Fn(&[u8]) -> bool) -> Option<Kind> {
+    Kind::all().find(|kind| is(kind.label().as_bytes()))
 }
 
 /// Whether digits are a placeholder's number.
@@ -349,7 +358,8 @@ mod tests {
     #[test]
     fn what_may_become_a_placeholder_is_told_at_every_place_where_a_text_ends() {
         let ends = ["", "1", "12", "0", "01", "123456", "1234567", "1x", "x"];
-        let names = Kind::all().map(|kind| kind.label().to_owned()).chain(["EMAILS".into(), "E".into(), "".into()]);
+        let names =
+            Kind::all().map(|kind| kind.label().to_owned()).chain(["EMAILS".into(), "E".into(), "".into()]);
         let mut seen = [0; 3];
         for name in names {
             for (end, close) in ends.iter().flat_map(|end| ["]", "]]", " ", ""].map(|close| (end, close))) {
@@ -369,7 +379,8 @@ mod tests {
                         }
                     }
                     assert_eq!(parse(text.as_bytes()), expected, "{text}");
-                    seen[usize::from(expected != Parsed::No) + usize::from(matches!(expected, Parsed::Yes(..)))] += 1;
+                    seen[usize::from(expected != Parsed::No)
+                        + usize::from(matches!(expected, Parsed::Yes(..)))] += 1;
                 }
             }
         }
@@ -389,6 +400,9 @@ mod tests {
             assert_eq!(&vault.placeholder(Kind::WORD, value), placeholder);
             assert_eq!(vault.restore(placeholder).as_ref(), Some(value));
         }
-        assert_eq!((vault.len(), given[0].0.as_str(), given[68].0.as_str()), (3_000, "[EMAIL_1]", "[EMAIL_2]"));
+        assert_eq!(
+            (vault.len(), given[0].0.as_str(), given[68].0.as_str()),
+            (3_000, "[EMAIL_1]", "[EMAIL_2]")
+        );
     }
 }

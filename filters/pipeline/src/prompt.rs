@@ -3,7 +3,6 @@
 //! The bytes that leave differ from the client's only by splices: redaction, the output ceiling, `include_usage`.
 //! (The model's name is the attempt's, since each target has its own.)
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use weir_dialects::openai_chat::Rules;
@@ -13,13 +12,13 @@ use weir_dialects::{
 use weir_pii as pii;
 use weir_sorted::Gather;
 use weir_tokens::Vocabulary;
-use weir_wire::json::{self, Doc, Limits, Value};
+use weir_wire::json::{self, Doc, Limits, Unescaped, Value};
 use weir_wire::splice::Splices;
 
 use crate::outside::{Finder, Part};
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
-use crate::search::{document, search};
+use crate::search::{Edits, document, search};
 use crate::seen::{Hash, Seen};
 
 /// A request of one of the client APIs.
@@ -344,8 +343,8 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
 
 /// Whether a text may be a document itself, told by how it begins; so may be one that begins with an escape.
 fn may_be_document(value: &Value<'_, '_>) -> bool {
-    let raw = value.str_raw().unwrap_or_default().trim_ascii_start();
-    raw.starts_with(['{', '[', '\\'])
+    let raw = value.str_raw().unwrap_or_default().as_bytes();
+    matches!(raw.trim_ascii_start(), [b'{' | b'[' | b'\\', ..])
 }
 
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
@@ -359,15 +358,15 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     let newest = values.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
-    // Texts with findings; in place of these, what each search in a document found: it is searched string by string.
-    let mut hits: Vec<(usize, Vec<pii::Finding>, Vec<Vec<pii::Finding>>)> = Vec::new();
+    // Texts with findings. A document is searched string by string: its findings are detached, and here is what they found.
+    let mut hits: Vec<(usize, Unescaped<'_>, Vec<pii::Finding>, Edits)> = Vec::new();
     for (i, Searched { value, part, message }) in values.iter().enumerate() {
         let again = if *message == newest { None } else { value.str_raw() };
         let again = again.and_then(|written| finder.searched(*part, written));
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let (mut found, mut any) = (Vec::new(), false);
+        let (mut detached, mut any) = (Edits::new(), false);
         let mut note = |findings: &[pii::Finding]| {
             any |= !findings.is_empty();
             for finding in findings {
@@ -385,21 +384,27 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
             let Some(text) = value.as_str() else { continue };
             if document(&text) {
                 let part = if *part == Part::Message { Part::Text } else { *part };
-                let mut find = |text: &str, out: &mut Vec<pii::Finding>| {
-                    finder.find(text, part, out);
-                    found.push(out.clone());
-                };
-                search(&mut find, &text, &mut |_, findings| {
-                    note(findings);
-                    Vec::new()
+                let mut find = |text: &str, out: &mut Vec<pii::Finding>| finder.find(text, part, out);
+                detached = search(&mut find, &text, &mut |text, found| {
+                    note(found);
+                    let from = findings.len();
+                    findings
+                        .extend(found.iter().filter(|found| found.action != pii::Action::Report).cloned());
+                    let new = findings.get_mut(from..).unwrap_or_default().iter_mut();
+                    new.map(|finding| finding.detach(text)).gather()
                 });
             } else {
                 finder.find(&text, *part, &mut findings);
             }
         }
-        note(&findings);
-        if any {
-            hits.push((i, findings, found));
+        if detached.is_empty() {
+            note(&findings);
+        }
+        for finding in findings.iter_mut().filter(|f| kept && f.action == pii::Action::Tokenize) {
+            finding.action = pii::Action::Mask;
+        }
+        if any && let Some(text) = value.unescaped() {
+            hits.push((i, text, findings, detached));
         } else {
             finder.policy.seen.borrow_mut().put(again, 0);
         }
@@ -416,34 +421,24 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         return Ok(out);
     }
     let mut vault = pii::Vault::keyed(finder.policy.seen.borrow().key(PLACEHOLDERS));
-    let mut hits = hits.into_iter().peekable();
-    let mut texts = Vec::new();
+    let mut next = hits.iter().peekable();
     for (i, Searched { value, .. }) in values.iter().enumerate() {
         // What a client typed that looks like a placeholder must not be restored to somebody's value.
-        let Some(text) = value.unescaped() else { continue };
-        vault.reserve(&text.text);
-        if let Some((_, findings, found)) = hits.next_if(|(at, ..)| *at == i) {
-            texts.push((text, findings, found.into_iter()));
+        match next.next_if(|(at, ..)| *at == i) {
+            Some((_, text, ..)) => vault.reserve(&text.text),
+            None => vault.reserve(&value.as_str().unwrap_or_default()),
         }
     }
-    for (text, findings, mut found) in texts {
-        let mut edit = |text: &str, findings: &[pii::Finding]| {
-            let mut findings = Cow::Borrowed(findings);
-            if kept {
-                for finding in findings.to_mut().iter_mut().filter(|f| f.action == pii::Action::Tokenize) {
-                    finding.action = pii::Action::Mask;
-                }
+    for (_, text, findings, detached) in hits {
+        if detached.is_empty() {
+            for (range, with) in set.redact(&text.text, &findings, &mut vault) {
+                out.edits.replace(text.raw_range(range), with.into_bytes());
             }
-            set.redact(text, &findings, &mut vault)
-        };
-        // It finds the same, in the same order.
-        let mut find = |_: &str, out: &mut Vec<pii::Finding>| *out = found.next().unwrap_or_default();
-        let replaced = match findings.as_slice() {
-            [] => search(&mut find, &text.text, &mut edit),
-            findings => edit(&text.text, findings),
-        };
-        for (range, with) in replaced {
-            out.edits.replace(text.raw_range(range), json::escaped(with).into_bytes());
+        }
+        for (finding, (range, value)) in findings.chunks(1).zip(detached) {
+            for (_, with) in set.redact(&value, finding, &mut vault) {
+                out.edits.replace(text.raw_range(range.clone()), with.into_bytes());
+            }
         }
     }
     out.counts = counts.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).gather();

@@ -10,14 +10,14 @@ use weir_wire::json::{self, Kind, Limits, Unescaped, Value};
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u32 = 4;
 
-/// Replacements by byte range of the text.
+/// Replacements by byte range of the text: types, placeholders and digests, in which nothing is to be escaped.
 pub type Edits = Vec<(Range<usize>, String)>;
 
 /// What finds: appends the findings of a text.
 pub type Find<'f> = dyn FnMut(&str, &mut Vec<Finding>) + 'f;
 
 /// Shows what `find` finds to `found`: a text, and the findings in it. Their replacements come back as those of
-/// `text`. Where a text is a JSON document, a string of it that has escapes is judged by what it stands for and
+/// `text`, in the order in which `found` told them. Where a text is a JSON document, a string of it that has escapes is judged by what it stands for and
 /// by nothing else, since an edit of the escapes could break the document.
 pub fn search(find: &mut Find<'_>, text: &str, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
     inside(find, text, DEPTH, found)
@@ -40,7 +40,7 @@ fn inside(
         escaped(doc.root(), &mut |at, string| {
             judged.push(at);
             for (range, with) in inside(find, &string.text, depth - 1, found) {
-                edits.push((string.raw_range(range), json::escaped(with)));
+                edits.push((string.raw_range(range), with));
             }
         });
         weir_sorted::keep(&mut findings, |finding| {
@@ -61,8 +61,8 @@ fn inside(
 
 /// May be an object or an array with escapes in it; without any there is nothing more to see.
 pub fn document(text: &str) -> bool {
-    let start = text.trim_ascii_start();
-    (start.starts_with('{') || start.starts_with('[')) && start.contains('\\')
+    let text = text.as_bytes();
+    matches!(text.trim_ascii_start(), [b'{' | b'[', ..]) && memchr::memchr(b'\\', text).is_some()
 }
 
 /// Every string value with escapes, in document order.

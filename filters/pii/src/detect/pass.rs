@@ -436,7 +436,7 @@ impl Asking<'_, '_, '_> {
                 verdict => self.judge(verdict, *detector),
             }
         }
-        if self.pass.prefixes.may_start(view, start)
+        if self.pass.prefixes.may_start(view, start, last)
             && let Verdict::Cut(from) = self.pass.prefixes.at(view, word, last, self.found)
         {
             self.hold = self.hold.min(from);

@@ -79,10 +79,10 @@ impl Prefixes {
         sort_by(&mut self.all, |(_, a, _), (_, b, _)| a.text.cmp(b.text));
     }
 
-    /// Whether a token may begin here.
-    pub(crate) fn may_start(&self, view: &View<'_>, start: usize) -> bool {
+    /// Whether a token may begin here; `last` where the text does not go on.
+    pub(crate) fn may_start(&self, view: &View<'_>, start: usize, last: bool) -> bool {
         let starts = self.starts.get(usize::from(view.at(start) & 63)).copied().unwrap_or_default();
-        let cut = start + 1 >= view.bytes().len();
+        let cut = start + 1 >= view.bytes().len() && !last;
         starts & if cut { u32::MAX } else { 1 << (view.at(start + 1) & 31) } != 0
     }
 

@@ -124,8 +124,8 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::signs::Signs;
+    use super::*;
     use crate::class::{BETWEEN_DIGITS, DIGIT, is};
 
     fn known(text: &[u8]) -> Known {
@@ -185,7 +185,8 @@ mod tests {
         let marks = marks(&text);
         for from in 0..text.len() + 200 {
             let is = |at: usize, of| text.as_bytes().get(from + at).map(|byte| is(*byte, of));
-            let bits = |of, behind| (0..64).map(|at| u64::from(is(at, of).unwrap_or(behind)) << at).sum::<u64>();
+            let bits =
+                |of, behind| (0..64).map(|at| u64::from(is(at, of).unwrap_or(behind)) << at).sum::<u64>();
             assert_eq!(marks.at(from), (bits(DIGIT, false), bits(DIGIT | BETWEEN_DIGITS, true)), "{from}");
         }
     }

@@ -20,16 +20,16 @@ impl Signs {
     #[inline]
     pub(super) fn read(text: &[u8]) -> Self {
         let mut padded = [0; 64];
-        // Behind its end.
-        let (whole, behind) = match text.first_chunk() {
-            Some(whole) => (whole, 0),
+        let whole = match text.first_chunk() {
+            Some(whole) => whole,
             None => {
                 pad(text, &mut padded);
-                (&padded, u64::MAX << text.len())
+                &padded
             }
         };
-        let mut signs = Self::new(whole);
-        signs.joins |= behind;
+        let mut signs = Self::new(whole, text.len());
+        // Behind its end.
+        signs.joins |= u64::MAX.unbounded_shl(text.len() as u32);
         signs
     }
 
@@ -42,7 +42,7 @@ impl Signs {
     /// Sixteen at a time, as the module is built: a character is what both halves of its number allow.
     #[cfg(target_feature = "simd128")]
     #[inline(always)]
-    fn new(text: &[u8; 64]) -> Self {
+    fn new(text: &[u8; 64], length: usize) -> Self {
         use core::arch::wasm32::{
             i8x16_swizzle, i16x8_shl, u8x16_bitmask, u8x16_eq, u8x16_shr, u8x16_splat, v128_and,
             v128_any_true, v128_or,
@@ -53,6 +53,10 @@ impl Signs {
         let mut signs = Self::default();
         let mut others = u8x16_splat(0);
         for (index, sixteen) in all.iter().enumerate() {
+            // Names and the values of settings are short.
+            if index > 0 && index * 16 >= length {
+                break;
+            }
             let bytes = load(sixteen);
             let is = v128_and(
                 i8x16_swizzle(low, v128_and(bytes, u8x16_splat(15))),
@@ -80,7 +84,7 @@ impl Signs {
     }
 
     #[cfg(not(target_feature = "simd128"))]
-    fn new(text: &[u8; 64]) -> Self {
+    fn new(text: &[u8; 64], _: usize) -> Self {
         const HIGH: u64 = 0x8080_8080_8080_8080;
         const ONES: u64 = 0x0101_0101_0101_0101;
         let mut signs = Self::default();
@@ -162,7 +166,7 @@ fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
 
 /// Copies what is left of a text; apart, since only its end needs it.
 #[inline(never)]
-fn pad(text: &[u8], padded: &mut [u8; 64]) {
+fn pad(text: &[u8], padded: &mut [u8]) {
     padded.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
 }
 

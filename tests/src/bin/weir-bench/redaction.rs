@@ -47,7 +47,8 @@ const TURNS: usize = 10;
 /// Rounds of streams of each kind.
 const ROUNDS: usize = 3;
 
-/// Texts that a scanner may take long for: numbers, words, signs and beginnings of values without an end.
+/// Texts that a scanner may take long for: numbers, words, signs and beginnings of values without an end. Each `#` is a digit,
+/// so that values differ.
 const HOSTILE: &[&str] = &[
     "a",
     "1 ",
@@ -106,7 +107,26 @@ const HOSTILE: &[&str] = &[
     // Letters of rare scripts.
     "\u{bbf}",
     "\u{20000}",
+    // What looks like the beginning of a placeholder; escapes; values to be replaced, as many as there may be.
+    "[",
+    "[E",
+    "[AGE_######]",
+    "\n",
+    "a@b.co\n",
+    "a########@b.co ",
+    "415-555-#### ",
+    "078-05-#### ",
+    "06 ######## ",
+    "10.#.#.#,",
+    "1.##.#.# ",
+    "password=a########;",
 ];
+
+/// The same as strings in a text that is a document.
+const DOCUMENTS: &[&str] = &["\\n", "\\na#@b.co"];
+
+/// The same as strings in the schema of a tool.
+const LISTS: &[&str] = &["A", "A1:B@", "a@b.co"];
 
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime =
@@ -137,7 +157,7 @@ async fn measure(options: &Options) -> Result<(), String> {
     for number in 0..options.texts {
         let text = texts.text(SMALL, &mut rng);
         let ([request, exchange], plain) =
-            added(&mut single.client, [ASKED, SEARCHED], &text, number).await?;
+            added(&mut single.client, [ASKED, SEARCHED], &mut rng, again(&text), number).await?;
         asked.push(request);
         both.push(exchange);
         bare.push(plain);
@@ -148,7 +168,7 @@ async fn measure(options: &Options) -> Result<(), String> {
     let mut times = Vec::new();
     for number in 0..options.texts {
         let text = mixed(&texts, &personal, &mut rng);
-        times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
+        times.extend(added(&mut single.client, [SEARCHED], &mut rng, again(&text), number).await?.0);
     }
     row("4 KB with personal data in every second line, and its answer", &mut times);
     let mut times = Vec::new();
@@ -156,18 +176,29 @@ async fn measure(options: &Options) -> Result<(), String> {
         times.push(turn(&mut single.client, &texts, &mut rng, number % 2 == 0).await?);
     }
     row(&format!("turn {TURNS} of a chat of 7 KB, 200 bytes new, and its answer"), &mut times);
+    let (plain, documents, lists) = (HOSTILE.iter(), DOCUMENTS.iter(), LISTS.iter());
+    let all = plain.map(|unit| (unit, "")).chain(documents.map(|unit| (unit, " in a document")));
+    let all: Vec<_> = all.chain(lists.map(|unit| (unit, " in a list"))).collect();
     let mut hostile = Vec::new();
-    for unit in HOSTILE {
+    for (unit, place) in &all {
         let mut times = Vec::new();
         for number in 0..(options.texts / 200).max(4) {
-            let text = format!("{} {}", rng.below(1 << 30), unit.repeat(LARGE / unit.len()));
-            times.extend(added(&mut single.client, [SEARCHED], &text, number).await?.0);
+            let body = |_: usize, rng: &mut Rng| {
+                // With something to be replaced in any case.
+                let first = format!("{0} x{0}@example.org", rng.below(1 << 30));
+                match *place {
+                    "" => user(&format!("{first} {}", fill(unit, rng))),
+                    " in a list" => listed(&first, &fill(&format!("\"{unit}\","), rng)),
+                    _ => user(&format!("[\"{first}\",{}0]", fill(&format!("\"{unit}\","), rng))),
+                }
+            };
+            times.extend(added(&mut single.client, [SEARCHED], &mut rng, body, number).await?.0);
         }
-        hostile.push((percentile(&mut times, 0.5), unit, times));
+        hostile.push((percentile(&mut times, 0.5), unit, place, times));
     }
     hostile.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (_, unit, times) in hostile.iter_mut().take(WORST) {
-        row(&format!("hostile 200 KB of {unit:?}, among the worst of {}", HOSTILE.len()), times);
+    for (_, unit, place, times) in hostile.iter_mut().take(WORST) {
+        row(&format!("hostile 200 KB of {unit:?}{place}, among the worst of {}", all.len()), times);
     }
     let chunk = chunks(&single, options.streams).await?;
     println!(
@@ -256,17 +287,16 @@ fn row(name: &str, times: &mut [f64]) {
 async fn added<const N: usize>(
     client: &mut Client,
     keys: [&str; N],
-    text: &str,
+    rng: &mut Rng,
+    mut body: impl FnMut(usize, &mut Rng) -> String,
     number: usize,
 ) -> Result<([f64; N], f64), String> {
     let mut took = [0.0; N];
     let mut plain = 0.0;
     for at in 0..=N {
-        // The gateway remembers the tokens of texts, so that the second one would be counted for nothing.
-        let text = format!("{at} {text}");
         let which = (at + number) % (N + 1);
         let key = keys.get(which).copied().unwrap_or(PLAIN);
-        let time = send(client, key, &text, false).await?.as_secs_f64() * 1e6;
+        let time = client.post(key, body(at, rng)).await?.1.as_secs_f64() * 1e6;
         *took.get_mut(which).unwrap_or(&mut plain) = time;
     }
     Ok((took.map(|time| time - plain), plain))
@@ -293,9 +323,38 @@ async fn send(client: &mut Client, key: &str, text: &str, stream: bool) -> Resul
 }
 
 async fn ask(client: &mut Client, key: &str, messages: &Value, stream: bool) -> Result<Duration, String> {
-    // The provider looks for `stream` at the end.
-    let body = format!(r#"{{"model":"{MODEL}","messages":{messages},"max_tokens":64,"stream":{stream}}}"#);
-    Ok(client.post(key, body).await?.1)
+    Ok(client.post(key, request(messages, "", stream)).await?.1)
+}
+
+/// A body; the provider looks for `stream` at its end.
+fn request(messages: &Value, more: &str, stream: bool) -> String {
+    format!(r#"{{"model":"{MODEL}","messages":{messages},{more}"max_tokens":64,"stream":{stream}}}"#)
+}
+
+/// One of a text alone.
+fn user(text: &str) -> String {
+    request(&json!([{"role": "user", "content": text}]), "", false)
+}
+
+/// The same text, but for a number: the gateway remembers the tokens of texts, so that the second one would be counted for
+/// nothing.
+fn again(text: &str) -> impl Fn(usize, &mut Rng) -> String {
+    move |at, _| user(&format!("{at} {text}"))
+}
+
+/// A body with a tool, of whose parameter these are the values.
+fn listed(text: &str, values: &str) -> String {
+    let parameters = format!(r#"{{"type":"object","properties":{{"p":{{"enum":[{values}0]}}}}}}"#);
+    let function = format!(r#"{{"name":"f","parameters":{parameters}}}"#);
+    let tools = format!(r#""tools":[{{"type":"function","function":{function}}}],"#);
+    request(&json!([{"role": "user", "content": text}]), &tools, false)
+}
+
+/// So many of these that they are large, each `#` another digit.
+fn fill(unit: &str, rng: &mut Rng) -> String {
+    let text = unit.repeat(LARGE / unit.len());
+    let digit = |c| if c == '#' { char::from(b'0' + rng.below(10) as u8) } else { c };
+    if unit.contains('#') { text.chars().map(digit).collect() } else { text }
 }
 
 /// Envoy with the example's configuration, and keys whose texts are searched.
