@@ -73,18 +73,24 @@ impl Set {
     pub fn redact(&self, text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
         let mut edits = Vec::with_capacity(findings.len());
         for finding in findings {
-            let with = match finding.action {
-                Action::Report => continue,
-                Action::Tokenize => {
-                    let value = text.get(finding.range.clone()).unwrap_or_default();
-                    vault.placeholder(finding.kind, value)
-                }
-                Action::Hash => self.digest(finding, text),
-                Action::Mask | Action::Block => finding.kind.mask().to_owned(),
-            };
-            edits.push((finding.range.clone(), with));
+            if let Some(with) = self.replacement(text, finding, vault) {
+                edits.push((finding.range.clone(), with));
+            }
         }
         edits
+    }
+
+    /// What is to stand in the place of a finding of `text`; none where it is only reported.
+    pub fn replacement(&self, text: &str, finding: &Finding, vault: &mut Vault) -> Option<String> {
+        Some(match finding.action {
+            Action::Report => return None,
+            Action::Tokenize => {
+                let value = text.get(finding.range.clone()).unwrap_or_default();
+                vault.placeholder(finding.kind, value)
+            }
+            Action::Hash => self.digest(finding, text),
+            Action::Mask | Action::Block => finding.kind.mask().to_owned(),
+        })
     }
 
     /// Adds a tenant's pattern, as the control plane lays it out; false where the bytes are none.

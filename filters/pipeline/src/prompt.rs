@@ -435,9 +435,9 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 out.edits.replace(text.raw_range(range), with.into_bytes());
             }
         }
-        for (finding, (range, value)) in findings.chunks(1).zip(detached) {
-            for (_, with) in set.redact(&value, finding, &mut vault) {
-                out.edits.replace(text.raw_range(range.clone()), with.into_bytes());
+        for (finding, (range, value)) in findings.iter().zip(detached) {
+            if let Some(with) = set.replacement(&value, finding, &mut vault) {
+                out.edits.replace(text.raw_range(range), with.into_bytes());
             }
         }
     }
