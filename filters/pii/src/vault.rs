@@ -75,7 +75,7 @@ impl Default for Vault {
 }
 
 impl Vault {
-    /// No values, none of which are to come from somebody who wants to waste time: see [`Vault::keyed`].
+    /// No values. Where they come from somebody who may want to waste time, see [`Vault::keyed`].
     pub fn new() -> Self {
         Self::default()
     }
@@ -240,7 +240,8 @@ const LONGEST: usize = {
     longest - 1 + NUMBER_DIGITS
 };
 
-/// Reads a placeholder `[KIND_NUMBER]`. Most brackets are told by what follows them, the others by the name's length.
+/// Reads a placeholder `[KIND_NUMBER]`. Most brackets are told by the few characters that follow them: kinds are gone through
+/// where a whole name with a number stands, or where the text ends.
 pub(crate) fn parse(text: &[u8]) -> Parsed {
     let Some(body) = text.strip_prefix(b"[") else {
         return if text.is_empty() { Parsed::Cut } else { Parsed::No };

@@ -10,13 +10,12 @@ use weir_dialects::openai_chat::{Chunk, Slot, unquote};
 use weir_dialects::openai_embeddings::Outline;
 use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions, openai_responses};
 use weir_pii as pii;
+use weir_sorted::Key;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
 use crate::paths::Api;
-use weir_sorted::Key;
-
 use crate::seen::Seen;
 
 mod heard;

@@ -17,8 +17,8 @@ pub type Edits = Vec<(Range<usize>, String)>;
 pub type Find<'f> = dyn FnMut(&str, &mut Vec<Finding>) + 'f;
 
 /// Shows what `find` finds to `found`: a text, and the findings in it. Their replacements come back as those of
-/// `text`, in the order in which `found` told them. Where a text is a JSON document, a string of it that has escapes is judged by what it stands for and
-/// by nothing else, since an edit of the escapes could break the document.
+/// `text`, in the order in which `found` told them. Where a text is a JSON document, a string of it that has escapes is
+/// judged by what it stands for and by nothing else, since an edit of the escapes could break the document.
 pub fn search(find: &mut Find<'_>, text: &str, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
     inside(find, text, DEPTH, found)
 }

@@ -2,11 +2,10 @@
 
 use weir_dialects::openai_chat::Slot;
 use weir_pii as pii;
+use weir_sorted::Key;
 use weir_tokens::{Counter, Vocabulary};
 
 use crate::answer::{Treatment, restorer};
-use weir_sorted::Key;
-
 use crate::seen::Seen;
 
 /// Bytes within which a counter is exact whatever it is given, as [`Counter`] says.
