@@ -250,6 +250,7 @@ pub(crate) fn sort(hits: &mut [Finding]) {
     sort_by(hits, order);
 }
 
+/// Once in the module.
 #[inline(never)]
 fn order(a: &Finding, b: &Finding) -> Ordering {
     a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sorted::{Key, Map};
+use weir_sorted::{Map, SipHash};
 
 use crate::detect::DETECTORS;
 use crate::{Kind, Restorer};
@@ -19,7 +19,7 @@ pub(crate) const NUMBER_DIGITS: usize = 6;
 pub struct Vault {
     table: Rc<Table>,
     /// What values are looked up by.
-    hash: Key,
+    hash: SipHash,
     /// By hash, the places of entries and one; 0 where there is none. At least half of them are free.
     slots: Vec<u16>,
     /// Keys of placeholders that the client typed itself.
@@ -70,7 +70,7 @@ impl Table {
 
 impl Default for Vault {
     fn default() -> Self {
-        Self::keyed(Key::new(&[0; 4], 0))
+        Self::keyed(SipHash::new(&[0; 4], 0))
     }
 }
 
@@ -82,7 +82,7 @@ impl Vault {
 
     /// No values; `hash` is one that no client knows, so that nobody can choose values that are all looked for in the same
     /// place.
-    pub fn keyed(hash: Key) -> Self {
+    pub fn keyed(hash: SipHash) -> Self {
         Self { table: Rc::default(), hash, slots: Vec::new(), reserved: Map::new() }
     }
 
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn every_value_is_found_again_among_many() {
-        let mut vault = Vault::keyed(Key::new(&[1, 2, 3, 4], 5));
+        let mut vault = Vault::keyed(SipHash::new(&[1, 2, 3, 4], 5));
         let kinds: Vec<Kind> = Kind::all().collect();
         let mut given = Vec::new();
         for number in 0..3_000 {

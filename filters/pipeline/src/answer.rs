@@ -10,7 +10,7 @@ use weir_dialects::openai_chat::{Chunk, Slot, unquote};
 use weir_dialects::openai_embeddings::Outline;
 use weir_dialects::{anthropic, bedrock, openai_chat, openai_completions, openai_responses};
 use weir_pii as pii;
-use weir_sorted::Key;
+use weir_sorted::SipHash;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
@@ -103,7 +103,7 @@ pub struct Treatment {
     /// Counts the output.
     pub vocabulary: Option<Vocabulary>,
     /// Under it the counts of what is said are remembered: the client's next turn brings it back.
-    pub key: Option<Key>,
+    pub key: Option<SipHash>,
     /// It may be ended early, so that only whole events go on.
     pub ends_early: bool,
     /// What cannot be searched passes.

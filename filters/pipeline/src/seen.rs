@@ -9,7 +9,7 @@
 //! text takes the place of another that hashes to the same slot.
 
 use weir_dialects::openai_chat::Rules;
-use weir_sorted::Key;
+use weir_sorted::SipHash;
 use weir_wire::json::Value;
 
 /// Slots; with 24 bytes each the table is 96 KiB per VM and policy version.
@@ -63,8 +63,8 @@ impl Seen {
     }
 
     /// The key of a text that comes in pieces, to be counted under the rule `salt`.
-    pub fn key(&self, salt: u64) -> Key {
-        Key::new(&self.seeds, salt)
+    pub fn key(&self, salt: u64) -> SipHash {
+        SipHash::new(&self.seeds, salt)
     }
 
     /// The count of `text` under the rule `salt`, counted by `count` if it is not known.
@@ -146,7 +146,7 @@ impl Seen {
     }
 
     /// Takes in a text that was counted elsewhere.
-    pub fn learn(&mut self, key: &Key, tokens: u64) {
+    pub fn learn(&mut self, key: &SipHash, tokens: u64) {
         let remembered = key.length() >= MIN as u64 && self.seeds != [0; 4];
         self.put(remembered.then(|| key.finish()), tokens);
     }

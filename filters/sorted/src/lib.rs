@@ -7,15 +7,15 @@
 //! insertion in any order, n·log n comparisons. Below the leaves of `filters/`; not meant for anything else.
 
 mod gather;
-mod key;
 mod map;
 #[cfg(feature = "serde")]
 mod serial;
+mod siphash;
 mod sort;
 mod text;
 
 pub use gather::{Gather, keep};
-pub use key::Key;
 pub use map::{Iter, Map};
+pub use siphash::SipHash;
 pub use sort::sort_by;
 pub use text::{contains, trim};

@@ -368,7 +368,7 @@ fn a_range_far_inside_a_long_text_maps_back() {
     let plain: Vec<(char, u8)> = std::iter::once(('"', 0)).chain((0..9_000).map(|_| ('é', 1))).collect();
     check_ranges(&plain, 97);
 
-    // Would each range be walked to from the beginning, these would take hours.
+    // Would each range be walked to from the beginning, these would not end soon.
     for (unit, count) in [("x", 3_000_000), ("\\n", 1_000_000)] {
         let long = format!("\"\\n{}\"", unit.repeat(count));
         let doc = json::parse(long.as_bytes(), &Limits::default()).unwrap();
@@ -493,7 +493,6 @@ proptest! {
         json::escape_into(&mut out, &text);
         out.push(b'"');
         prop_assert_eq!(String::from_utf8_lossy(&out), serde_json::to_string(&text).unwrap());
-        prop_assert_eq!(format!("\"{}\"", json::escaped(text.clone())).into_bytes(), out.clone());
         let doc = json::parse(&out, &Limits::default()).unwrap();
         prop_assert_eq!(doc.root().as_str().unwrap(), text);
     }

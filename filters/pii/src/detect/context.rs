@@ -7,8 +7,9 @@ use weir_sorted::{Gather, sort_by};
 
 use super::DETECTORS;
 use super::check::same;
+use super::marks::Marks;
 use super::openers::Openers;
-use super::series::{Marks, NINE, Numbers, Series};
+use super::series::{NINE, Numbers, Series};
 use super::warm::warm;
 use crate::class::{BETWEEN_DIGITS, is};
 use crate::view::View;

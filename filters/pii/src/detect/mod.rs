@@ -37,6 +37,7 @@ mod it_fiscal_code;
 mod jwt;
 mod license_plate;
 mod mac_address;
+mod marks;
 mod medical_record;
 mod nl_bsn;
 mod npm_token;
@@ -380,6 +381,9 @@ pub(crate) mod vectors {
                 assert!(prefixes.iter().all(|prefix| prefix.text.len() >= 2), "{}", detector.id);
             }
         }
+        // What replaces a value has to be escaped nowhere, and digits are a placeholder's number.
+        let plain = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+        assert!(super::Kind::all().all(|kind| kind.label().bytes().all(plain)));
         let all: Vec<u8> = super::Kind::all().map(super::Kind::number).collect();
         assert!(
             all.is_sorted_by(|a, b| a < b) && all.len() == super::DETECTORS.len() + super::OUTSIDE.len() + 2

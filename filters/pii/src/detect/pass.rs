@@ -5,11 +5,12 @@
 use super::ask::{Ask, AskWord, Digits, Pair, Word};
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
+use super::marks::{Known, Marks};
 use super::numbers::{SHORT, joined, lone};
 use super::openers::Openers;
 use super::prefix::Prefixes;
 use super::row::Rows;
-use super::series::{Known, Marks, NINE};
+use super::series::NINE;
 use super::signs::{Bits, Signs};
 use super::warm::WORTH;
 use super::{DETECTORS, Match, Scan, Verdict};

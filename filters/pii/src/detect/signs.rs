@@ -27,7 +27,7 @@ impl Signs {
                 &padded
             }
         };
-        let mut signs = Self::new(whole, text.len());
+        let mut signs = Self::new(whole);
         // Behind its end.
         signs.joins |= u64::MAX.unbounded_shl(text.len() as u32);
         signs
@@ -42,7 +42,7 @@ impl Signs {
     /// Sixteen at a time, as the module is built: a character is what both halves of its number allow.
     #[cfg(target_feature = "simd128")]
     #[inline(always)]
-    fn new(text: &[u8; 64], length: usize) -> Self {
+    fn new(text: &[u8; 64]) -> Self {
         use core::arch::wasm32::{
             i8x16_swizzle, i16x8_shl, u8x16_bitmask, u8x16_eq, u8x16_shr, u8x16_splat, v128_and,
             v128_any_true, v128_or,
@@ -53,10 +53,6 @@ impl Signs {
         let mut signs = Self::default();
         let mut others = u8x16_splat(0);
         for (index, sixteen) in all.iter().enumerate() {
-            // Names and the values of settings are short.
-            if index > 0 && index * 16 >= length {
-                break;
-            }
             let bytes = load(sixteen);
             let is = v128_and(
                 i8x16_swizzle(low, v128_and(bytes, u8x16_splat(15))),
@@ -84,7 +80,7 @@ impl Signs {
     }
 
     #[cfg(not(target_feature = "simd128"))]
-    fn new(text: &[u8; 64], _: usize) -> Self {
+    fn new(text: &[u8; 64]) -> Self {
         const HIGH: u64 = 0x8080_8080_8080_8080;
         const ONES: u64 = 0x0101_0101_0101_0101;
         let mut signs = Self::default();
@@ -166,7 +162,7 @@ fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
 
 /// Copies what is left of a text; apart, since only its end needs it.
 #[inline(never)]
-fn pad(text: &[u8], padded: &mut [u8]) {
+fn pad(text: &[u8], padded: &mut [u8; 64]) {
     padded.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
 }
 

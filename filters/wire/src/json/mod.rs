@@ -17,7 +17,7 @@ mod writer;
 use std::fmt;
 
 pub use parse::parse;
-pub use scan::{escape_into, escaped, plain_end};
+pub use scan::{escape_into, plain_end};
 pub use unescape::{SHORT_ESCAPES, Unescaped, escape};
 pub use value::{Items, Key, Members, Value};
 pub use writer::Writer;

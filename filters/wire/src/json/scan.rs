@@ -62,14 +62,3 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
         at = end + 1;
     }
 }
-
-/// A text as the inside of a JSON string; the same where nothing in it has to be escaped, as most.
-pub fn escaped(text: String) -> String {
-    if plain_end(text.as_bytes(), 0) == text.len() {
-        return text;
-    }
-    let mut out = Vec::with_capacity(text.len() + 8);
-    escape_into(&mut out, &text);
-    // Escaping keeps text text.
-    String::from_utf8(out).unwrap_or_default()
-}

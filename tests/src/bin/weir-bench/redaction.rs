@@ -122,11 +122,16 @@ const HOSTILE: &[&str] = &[
     "password=a########;",
 ];
 
-/// The same as strings in a text that is a document.
-const DOCUMENTS: &[&str] = &["\\n", "\\na#@b.co"];
+/// Units, what is told of where they stand, and the body that they stand in behind a text with something to be replaced.
+type Place = (&'static [&'static str], &'static str, fn(&str, &str) -> String);
 
-/// The same as strings in the schema of a tool.
-const LISTS: &[&str] = &["A", "A1:B@", "a@b.co"];
+const PLACES: [Place; 3] = [
+    (HOSTILE, "", |first, units| user(&format!("{first} {units}"))),
+    (&["\"\\n\",", "\"\\na#@b.co\","], " in a document", |first, units| {
+        user(&format!("[\"{first}\",{units}0]"))
+    }),
+    (&["\"A\",", "\"A1:B@\",", "\"a@b.co\","], " in a tool's schema", listed),
+];
 
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime =
@@ -176,29 +181,23 @@ async fn measure(options: &Options) -> Result<(), String> {
         times.push(turn(&mut single.client, &texts, &mut rng, number % 2 == 0).await?);
     }
     row(&format!("turn {TURNS} of a chat of 7 KB, 200 bytes new, and its answer"), &mut times);
-    let (plain, documents, lists) = (HOSTILE.iter(), DOCUMENTS.iter(), LISTS.iter());
-    let all = plain.map(|unit| (unit, "")).chain(documents.map(|unit| (unit, " in a document")));
-    let all: Vec<_> = all.chain(lists.map(|unit| (unit, " in a list"))).collect();
     let mut hostile = Vec::new();
-    for (unit, place) in &all {
+    for (unit, place, body) in
+        PLACES.iter().flat_map(|(units, place, body)| units.iter().map(move |unit| (unit, place, body)))
+    {
         let mut times = Vec::new();
         for number in 0..(options.texts / 200).max(4) {
             let body = |_: usize, rng: &mut Rng| {
-                // With something to be replaced in any case.
-                let first = format!("{0} x{0}@example.org", rng.below(1 << 30));
-                match *place {
-                    "" => user(&format!("{first} {}", fill(unit, rng))),
-                    " in a list" => listed(&first, &fill(&format!("\"{unit}\","), rng)),
-                    _ => user(&format!("[\"{first}\",{}0]", fill(&format!("\"{unit}\","), rng))),
-                }
+                body(&format!("{0} x{0}@example.org", rng.below(1 << 30)), &fill(unit, rng))
             };
             times.extend(added(&mut single.client, [SEARCHED], &mut rng, body, number).await?.0);
         }
         hostile.push((percentile(&mut times, 0.5), unit, place, times));
     }
     hostile.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let number = hostile.len();
     for (_, unit, place, times) in hostile.iter_mut().take(WORST) {
-        row(&format!("hostile 200 KB of {unit:?}{place}, among the worst of {}", all.len()), times);
+        row(&format!("hostile 200 KB of {unit:?}{place}, among the worst of {number}"), times);
     }
     let chunk = chunks(&single, options.streams).await?;
     println!(

@@ -2,7 +2,7 @@
 
 use weir_dialects::openai_chat::Slot;
 use weir_pii as pii;
-use weir_sorted::Key;
+use weir_sorted::SipHash;
 use weir_tokens::{Counter, Vocabulary};
 
 use crate::answer::{Treatment, restorer};
@@ -19,7 +19,7 @@ pub(super) struct Text {
     restorer: Option<pii::Restorer>,
     pub(super) counter: Option<Counter>,
     /// What its count is remembered by.
-    key: Option<Key>,
+    key: Option<SipHash>,
 }
 
 impl Text {

@@ -4,25 +4,25 @@
 /// function of additions, rotations and exclusive ors only, which wasm has; 128-bit products would cost six times as much
 /// here. Without the seeds nobody can make texts whose hashes are alike.
 #[derive(Clone)]
-pub struct Key {
-    state: Sip,
+pub struct SipHash {
+    state: State,
     /// Bytes that are no whole word yet.
     last: u64,
     length: u64,
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for SipHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Who knows its state knows what the seeds are for.
-        f.write_str("Key")
+        f.write_str("SipHash")
     }
 }
 
-impl Key {
+impl SipHash {
     /// Nothing yet; `salt` tells apart what a text is hashed for.
     pub fn new(seeds: &[u64; 4], salt: u64) -> Self {
         let [k0, k1, k2, _] = *seeds;
-        let mut state = Sip([
+        let mut state = State([
             k0 ^ 0x736f_6d65_7073_6575,
             k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
             k0 ^ 0x6c79_6765_6e65_7261,
@@ -71,9 +71,9 @@ fn word(bytes: &[u8]) -> u64 {
 }
 
 #[derive(Clone, Copy)]
-struct Sip([u64; 4]);
+struct State([u64; 4]);
 
-impl Sip {
+impl State {
     #[inline(always)]
     fn round(&mut self) {
         let [mut a, mut b, mut c, mut d] = self.0;
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn hash(text: &[u8]) -> (u64, u64) {
-        let mut key = Key::new(&[9, 8, 7, 6], 0);
+        let mut key = SipHash::new(&[9, 8, 7, 6], 0);
         key.push(text);
         key.finish()
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_round_is_sips() {
         // SipRound of (0, 1, 2, 3), by hand from the paper's figure.
-        let mut v = Sip([0, 1, 2, 3]);
+        let mut v = State([0, 1, 2, 3]);
         v.round();
         let mut w = [0u64, 1, 2, 3];
         w[0] = w[0].wrapping_add(w[1]);
