@@ -313,7 +313,7 @@ fn events_that_pass_are_read_where_they_stand() {
                     seen[slot].push_str(&openai_chat::unquote(&event.data, text.value.clone()).unwrap());
                     // Replaced in place, the rest of the event is what it was.
                     let mut edits = Splices::new();
-                    edits.replace(text.value.clone(), b"\"x\"".to_vec());
+                    edits.replace(text.value.clone(), b"\"x\"");
                     let edited = edits.apply(&event.data).unwrap();
                     assert!(serde_json::from_slice::<Value>(&edited).is_ok());
                 }

@@ -61,7 +61,7 @@ fn replaced_value(bytes: &[u8], from: usize, value: &str) -> Vec<u8> {
     collect(doc.root(), &mut ranges);
     let Some(range) = ranges.into_iter().find(|range| range.start >= from) else { return bytes.to_vec() };
     let mut edits = Splices::new();
-    edits.replace(range, value.as_bytes().to_vec());
+    edits.replace(range, value.as_bytes());
     edits.apply(text.as_bytes()).unwrap()
 }
 
@@ -320,7 +320,7 @@ fn damaged_responses_streams_and_answers_do_no_harm() {
                         if openai_responses::read_event_into(&event.data, &mut chunk).is_ok() {
                             let mut edits = Splices::new();
                             let texts = chunk.texts.iter().chain(&chunk.wholes);
-                            texts.for_each(|text| edits.replace(text.value.clone(), b"\"x\"".to_vec()));
+                            texts.for_each(|text| edits.replace(text.value.clone(), b"\"x\""));
                             is_json(&edits.apply(&event.data).unwrap());
                             for text in &chunk.texts {
                                 let event = openai_responses::text_event(&event.data, text.slot, 7, b"\"y\"");
@@ -366,7 +366,7 @@ fn damaged_responses_streams_and_answers_do_no_harm() {
                 let doc = parse(&response, &Limits::default()).unwrap();
                 let mut edits = Splices::new();
                 let facts = openai_responses::read_answer(&doc);
-                facts.texts.iter().for_each(|text| edits.replace(text.value.range(), b"\"x\"".to_vec()));
+                facts.texts.iter().for_each(|text| edits.replace(text.value.range(), b"\"x\""));
                 is_json(&edits.apply(&response).unwrap());
             }
         }

@@ -304,7 +304,7 @@ fn every_recorded_answer_is_read_where_it_stands() {
                 Slot::Content if found.choice != ECHO => text.push_str(&value),
                 _ => {}
             }
-            edits.replace(found.value.range(), b"\"x\"".to_vec());
+            edits.replace(found.value.range(), b"\"x\"");
         }
         let (said, called) = output_of(&row["output"]);
         assert!(text.contains(&said) || said.is_empty(), "{}", recorded.id);
@@ -354,7 +354,7 @@ fn every_recorded_stream_is_read_where_it_stands_at_every_cut() {
                             // Replaced in place, the rest of the event is what it was.
                             let mut edits = Splices::new();
                             for text in chunk.texts.iter().chain(&chunk.wholes) {
-                                edits.replace(text.value.clone(), b"\"x\"".to_vec());
+                                edits.replace(text.value.clone(), b"\"x\"");
                             }
                             let edited = edits.apply(&event.data).unwrap();
                             let (a, b): (Value, Value) = (

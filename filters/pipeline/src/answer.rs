@@ -353,10 +353,10 @@ fn forget_tokens(value: json::Value<'_, '_>, edits: &mut Splices) {
             for (name, member) in value.members() {
                 match member.kind() {
                     json::Kind::Object if name.is("logprobs") => {
-                        edits.replace(member.range(), b"null".to_vec());
+                        edits.replace(member.range(), b"null");
                     }
                     json::Kind::Array if name.is("logprobs") => {
-                        edits.replace(member.range(), b"[]".to_vec());
+                        edits.replace(member.range(), b"[]");
                     }
                     _ => forget_tokens(member, edits),
                 }

@@ -427,7 +427,7 @@ fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let edits = search(&mut find, text, &mut |text, findings| set.redact(text, findings, &mut vault));
     let mut splices = Splices::new();
     for (range, with) in edits {
-        splices.replace(range, with.into_bytes());
+        splices.replace(range, with.as_bytes());
     }
     String::from_utf8(splices.apply(text.as_bytes()).ok()?).ok()
 }

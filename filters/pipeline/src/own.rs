@@ -87,12 +87,12 @@ pub fn put(
     };
     if at.is_empty() {
         let start = body.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace + 1);
-        edits.replace(start..start, [b"\"", name.as_bytes(), b"\":", &value, b","].concat());
+        edits.replace(start..start, &[b"\"", name.as_bytes(), b"\":", &value, b","].concat());
     } else {
         if !converse {
             lose(losses, SALT.to_owned(), "the policy's stands in its place");
         }
-        edits.replace(at, value);
+        edits.replace(at, &value);
     }
 }
 

@@ -319,7 +319,7 @@ pub fn decoded(
         }
     }
     let mut edits = Splices::new();
-    edits.replace(read.prompt.range(), out.into_inner());
+    edits.replace(read.prompt.range(), &out.into_inner());
     Ok(edits.apply(body).ok())
 }
 
@@ -432,12 +432,12 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     for (_, text, findings, detached) in hits {
         if detached.is_empty() {
             for (range, with) in set.redact(&text.text, &findings, &mut vault) {
-                out.edits.replace(text.raw_range(range), with.into_bytes());
+                out.edits.replace(text.raw_range(range), with.as_bytes());
             }
         }
         for (finding, (range, value)) in findings.iter().zip(detached) {
             if let Some(with) = set.replacement(&value, finding, &mut vault) {
-                out.edits.replace(text.raw_range(range), with.into_bytes());
+                out.edits.replace(text.raw_range(range), with.as_bytes());
             }
         }
     }

@@ -139,6 +139,24 @@ fn a_lowered_ceiling_is_what_the_amount_pays_for() {
     assert_eq!(out.settled, [[input + 100]]);
 }
 
+/// A lower ceiling may have fewer digits: what is written into the body afterwards stands behind it.
+#[test]
+fn a_lowered_ceiling_moves_what_is_behind_it() {
+    let salt = "00112233445566778899aabbccddeeff";
+    let gateway = gateway(json!([{"name": "day", "tokens": 10_000, "min_output": 16}]), |config| {
+        config["providers"][0]["tenants"] = json!({"acme": salt});
+    });
+    let body = |ceiling: u64, name: &str, salt: &str| {
+        let messages = r#"[{"role":"user","content":"Tell me a story."}]"#;
+        format!(r#"{{"max_tokens":{ceiling},"model":"{name}","messages":{messages},"cache_salt":"{salt}"}}"#)
+    };
+    let need = run(&gateway, &[], body(1_000, "fast", "mine").as_bytes(), &[answer()]).asked[0][0].clone();
+    let amounts = vec![need.full - 1_000 + 17];
+    gateway.ledger.borrow_mut().push_back(Ok(Granted { amounts, levels: vec![] }));
+    let out = run(&gateway, &[], body(1_000, "fast", "mine").as_bytes(), &[answer()]);
+    assert_eq!(String::from_utf8_lossy(&out.sent[0].2), body(17, "org/fast", salt));
+}
+
 /// Shared data that nobody else writes.
 #[derive(Default)]
 struct Alone(BTreeMap<String, Vec<u8>>);

@@ -58,8 +58,8 @@ fn main() {
     }
     let text = chat(10, &prose);
     let mut edits = splice::Splices::new();
-    edits.replace(10..21, b"\"other\"".to_vec());
-    edits.replace(text.len() - 1..text.len() - 1, b",\"n\":1".to_vec());
+    edits.replace(10..21, b"\"other\"");
+    edits.replace(text.len() - 1..text.len() - 1, b",\"n\":1");
     best("two splices in 4 KB", text.len(), || drop(black_box(edits.apply(black_box(&text)).unwrap())));
 
     let event = b"data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"}}]}\n\n";

@@ -14,7 +14,7 @@ use weir_wire::splice::{Overlap, Splices};
 
 fn spliced(text: &str, edits: &[(usize, usize, &str)]) -> Result<String, Overlap> {
     let mut splices = Splices::new();
-    edits.iter().for_each(|(from, to, with)| splices.replace(*from..*to, with.as_bytes().to_vec()));
+    edits.iter().for_each(|(from, to, with)| splices.replace(*from..*to, with.as_bytes()));
     assert_eq!((splices.is_empty(), splices.len()), (edits.is_empty(), edits.len()));
     splices.apply(text.as_bytes()).map(|out| String::from_utf8(out).unwrap())
 }
@@ -36,11 +36,33 @@ fn overlapping_or_outside_edits_are_refused() {
     #[expect(clippy::reversed_empty_ranges)]
     let reversed = 3..2;
     let mut splices = Splices::new();
-    splices.replace(reversed, Vec::new());
+    splices.replace(reversed, &[]);
     assert_eq!(
         splices.apply(b"abcdef").unwrap_err().to_string(),
         "splices overlap or leave the document at byte 3"
     );
+}
+
+#[test]
+fn a_place_moves_with_what_is_edited_before_it() {
+    let mut edits = Splices::new();
+    edits.replace(4..6, b"longer");
+    edits.replace(0..1, b"");
+    edits.replace(8..8, b"+");
+    // `abcdefghij` becomes `bcdlongergh+ij`.
+    assert_eq!(edits.apply(b"abcdefghij").unwrap(), b"bcdlongergh+ij");
+    for (range, moved) in [
+        (0..1, 0..0),
+        (1..4, 0..3),
+        (4..6, 3..9),
+        (5..7, 3..10),
+        (6..8, 9..11),
+        (8..8, 12..12),
+        (8..10, 12..14),
+        (1..10, 0..14),
+    ] {
+        assert_eq!(edits.moved(range.clone()), moved, "{range:?}");
+    }
 }
 
 proptest! {
@@ -54,9 +76,32 @@ proptest! {
         let mut splices = Splices::new();
         let mut expected = text.clone();
         for pair in cuts.chunks_exact(2).rev() {
-            splices.replace(pair[0]..pair[1], with.clone().into_bytes());
+            splices.replace(pair[0]..pair[1], with.as_bytes());
             expected.replace_range(pair[0]..pair[1], &with);
         }
         prop_assert_eq!(splices.apply(text.as_bytes()).unwrap(), expected.into_bytes());
+    }
+
+    #[test]
+    fn edits_after_others_equal_all_at_once(
+        text in "[a-z]{1,40}",
+        cuts in prop::collection::btree_set(0usize..40, 0..12),
+        with in "[A-Z]{0,5}",
+        second in any::<u16>(),
+    ) {
+        let cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= text.len()).collect();
+        let (mut all, mut before, mut after) = (Splices::new(), Splices::new(), Splices::new());
+        let ranges = || cuts.windows(2).map(|pair| pair[0]..pair[1]).chain(cuts.iter().map(|cut| *cut..*cut));
+        for of in [0, 1] {
+            for (n, range) in ranges().enumerate() {
+                if second >> (n % 16) & 1 == of {
+                    all.replace(range.clone(), with.as_bytes());
+                    if of == 0 { &mut before } else { &mut after }.replace(range, with.as_bytes());
+                }
+            }
+        }
+        let edited = before.apply(text.as_bytes()).unwrap();
+        let edited = after.behind(&before).apply(&edited).unwrap();
+        prop_assert_eq!(String::from_utf8(edited), String::from_utf8(all.apply(text.as_bytes()).unwrap()));
     }
 }

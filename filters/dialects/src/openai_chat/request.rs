@@ -321,7 +321,7 @@ impl Request<'_, '_> {
     pub fn set_model(&self, name: &str, edits: &mut Splices) {
         let mut out = Writer::new(Vec::with_capacity(name.len() + 2));
         out.str(name);
-        edits.replace(self.model.range(), out.into_inner());
+        edits.replace(self.model.range(), &out.into_inner());
     }
 
     /// Makes `tokens` the most that an answer may have: every ceiling above it is lowered; where there is none,
@@ -336,7 +336,7 @@ impl Request<'_, '_> {
                 None => !there,
             };
             if lower {
-                edits.replace(value.range(), tokens.to_string().into_bytes());
+                edits.replace(value.range(), tokens.to_string().as_bytes());
                 there = true;
             }
         }
@@ -347,7 +347,7 @@ impl Request<'_, '_> {
             None => self.append(&format!("\"{}\":{tokens}", self.ceiling_name), edits),
             // Null stands for nothing, and a second member of that name would be none.
             Some((_, Some(settings))) if settings.is_null() => {
-                edits.replace(settings.range(), format!("{{\"maxTokens\":{tokens}}}").into_bytes());
+                edits.replace(settings.range(), format!("{{\"maxTokens\":{tokens}}}").as_bytes());
             }
             Some((_, Some(settings))) => append(settings, &format!("\"maxTokens\":{tokens}"), edits),
             Some((name, None)) => self.append(&format!("\"{name}\":{{\"maxTokens\":{tokens}}}"), edits),
@@ -371,12 +371,12 @@ pub(crate) fn include_usage(root: Value<'_, '_>, edits: &mut Splices) {
     let options = root.get("stream_options");
     match options.filter(|options| options.kind() == Kind::Object) {
         Some(options) => match options.get("include_usage") {
-            Some(value) => edits.replace(value.range(), b"true".to_vec()),
+            Some(value) => edits.replace(value.range(), b"true"),
             None => append(options, "\"include_usage\":true", edits),
         },
         // A `stream_options` of another kind, null for one, is replaced whole.
         None => match options {
-            Some(other) => edits.replace(other.range(), b"{\"include_usage\":true}".to_vec()),
+            Some(other) => edits.replace(other.range(), b"{\"include_usage\":true}"),
             None => append(root, "\"stream_options\":{\"include_usage\":true}", edits),
         },
     }
@@ -386,7 +386,7 @@ pub(crate) fn include_usage(root: Value<'_, '_>, edits: &mut Splices) {
 pub(crate) fn append(object: Value<'_, '_>, member: &str, edits: &mut Splices) {
     if let Some((at, comma)) = object.append_at() {
         let member = if comma { format!(",{member}") } else { member.to_owned() };
-        edits.replace(at..at, member.into_bytes());
+        edits.replace(at..at, member.as_bytes());
     }
 }
 

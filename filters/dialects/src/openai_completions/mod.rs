@@ -129,14 +129,14 @@ impl Request<'_, '_> {
     pub fn set_model(&self, name: &str, edits: &mut Splices) {
         let mut out = json::Writer::new(Vec::with_capacity(name.len() + 2));
         out.str(name);
-        edits.replace(self.model.range(), out.into_inner());
+        edits.replace(self.model.range(), &out.into_inner());
     }
 
     /// Makes `tokens` the most that an answer may have.
     pub fn set_ceiling(&self, tokens: u64, edits: &mut Splices) {
         match self.max_tokens {
             Some(value) if value.as_u64().is_some_and(|asked| asked <= tokens) => {}
-            Some(value) => edits.replace(value.range(), tokens.to_string().into_bytes()),
+            Some(value) => edits.replace(value.range(), tokens.to_string().as_bytes()),
             None => openai_chat::append(self.root, &format!("\"max_tokens\":{tokens}"), edits),
         }
     }

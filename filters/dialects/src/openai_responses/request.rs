@@ -155,7 +155,7 @@ pub fn own(body: &[u8]) -> Option<(Vec<u8>, Vec<Loss>)> {
         return None;
     }
     let mut edits = Splices::new();
-    edits.replace(input.range(), kept.into_inner());
+    edits.replace(input.range(), &kept.into_inner());
     Some((edits.apply(body).ok()?, losses))
 }
 

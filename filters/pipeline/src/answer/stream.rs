@@ -441,7 +441,7 @@ impl Events {
         if self.treatment.hide_usage
             && let Some(range) = &chunk.usage_member
         {
-            edits.replace(range.clone(), Vec::new());
+            edits.replace(range.clone(), &[]);
         }
         if self.treatment.texts() {
             for text in chunk.texts.iter().filter(|text| !sealed(self.api, text.slot)) {
@@ -457,7 +457,7 @@ impl Events {
                     self.blocked_at = text.choice;
                 }
                 if self.piece != piece {
-                    edits.replace(text.value.clone(), quoted(&self.piece));
+                    edits.replace(text.value.clone(), &quoted(&self.piece));
                 }
             }
             if self.blocked.is_some() {
@@ -474,7 +474,7 @@ impl Events {
                 let mut counted = Facts::default();
                 match self.treatment.whole(text.slot, text.choice == ECHO, &value, &mut counted) {
                     Ok(told) if told == value => {}
-                    Ok(told) => edits.replace(text.value.clone(), quoted(&told)),
+                    Ok(told) => edits.replace(text.value.clone(), &quoted(&told)),
                     Err(kind) => self.blocked = self.blocked.or(Some(kind)),
                 }
             }
@@ -490,7 +490,7 @@ impl Events {
         }
         if let Some((range, _)) = &chunk.sequence {
             if self.shift > 0 {
-                edits.replace(range.clone(), self.sequence.to_string().into_bytes());
+                edits.replace(range.clone(), self.sequence.to_string().as_bytes());
             }
             self.sequence += 1;
         }
@@ -531,15 +531,15 @@ impl Events {
                 continue;
             }
             let mut edits = Splices::new();
-            edits.replace(form.delta.clone(), delta(self.api, *choice, *slot, &quoted(&rest)));
+            edits.replace(form.delta.clone(), &delta(self.api, *choice, *slot, &quoted(&rest)));
             // In text completions the delta is the choice itself, its end included.
             if let Some(range) =
                 form.finish_value.as_ref().filter(|r| r.start >= form.delta.end || r.end <= form.delta.start)
             {
-                edits.replace(range.clone(), b"null".to_vec());
+                edits.replace(range.clone(), b"null");
             }
             if let Some(range) = &chunk.usage_member {
-                edits.replace(range.clone(), Vec::new());
+                edits.replace(range.clone(), &[]);
             }
             if let Ok(event) = edits.apply(payload) {
                 let name: Option<&[u8]> = match self.api {

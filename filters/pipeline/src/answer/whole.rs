@@ -172,11 +172,11 @@ impl Whole {
             }
             match self.treatment.whole(text.slot, echo, &value, &mut self.facts) {
                 Ok(out) if out == value => {}
-                Ok(out) => edits.replace(text.value.range(), quoted(&out)),
+                Ok(out) => edits.replace(text.value.range(), &quoted(&out)),
                 Err(kind) => {
                     // As OpenAI tells a filtered answer: no text, and the reason why.
                     self.facts.blocked = Some(kind.name());
-                    edits.replace(text.value.range(), b"\"\"".to_vec());
+                    edits.replace(text.value.range(), b"\"\"");
                 }
             }
         }
@@ -188,21 +188,21 @@ impl Whole {
                 ("stop_reason", b"\"refusal\"")
             };
             if let Some(reason) = doc.root().get(key) {
-                edits.replace(reason.range(), word.to_vec());
+                edits.replace(reason.range(), word);
             }
         } else if self.facts.blocked.is_some() && self.api == Api::OpenaiResponses {
             let words: [(&str, &[u8]); 2] =
                 [("status", b"\"incomplete\""), ("incomplete_details", b"{\"reason\":\"content_filter\"}")];
             for (key, word) in words {
                 if let Some(value) = doc.root().get(key) {
-                    edits.replace(value.range(), word.to_vec());
+                    edits.replace(value.range(), word);
                 }
             }
         } else if self.facts.blocked.is_some()
             && let Some(choices) = doc.root().get("choices")
         {
             for reason in choices.items().filter_map(|choice| choice.get("finish_reason")) {
-                edits.replace(reason.range(), b"\"content_filter\"".to_vec());
+                edits.replace(reason.range(), b"\"content_filter\"");
             }
         }
         edits

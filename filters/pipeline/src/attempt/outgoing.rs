@@ -262,7 +262,7 @@ fn rename(body: &[u8], plan: &Plan, model: &str, edits: &mut Splices) -> Result<
     let mut name = vec![b'"'];
     json::escape_into(&mut name, model);
     name.push(b'"');
-    edits.replace(at, name);
+    edits.replace(at, &name);
     Ok(())
 }
 

@@ -2,12 +2,12 @@
 //! budgets. It ends with what is sent on, what the ledger is asked, or why neither.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
 
 use weir_dialects::bedrock;
 use weir_sorted::contains;
 use weir_tokens::Vocabulary;
-use weir_wire::json::{Doc, Value};
 use weir_wire::splice::Splices;
 
 use super::reserve::{self, Again, Pending};
@@ -19,7 +19,7 @@ use crate::learned::{self, Cell};
 use crate::measure::Measure;
 use crate::outside::Finder;
 use crate::own;
-use crate::paths::Api;
+use crate::paths::{Api, Named};
 use crate::policy::Policy;
 use crate::prompt::{self, Redacted, Request};
 use crate::refusal::Refusal;
@@ -140,7 +140,7 @@ impl Exchange {
             // Free of charge.
             budgets.clear();
         }
-        let mut edits = redacted.edits;
+        let redaction = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
         let prompts = request.prompts();
         let narrowest = |targets: &[(usize, &Target)]| {
@@ -153,7 +153,7 @@ impl Exchange {
         let widest = choice.targets.iter().map(|(_, t)| widest(t.context)).max().unwrap_or(u64::MAX);
 
         // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
-        let edited = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
+        let edited = if redaction.is_empty() { None } else { Some(applied(&redaction, body)?) };
         let counted_doc = match &edited {
             Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
             None => Cow::Borrowed(&doc),
@@ -164,7 +164,6 @@ impl Exchange {
         self.show_request(policy, caller, *api, asked, counted_doc.root());
         self.apportion(policy, counted_doc.root());
         drop(counted_doc);
-        drop(edited);
         // A prompt that is known to be too long for some targets goes to the others; for all, it is theirs to say.
         let fits = |t: &Target| t.context == 0 || size.tokens() < t.context.saturating_mul(prompts);
         if size.exact && size.tokens() >= context && choice.targets.iter().any(|(_, t)| fits(t)) {
@@ -216,6 +215,7 @@ impl Exchange {
                 "the output of this request is limited, and where its body has a limit is not known: name one, or use Converse",
             ));
         }
+        let mut edits = Splices::new();
         let asked = request.ceiling();
         let embeds = *api == Api::OpenaiEmbeddings;
         let hard = budgets.iter().any(|budget| !budget.soft);
@@ -294,15 +294,17 @@ impl Exchange {
             .at("max_tokens"));
         }
 
-        let out = if edits.is_empty() { None } else { Some(applied(&edits, body)?) };
-        let own_at = |doc: &Doc<'_>| doc.root().get(own::member(*api)).map(Value::range).unwrap_or_default();
-        let (model_at, own_at) = match &out {
-            Some(bytes) => {
-                let doc = prompt::parse(bytes)?;
-                (Request::read(*api, &doc, named)?.model_at(), own_at(&doc))
-            }
-            None => (request.model_at(), own_at(&doc)),
+        let edits = edits.behind(&redaction);
+        let out = match edited {
+            edited if edits.is_empty() => edited,
+            Some(edited) => Some(applied(&edits, &edited)?),
+            None => Some(applied(&edits, body)?),
         };
+        // Where they are in the body that leaves.
+        let moved = |range| edits.moved(redaction.moved(range));
+        let model_at = moved(request.model_at());
+        let own_at = doc.root().get(own::member(*api)).map(|own| moved(own.range())).unwrap_or_default();
+        debug_assert!(out.as_ref().is_none_or(|body| names_model(body, *api, named, &model_at)));
 
         let mut flight = self.plan(
             policy,
@@ -351,6 +353,12 @@ impl Exchange {
 fn tokenizer(policy: &Policy, model: &str) -> Option<Vocabulary> {
     let tokenizer = policy.model(model)?.targets.iter().find_map(|target| target.tokenizer.as_deref());
     Vocabulary::from_name(tokenizer?)
+}
+
+/// Whether a body is one whose model is named at a place.
+fn names_model(body: &[u8], api: Api, named: Option<&Named>, at: &Range<usize>) -> bool {
+    let Ok(doc) = prompt::parse(body) else { return false };
+    Request::read(api, &doc, named).is_ok_and(|request| request.model_at() == *at)
 }
 
 pub(super) fn applied(edits: &Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {

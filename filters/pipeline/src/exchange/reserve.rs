@@ -112,8 +112,10 @@ impl Exchange {
         let doc = prompt::parse(body)?;
         Request::read(api, &doc, named)?.set_ceiling(ceiling, &mut edits);
         let out = super::judge::applied(&edits, body)?;
-        let model_at = Request::read(api, &prompt::parse(&out)?, named)?.model_at();
-        flight.plan.model_at = (model_at.start as u64, model_at.end as u64);
+        for at in [&mut flight.plan.model_at, &mut flight.plan.own_at] {
+            let moved = edits.moved(at.0 as usize..at.1 as usize);
+            *at = (moved.start as u64, moved.end as u64);
+        }
         flight.plan.body_len = out.len() as u64;
         // Where it would have ended by itself nobody knows.
         self.teaches = false;
