@@ -51,7 +51,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         return;
     }
     let start = text.len() - text.trim_start().len();
-    let (mut spoken, mut all) = (String::new(), Vec::new());
+    let (mut spoken, first) = (String::new(), out.len());
     for detector in DETECTORS.iter().filter(|detector| CHECKED.contains(&detector.id)) {
         let Some(word) = detector.context.first() else { continue };
         spoken.clear();
@@ -65,10 +65,10 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         if let Some(mut hit) = hits.into_iter().find(own) {
             hit.range = start..start + value.len();
             hit.decided = hit.range.end;
-            all.push(hit);
+            out.push(hit);
         }
     }
-    set::merge(all, out);
+    set::merge(out, first);
 }
 
 #[cfg(test)]

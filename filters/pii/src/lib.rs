@@ -94,12 +94,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Makes it a finding of its value alone; hands out where it was in `text`, and the value.
-    pub fn detach(&mut self, text: &str) -> (Range<usize>, String) {
-        let range = self.range.clone();
-        (self.range, self.decided) = (0..range.len(), self.decided.saturating_sub(range.start));
-        let value = text.get(range.clone()).unwrap_or_default().to_owned();
-        (range, value)
+    /// The same finding of its value alone, which is appended to `values`: a finding of those.
+    pub fn detached(&self, text: &str, values: &mut String) -> Self {
+        let start = values.len();
+        values.push_str(text.get(self.range.clone()).unwrap_or_default());
+        let decided = self.decided.saturating_sub(self.range.start) + start;
+        Self { range: start..values.len(), decided, ..self.clone() }
     }
 }
 
@@ -110,9 +110,9 @@ impl Finding {
 /// caller who asks what was found, other kinds inside it follow as findings to report. Time is linear in
 /// `text`.
 pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
-    let mut hits = Vec::new();
-    set.scan(text, 0, true, &mut hits);
-    set::merge(hits, out);
+    let first = out.len();
+    set.scan(text, 0, true, out);
+    set::merge(out, first);
 }
 
 /// The same for a text that is a user's whole message: one that is nothing but a number answers a question for it, so that
@@ -141,10 +141,9 @@ pub struct Written<'a> {
 /// As [`find`], or as [`find_in_message`], in a text that is written with escapes: few texts have findings, so that few have
 /// to be read without them. Places are the text's.
 pub fn find_written(set: &Set, written: &Written<'_>, out: &mut Vec<Finding>) {
-    let mut hits = Vec::new();
-    let number = set.scan_written(written, &mut hits);
     let from = out.len();
-    set::merge(hits, out);
+    let number = set.scan_written(written, out);
+    set::merge(out, from);
     if out.len() == from && number && written.message {
         alone::find(set, (written.text)(), out);
     }

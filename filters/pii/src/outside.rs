@@ -38,12 +38,12 @@ fn changing(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
 /// takes in the whole of what is masked; one that is nothing but masks says nothing new and is left out, as is one
 /// that is empty, or not on characters of the text.
 pub fn add(text: &str, findings: &mut Vec<Finding>, hits: &[Hit]) {
-    let mut all = findings.clone();
+    let found = findings.len();
     for hit in hits {
-        let Some(range) = back(&hit.range, findings) else { continue };
+        let Some(range) = back(&hit.range, findings.get(..found).unwrap_or_default()) else { continue };
         if text.get(range.clone()).is_some_and(|found| !found.is_empty()) {
             let decided = range.end;
-            all.push(Finding {
+            findings.push(Finding {
                 kind: hit.kind,
                 range,
                 action: hit.action,
@@ -53,9 +53,8 @@ pub fn add(text: &str, findings: &mut Vec<Finding>, hits: &[Hit]) {
             });
         }
     }
-    if all.len() > findings.len() {
-        findings.clear();
-        merge(all, findings);
+    if findings.len() > found {
+        merge(findings, 0);
     }
 }
 

@@ -97,7 +97,7 @@ impl Redactor {
                 let inside = hits.get(index + 1..).unwrap_or_default();
                 let mut inside = inside.iter().take_while(|other| other.range.start < hit.decided);
                 if hit.action == Action::Hash && !inside.any(|other| other.action > Action::Hash) {
-                    out.push_str(&self.set.digest(hit, &self.held));
+                    self.set.digest(hit, &self.held, out);
                 } else {
                     out.push_str(hit.kind.mask());
                 }

@@ -73,24 +73,26 @@ impl Set {
     pub fn redact(&self, text: &str, findings: &[Finding], vault: &mut Vault) -> Vec<(Range<usize>, String)> {
         let mut edits = Vec::with_capacity(findings.len());
         for finding in findings {
-            if let Some(with) = self.replacement(text, finding, vault) {
+            let mut with = String::new();
+            if self.replacement(text, finding, vault, &mut with) {
                 edits.push((finding.range.clone(), with));
             }
         }
         edits
     }
 
-    /// What is to stand in the place of a finding of `text`; none where it is only reported.
-    pub fn replacement(&self, text: &str, finding: &Finding, vault: &mut Vault) -> Option<String> {
-        Some(match finding.action {
-            Action::Report => return None,
+    /// Appends what is to stand in the place of a finding of `text`; false where it is only reported.
+    pub fn replacement(&self, text: &str, finding: &Finding, vault: &mut Vault, out: &mut String) -> bool {
+        match finding.action {
+            Action::Report => return false,
             Action::Tokenize => {
                 let value = text.get(finding.range.clone()).unwrap_or_default();
-                vault.placeholder(finding.kind, value)
+                vault.place(finding.kind, value, out);
             }
-            Action::Hash => self.digest(finding, text),
-            Action::Mask | Action::Block => finding.kind.mask().to_owned(),
-        })
+            Action::Hash => self.digest(finding, text, out),
+            Action::Mask | Action::Block => out.push_str(finding.kind.mask()),
+        }
+        true
     }
 
     /// Adds a tenant's pattern, as the control plane lays it out; false where the bytes are none.
@@ -101,12 +103,12 @@ impl Set {
         pattern.is_some()
     }
 
-    /// What stands in the place of a finding that is hashed.
-    pub(crate) fn digest(&self, finding: &Finding, text: &str) -> String {
+    /// Appends what stands in the place of a finding that is hashed.
+    pub(crate) fn digest(&self, finding: &Finding, text: &str, out: &mut String) {
         let value = text.get(finding.range.start..finding.decided).unwrap_or_default();
         match &self.key {
-            Some(key) if !finding.endless => key.digest(finding.kind, value),
-            _ => finding.kind.mask().to_owned(),
+            Some(key) if !finding.endless => key.digest(finding.kind, value, out),
+            _ => out.push_str(finding.kind.mask()),
         }
     }
 
@@ -129,7 +131,7 @@ impl Set {
         self.detectors.iter().map(longest).chain(patterns).max().unwrap_or(0).max(self.words.longest())
     }
 
-    /// All matches that begin at `from` or behind it, and some before, in no order; returns the offset before which they are
+    /// Appends all matches that begin at `from` or behind it, and some before, in no order; returns the offset before which they are
     /// final, if the text goes on.
     pub(crate) fn scan(&self, text: &str, from: usize, last: bool, hits: &mut Vec<Finding>) -> usize {
         let mut hold = text.len();
@@ -143,7 +145,7 @@ impl Set {
         if last { text.len() } else { hold }
     }
 
-    /// All matches in a text that is written with escapes, in no order, and whether it may be a number and nothing else.
+    /// Appends all matches in a text that is written with escapes, in no order; tells whether it may be a number and nothing else.
     pub(crate) fn scan_written(&self, written: &Written<'_>, hits: &mut Vec<Finding>) -> bool {
         if !self.words.is_empty() {
             self.words.scan((written.text)(), true, hits);
@@ -170,7 +172,8 @@ impl Set {
         hits: &mut Vec<Finding>,
     ) -> usize {
         let mut hold = view.length();
-        let mut places = Places { view, text, last, tails: Vec::new(), hits };
+        let first = hits.len();
+        let mut places = Places { view, text, last, tails: Vec::new(), hits, first };
         for (pattern, action) in &self.patterns {
             let from = pattern.scan(view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
             hold = hold.min(view.start(from));
@@ -198,6 +201,8 @@ struct Places<'a, 't> {
     /// so that no part of a text is walked over once per value.
     tails: Vec<(Tail, usize, Reach)>,
     hits: &'a mut Vec<Finding>,
+    /// Those before are others'.
+    first: usize,
 }
 
 impl Places<'_, '_> {
@@ -216,15 +221,13 @@ impl Places<'_, '_> {
         let endless = found.tail.is_some();
         self.hits.push(Finding { kind, range, action, decided, endless, open });
         // Nearly in order as they come: of what is so, sorting sees no more than that it is.
-        let mut end = self.hits.len();
+        let mut near = self.hits.get_mut(self.first..).unwrap_or_default();
         for _ in 1..NEAR {
-            match self.hits.get_mut(..end) {
-                Some([.., one, other]) if order(one, other) == Ordering::Greater => {
-                    std::mem::swap(one, other)
-                }
+            match near {
+                [.., one, other] if order(one, other) == Ordering::Greater => std::mem::swap(one, other),
                 _ => break,
             }
-            end -= 1;
+            near = near.split_last_mut().map(|(_, rest)| rest).unwrap_or_default();
         }
     }
 
@@ -256,12 +259,13 @@ fn order(a: &Finding, b: &Finding) -> Ordering {
     a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
 }
 
-/// Merges matches into findings; see [`crate::find`].
-pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
+/// Merges the matches from `first` on into findings; see [`crate::find`].
+pub(crate) fn merge(all: &mut Vec<Finding>, first: usize) {
+    let hits = all.get_mut(first..).unwrap_or_default();
     if hits.is_empty() {
         return;
     }
-    sort(&mut hits);
+    sort(hits);
     // Findings up to `end`; where the one is that is being extended.
     let (mut end, mut open) = (0, None);
     for at in 0..hits.len() {
@@ -285,16 +289,12 @@ pub(crate) fn merge(mut hits: Vec<Finding>, out: &mut Vec<Finding>) {
             }
             None => open = Some(end),
         }
-        hits.swap(end, at);
+        if end < at {
+            hits.swap(end, at);
+        }
         end += 1;
     }
-    hits.truncate(end);
-    let from = out.len();
-    if from == 0 {
-        *out = hits;
-    } else {
-        out.append(&mut hits);
-    }
-    debug_assert!(out.get(from..).is_some_and(|new| new.is_sorted_by_key(|finding| finding.range.start)));
+    all.truncate(first + end);
+    debug_assert!(all.get(first..).is_some_and(|new| new.is_sorted_by_key(|finding| finding.range.start)));
     debug_assert!(DETECTORS.len() < usize::from(u8::MAX));
 }

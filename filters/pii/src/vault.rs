@@ -105,9 +105,16 @@ impl Vault {
     /// The placeholder of a value: the same value gets the same one. When the vault is full, the kind's
     /// mask.
     pub fn placeholder(&mut self, kind: Kind, value: &str) -> String {
+        let mut out = String::new();
+        self.place(kind, value, &mut out);
+        out
+    }
+
+    /// Appends it.
+    pub(crate) fn place(&mut self, kind: Kind, value: &str, out: &mut String) {
         match self.key(kind, value) {
-            Some(key) => written(key),
-            None => kind.mask().to_owned(),
+            Some(key) => write(key, out),
+            None => out.push_str(kind.mask()),
         }
     }
 
@@ -203,10 +210,9 @@ fn key(kind: Kind, number: u32) -> u32 {
 /// The bits of a key that are the placeholder's number.
 const NUMBER: u32 = (1 << 24) - 1;
 
-/// A placeholder of a key.
-fn written(key: u32) -> String {
+/// Appends the placeholder of a key.
+fn write(key: u32, out: &mut String) {
     let mask = Kind::numbered((key >> 24) as u8).mask();
-    let mut out = String::with_capacity(mask.len() + NUMBER_DIGITS + 1);
     out.push_str(mask.get(..mask.len() - 1).unwrap_or_default());
     out.push('_');
     let (mut unit, number) = (10u32.pow(NUMBER_DIGITS as u32), key & NUMBER);
@@ -217,7 +223,6 @@ fn written(key: u32) -> String {
         }
     }
     out.push(']');
-    out
 }
 
 /// What stands at the start of a text.

@@ -424,10 +424,14 @@ pub(crate) fn prefix(text: &str, bytes: usize) -> &str {
 fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let mut vault = pii::Vault::new();
     let mut find = |text: &str, out: &mut Vec<pii::Finding>| pii::find(set, text, out);
-    let edits = search(&mut find, text, &mut |text, findings| set.redact(text, findings, &mut vault));
-    let mut splices = Splices::new();
-    for (range, with) in edits {
-        splices.replace(range, with.as_bytes());
-    }
+    let (mut splices, mut with) = (Splices::new(), String::new());
+    search(&mut find, text, &mut |text, findings, place| {
+        for finding in findings {
+            with.clear();
+            if set.replacement(text, finding, &mut vault, &mut with) {
+                splices.replace(place(finding.range.clone()), with.as_bytes());
+            }
+        }
+    });
     String::from_utf8(splices.apply(text.as_bytes()).ok()?).ok()
 }

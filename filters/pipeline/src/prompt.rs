@@ -18,7 +18,7 @@ use weir_wire::splice::Splices;
 use crate::outside::{Finder, Part};
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
-use crate::search::{Edits, document, search};
+use crate::search::{document, search};
 use crate::seen::{Hash, Seen};
 
 /// A request of one of the client APIs.
@@ -341,10 +341,21 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
     }
 }
 
-/// Whether a text may be a document itself, told by how it begins; so may be one that begins with an escape.
-fn may_be_document(value: &Value<'_, '_>) -> bool {
-    let raw = value.str_raw().unwrap_or_default().as_bytes();
-    matches!(raw.trim_ascii_start(), [b'{' | b'[' | b'\\', ..])
+/// Whether a text may be a document itself, told by how it begins as it is written; so may be one that begins with an escape.
+fn may_be_document(raw: &str) -> bool {
+    matches!(raw.as_bytes().trim_ascii_start(), [b'{' | b'[' | b'\\', ..])
+}
+
+/// A text with findings.
+struct Hit<'a> {
+    /// Its number among all.
+    at: usize,
+    text: Unescaped<'a>,
+    findings: Vec<pii::Finding>,
+    /// A document is searched string by string: its findings are those of their values, which stand here one after the other,
+    /// and where in the text they are.
+    places: Vec<Range<usize>>,
+    values: String,
 }
 
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
@@ -358,17 +369,15 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     let newest = values.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
-    // Texts with findings. A document is searched string by string: its findings are detached, and here is what they found.
-    let mut hits: Vec<(usize, Unescaped<'_>, Vec<pii::Finding>, Edits)> = Vec::new();
-    for (i, Searched { value, part, message }) in values.iter().enumerate() {
-        let again = if *message == newest { None } else { value.str_raw() };
-        let again = again.and_then(|written| finder.searched(*part, written));
+    let mut hits: Vec<Hit<'_>> = Vec::new();
+    let mut findings = Vec::new();
+    for (at, Searched { value, part, message }) in values.iter().enumerate() {
+        let Some(raw) = value.str_raw() else { continue };
+        let again = if *message == newest { None } else { finder.searched(*part, raw) };
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let (mut detached, mut any) = (Edits::new(), false);
         let mut note = |findings: &[pii::Finding]| {
-            any |= !findings.is_empty();
             for finding in findings {
                 if finding.action == pii::Action::Block {
                     blocked.get_or_insert(finding.kind);
@@ -379,32 +388,36 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 }
             }
         };
-        let mut findings = Vec::new();
-        if may_be_document(value) || !finder.find_written(*value, *part, &mut findings) {
-            let Some(text) = value.as_str() else { continue };
-            if document(&text) {
+        let (mut places, mut texts, mut any) = (Vec::new(), String::new(), false);
+        let mut text = None;
+        findings.clear();
+        if may_be_document(raw) || !finder.find_written(*value, *part, &mut findings) {
+            let Some(whole) = value.unescaped() else { continue };
+            if document(&whole.text) {
                 let part = if *part == Part::Message { Part::Text } else { *part };
                 let mut find = |text: &str, out: &mut Vec<pii::Finding>| finder.find(text, part, out);
-                detached = search(&mut find, &text, &mut |text, found| {
+                search(&mut find, &whole.text, &mut |text, found, place| {
                     note(found);
-                    let from = findings.len();
-                    findings
-                        .extend(found.iter().filter(|found| found.action != pii::Action::Report).cloned());
-                    let new = findings.get_mut(from..).unwrap_or_default().iter_mut();
-                    new.map(|finding| finding.detach(text)).gather()
+                    any = true;
+                    for finding in found.iter().filter(|found| found.action != pii::Action::Report) {
+                        places.push(place(finding.range.clone()));
+                        findings.push(finding.detached(text, &mut texts));
+                    }
                 });
             } else {
-                finder.find(&text, *part, &mut findings);
+                finder.find(&whole.text, *part, &mut findings);
             }
+            text = Some(whole);
         }
-        if detached.is_empty() {
+        if !any {
             note(&findings);
+            any = !findings.is_empty();
         }
         for finding in findings.iter_mut().filter(|f| kept && f.action == pii::Action::Tokenize) {
             finding.action = pii::Action::Mask;
         }
-        if any && let Some(text) = value.unescaped() {
-            hits.push((i, text, findings, detached));
+        if any && let Some(text) = text.or_else(|| value.unescaped()) {
+            hits.push(Hit { at, text, findings: std::mem::take(&mut findings), places, values: texts });
         } else {
             finder.policy.seen.borrow_mut().put(again, 0);
         }
@@ -422,22 +435,23 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     }
     let mut vault = pii::Vault::keyed(finder.policy.seen.borrow().key(PLACEHOLDERS));
     let mut next = hits.iter().peekable();
-    for (i, Searched { value, .. }) in values.iter().enumerate() {
+    for (at, Searched { value, .. }) in values.iter().enumerate() {
         // What a client typed that looks like a placeholder must not be restored to somebody's value.
-        match next.next_if(|(at, ..)| *at == i) {
-            Some((_, text, ..)) => vault.reserve(&text.text),
+        match next.next_if(|hit| hit.at == at) {
+            Some(hit) => vault.reserve(&hit.text.text),
             None => vault.reserve(&value.as_str().unwrap_or_default()),
         }
     }
-    for (_, text, findings, detached) in hits {
-        if detached.is_empty() {
-            for (range, with) in set.redact(&text.text, &findings, &mut vault) {
-                out.edits.replace(text.raw_range(range), with.as_bytes());
-            }
-        }
-        for (finding, (range, value)) in findings.iter().zip(detached) {
-            if let Some(with) = set.replacement(&value, finding, &mut vault) {
-                out.edits.replace(text.raw_range(range), with.as_bytes());
+    let mut with = String::new();
+    for Hit { text, findings, places, values, .. } in &hits {
+        for (number, finding) in findings.iter().enumerate() {
+            let (place, within) = match places.get(number) {
+                Some(place) => (place, values.as_str()),
+                None => (&finding.range, text.text.as_ref()),
+            };
+            with.clear();
+            if set.replacement(within, finding, &mut vault, &mut with) {
+                out.edits.replace(text.raw_range(place.clone()), with.as_bytes());
             }
         }
     }

@@ -5,58 +5,62 @@
 use std::ops::Range;
 
 use weir_pii::Finding;
-use weir_wire::json::{self, Kind, Limits, Unescaped, Value};
+use weir_wire::json::{self, Kind, Limits, Value};
 
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u32 = 4;
 
-/// Replacements by byte range of the text: types, placeholders and digests, in which nothing is to be escaped.
-pub type Edits = Vec<(Range<usize>, String)>;
-
 /// What finds: appends the findings of a text.
 pub type Find<'f> = dyn FnMut(&str, &mut Vec<Finding>) + 'f;
 
-/// Shows what `find` finds to `found`: a text, and the findings in it. Their replacements come back as those of
-/// `text`, in the order in which `found` told them. Where a text is a JSON document, a string of it that has escapes is
-/// judged by what it stands for and by nothing else, since an edit of the escapes could break the document.
-pub fn search(find: &mut Find<'_>, text: &str, found: &mut dyn FnMut(&str, &[Finding]) -> Edits) -> Edits {
-    inside(find, text, DEPTH, found)
+/// Tells where a range of a text is in the one that was to be searched; quickest for ranges in order.
+pub type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
+
+/// What is told of findings: a text, the findings in it, and where they are.
+pub type Found<'f> = dyn FnMut(&str, &[Finding], &Place<'_>) + 'f;
+
+/// Shows what `find` finds to `found`. Where a text is a JSON document, a string of it that has escapes is judged by what it
+/// stands for and by nothing else, since an edit of the escapes could break the document. What takes the place of findings is
+/// written as it is: types, placeholders and digests have nothing in them that is to be escaped.
+pub fn search(find: &mut Find<'_>, text: &str, found: &mut Found<'_>) {
+    inside(find, text, DEPTH, &|range| range, &mut Vec::new(), found);
 }
 
+/// The same of a text inside of others; `findings` is room for its own.
 fn inside(
     find: &mut Find<'_>,
     text: &str,
     depth: u32,
-    found: &mut dyn FnMut(&str, &[Finding]) -> Edits,
-) -> Edits {
-    let mut findings = Vec::new();
-    find(text, &mut findings);
-    let mut judged: Vec<Range<usize>> = Vec::new();
-    let mut edits = Vec::new();
+    place: &Place<'_>,
+    findings: &mut Vec<Finding>,
+    found: &mut Found<'_>,
+) {
+    findings.clear();
+    find(text, findings);
     if depth > 0
         && document(text)
         && let Ok(doc) = json::parse(text.as_bytes(), &Limits::default())
     {
-        escaped(doc.root(), &mut |at, string| {
-            judged.push(at);
-            for (range, with) in inside(find, &string.text, depth - 1, found) {
-                edits.push((string.raw_range(range), with));
+        let mut judged: Vec<Range<usize>> = Vec::new();
+        let (mut buffer, mut inner) = (String::new(), Vec::new());
+        escaped(doc.root(), &mut |value| {
+            if !findings.is_empty() {
+                judged.push(value.range());
+            }
+            if let Some(string) = value.unescaped_in(&mut buffer) {
+                let place = |range| place(string.raw_range(range));
+                inside(find, &string.text, depth - 1, &place, &mut inner, found);
             }
         });
-        weir_sorted::keep(&mut findings, |finding| {
+        weir_sorted::keep(findings, |finding| {
             // Strings come in the order of the document.
             let next = judged.partition_point(|at| at.end <= finding.range.start);
             judged.get(next).is_none_or(|at| finding.range.end <= at.start)
         });
     }
     if !findings.is_empty() {
-        let more = found(text, &findings);
-        if edits.is_empty() {
-            return more;
-        }
-        edits.extend(more);
+        found(text, findings, place);
     }
-    edits
 }
 
 /// May be an object or an array with escapes in it; without any there is nothing more to see.
@@ -66,19 +70,13 @@ pub fn document(text: &str) -> bool {
 }
 
 /// Every string value with escapes, in document order.
-fn escaped(value: Value<'_, '_>, each: &mut dyn FnMut(Range<usize>, &Unescaped<'_>)) {
+fn escaped(value: Value<'_, '_>, each: &mut dyn FnMut(Value<'_, '_>)) {
     match value.kind() {
-        Kind::String => {
-            if let Some(string) = value.unescaped()
-                && matches!(string.text, std::borrow::Cow::Owned(_))
-            {
-                each(value.range(), &string);
-            }
-        }
+        Kind::String if value.escaped() => each(value),
         // Bounded by the depth that the parser allows.
         Kind::Array => value.items().for_each(|item| escaped(item, each)),
         Kind::Object => value.members().for_each(|(_, member)| escaped(member, each)),
-        Kind::Null | Kind::Bool | Kind::Number => {}
+        Kind::String | Kind::Null | Kind::Bool | Kind::Number => {}
     }
 }
 
@@ -97,8 +95,11 @@ mod tests {
         let set = emails();
         let mut vault = pii::Vault::new();
         let mut find = |text: &str, out: &mut Vec<Finding>| pii::find(&set, text, out);
-        let mut edits =
-            search(&mut find, text, &mut |text, findings| pii::redact(text, findings, &mut vault));
+        let mut edits = Vec::new();
+        search(&mut find, text, &mut |text, findings, place| {
+            let own = pii::redact(text, findings, &mut vault).into_iter();
+            edits.extend(own.map(|(range, with)| (place(range), with)));
+        });
         edits.sort_by_key(|(range, _)| range.start);
         let mut out = text.to_owned();
         for (range, with) in edits.into_iter().rev() {

@@ -56,19 +56,63 @@ pub fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
 
 /// A validated string body without its escapes.
 pub(super) fn unescape(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    let bytes = raw.as_bytes();
-    let mut from = 0;
-    while let Some(found) = memchr::memchr(b'\\', bytes.get(from..).unwrap_or_default()) {
-        let at = from + found;
-        out.push_str(raw.get(from..at).unwrap_or_default());
-        // `parse` has judged every escape; a bad one could only end the text early here.
-        let Ok((c, length)) = escape_at(bytes, at) else { return out };
-        out.push(c);
-        from = at + length;
-    }
-    out.push_str(raw.get(from..).unwrap_or_default());
+    let mut out = String::new();
+    unescape_into(raw, &mut out);
     out
+}
+
+/// The same, in the place of what is in `out`.
+fn unescape_into(raw: &str, out: &mut String) {
+    let all = raw.as_bytes();
+    let mut bytes = std::mem::take(out).into_bytes();
+    bytes.clear();
+    // No character is longer than what it is written with; eight bytes are copied at once, whichever of them count.
+    bytes.resize(all.len() + 8, 0);
+    let (mut at, mut to) = (0, 0);
+    loop {
+        while let Some(eight) = all.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            bytes.get_mut(to..).and_then(<[u8]>::first_chunk_mut).into_iter().for_each(|room| *room = *eight);
+            let plain = plain(*eight);
+            at += plain;
+            to += plain;
+            if plain < 8 {
+                break;
+            }
+        }
+        let Some(byte) = all.get(at) else { break };
+        let next = if *byte == b'\\' { all.get(at + 1) } else { None };
+        let short = next.and_then(|next| SHORT_ESCAPES.get(usize::from(*next))).filter(|meant| **meant != 0);
+        let Some(room) = bytes.get_mut(to..).and_then(<[u8]>::first_chunk_mut::<4>) else { break };
+        let length = match short {
+            Some(meant) => {
+                (*room, at) = ([*meant, 0, 0, 0], at + 2);
+                1
+            }
+            None if *byte != b'\\' => {
+                (*room, at) = ([*byte, 0, 0, 0], at + 1);
+                1
+            }
+            // `parse` has judged every escape; a bad one could only end the text early here.
+            None => {
+                let Ok((c, length)) = escape_at(all, at) else { break };
+                at += length;
+                c.encode_utf8(room).len()
+            }
+        };
+        to += length;
+    }
+    bytes.truncate(to);
+    *out = String::from_utf8(bytes).unwrap_or_default();
+}
+
+/// How many bytes come before the first backslash, of eight.
+#[inline(always)]
+fn plain(eight: [u8; 8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let other = u64::from_le_bytes(eight) ^ (ONES * u64::from(b'\\'));
+    // Borrows mark bytes above the first one, too: only the lowest mark is read.
+    let marks = other.wrapping_sub(ONES) & !other & (ONES << 7);
+    (marks.trailing_zeros() / 8) as usize
 }
 
 /// The text of a string value, with the way back from a range of it to the bytes of the document.
@@ -77,6 +121,8 @@ pub struct Unescaped<'a> {
     /// The text as the client meant it.
     pub text: Cow<'a, str>,
     raw: &'a str,
+    /// The text is not `raw` itself.
+    escaped: bool,
     /// Where the string's body starts in the document, after the quote.
     start: usize,
     /// What was asked for last: offset in `text`, and in `raw`; in plain text or where an escape begins.
@@ -86,7 +132,16 @@ pub struct Unescaped<'a> {
 impl<'a> Unescaped<'a> {
     pub(super) fn new(raw: &'a str, start: usize, escaped: bool) -> Self {
         let text = if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) };
-        Self { text, raw, start, last: Cell::default() }
+        Self { text, raw, escaped, start, last: Cell::default() }
+    }
+
+    /// The same, with the text in a buffer where it has to be made.
+    pub(super) fn within(raw: &'a str, start: usize, escaped: bool, buffer: &'a mut String) -> Self {
+        if escaped {
+            unescape_into(raw, buffer);
+        }
+        let text = Cow::Borrowed(if escaped { buffer.as_str() } else { raw });
+        Self { text, raw, escaped, start, last: Cell::default() }
     }
 
     /// The bytes of the document that hold `range` of the text: whole escapes, so that what replaces them
@@ -115,7 +170,7 @@ impl<'a> Unescaped<'a> {
             (text, raw) = (0, 0);
         }
         loop {
-            let plain_end = if matches!(self.text, Cow::Owned(_)) {
+            let plain_end = if self.escaped {
                 // No farther than `at` needs: a long plain run is not searched to its end.
                 let rest = bytes.get(raw..).unwrap_or_default();
                 let rest = rest.get(..(at - text) + 1).unwrap_or(rest);
