@@ -60,7 +60,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         }
         let at = spoken.len() - value.len()..spoken.len();
         let mut hits = Vec::new();
-        set.scan(&spoken, 0, true, &mut hits);
+        set.scan(&spoken, &[], true, &mut hits);
         let own = |hit: &Finding| hit.range == at && Kind::of(detector.id) == Some(hit.kind);
         if let Some(mut hit) = hits.into_iter().find(own) {
             hit.range = start..start + value.len();

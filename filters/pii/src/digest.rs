@@ -65,7 +65,7 @@ impl Key {
         out.push(':');
         for byte in outer.iter().take(SHOWN) {
             for digit in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(u32::from(digit), 16));
+                out.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
             }
         }
         out.push(']');

@@ -31,7 +31,7 @@ pub use digest::Key;
 pub use redactor::Redactor;
 pub use restore::Restorer;
 pub use set::Set;
-pub use vault::Vault;
+pub use vault::{PLACEHOLDER, Vault};
 pub use view::Escapes;
 
 /// What happens to a finding, mildest first: of several the greatest wins.
@@ -110,8 +110,14 @@ impl Finding {
 /// caller who asks what was found, other kinds inside it follow as findings to report. Time is linear in
 /// `text`.
 pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
+    find_outside(set, text, &[], out);
+}
+
+/// The same, but of values of which a part is inside of some parts of the text, which are in order and do not overlap, not all
+/// are found: somebody else looks there. Words there say as much of values elsewhere as all others.
+pub fn find_outside(set: &Set, text: &str, parts: &[Range<usize>], out: &mut Vec<Finding>) {
     let first = out.len();
-    set.scan(text, 0, true, out);
+    set.scan(text, parts, true, out);
     set::merge(out, first);
 }
 

@@ -77,7 +77,8 @@ impl Redactor {
     fn advance(&mut self, last: bool, out: &mut String) {
         self.extend(last);
         let mut hits = Vec::new();
-        let mut hold = self.set.scan(&self.held, self.done, last, &mut hits).max(self.done);
+        let mut hold =
+            self.set.scan(&self.held, std::slice::from_ref(&(0..self.done)), last, &mut hits).max(self.done);
         hits.retain(|hit| hit.range.start >= self.done && hit.range.start < hold);
         set::sort(&mut hits);
         // A digest waits until it is known that nothing stricter begins inside the value.

@@ -14,6 +14,9 @@ use crate::tail::{Reach, Tail};
 use crate::view::View;
 use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
 
+/// Bytes of the shortest value but one.
+const SHORTEST: usize = 6;
+
 /// What to look for; built once per policy, shared by all requests.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
@@ -131,16 +134,31 @@ impl Set {
         self.detectors.iter().map(longest).chain(patterns).max().unwrap_or(0).max(self.words.longest())
     }
 
-    /// Appends all matches that begin at `from` or behind it, and some before, in no order; returns the offset before which they are
-    /// final, if the text goes on.
-    pub(crate) fn scan(&self, text: &str, from: usize, last: bool, hits: &mut Vec<Finding>) -> usize {
+    /// Whether a text may hold anything, told by its length: no value is shorter than `a@b.co`, but for addresses of hosts with
+    /// zeros left out. What is written with escapes is told by how it is written.
+    pub fn may_find(&self, text: &str) -> bool {
+        text.len() >= SHORTEST
+            || text.as_bytes().windows(2).any(|two| two == b"::" || !two.is_ascii())
+            || !self.words.is_empty()
+            || !self.patterns.is_empty()
+    }
+
+    /// Appends all matches outside of some parts of the text, which are in order, and some that are not, in no order; returns the
+    /// offset before which they are final, if the text goes on.
+    pub(crate) fn scan(
+        &self,
+        text: &str,
+        without: &[Range<usize>],
+        last: bool,
+        hits: &mut Vec<Finding>,
+    ) -> usize {
         let mut hold = text.len();
         if !self.words.is_empty() {
             hold = self.words.scan(text, last, hits);
         }
-        if self.views() {
+        if self.views() && (!last || self.may_find(text)) {
             let mut folded = Vec::new();
-            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, from, last, hits));
+            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, without, last, hits));
         }
         if last { text.len() } else { hold }
     }
@@ -153,7 +171,7 @@ impl Set {
         let mut folded = Vec::new();
         let view = View::written(written.raw, written.escapes, &mut folded);
         if self.views() {
-            self.look(&view, written.text, 0, true, hits);
+            self.look(&view, written.text, &[], true, hits);
         }
         alone::may_be(view.bytes())
     }
@@ -167,7 +185,7 @@ impl Set {
         &self,
         view: &View<'_>,
         text: Text<'_>,
-        from: usize,
+        without: &[Range<usize>],
         last: bool,
         hits: &mut Vec<Finding>,
     ) -> usize {
@@ -179,7 +197,7 @@ impl Set {
             hold = hold.min(view.start(from));
         }
         if !self.pass.is_empty() {
-            let from = self.pass.scan(view, view.index(from), last, &mut |number, found| {
+            let from = self.pass.scan(view, without, last, &mut |number, found| {
                 let action = self.actions.get(usize::from(number)).copied();
                 places.add(Kind::numbered(number), action.unwrap_or(Action::Report), &found);
             });
@@ -297,4 +315,102 @@ pub(crate) fn merge(all: &mut Vec<Finding>, first: usize) {
     all.truncate(first + end);
     debug_assert!(all.get(first..).is_some_and(|new| new.is_sorted_by_key(|finding| finding.range.start)));
     debug_assert!(DETECTORS.len() < usize::from(u8::MAX));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Every text of so many of the letters.
+    fn each(letters: &[char], most: usize, text: &mut String, told: &mut dyn FnMut(&str)) {
+        told(text);
+        if most == 0 {
+            return;
+        }
+        for letter in letters {
+            text.push(*letter);
+            each(letters, most - 1, text, told);
+            text.pop();
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_for_any_value_holds_none() {
+        let all = DETECTORS.iter().map(|detector| detector.id.to_owned()).collect();
+        let set = Set::new(&[Rule { find: all, words: Vec::new(), action: Action::Mask }]).unwrap();
+        let mut passed = 0;
+        let mut told = |text: &str| {
+            let mut hits = Vec::new();
+            set.look(&View::new(text, &mut Vec::new()), &|| text, &[], true, &mut hits);
+            assert!(hits.is_empty() || set.may_find(text), "{text:?} {hits:?}");
+            passed += usize::from(!set.may_find(text));
+        };
+        each(&(' '..='~').collect::<Vec<_>>(), 2, &mut String::new(), &mut told);
+        let signs = ['1', '9', 'a', 'G', '@', '.', ':', '-', '/', ' ', '\u{ff1a}', '\u{661}', '\n'];
+        each(&signs, 4, &mut String::new(), &mut told);
+        each(&['1', 'c', 'o', '@', '.', ':', '=', '-', '+'], 5, &mut String::new(), &mut told);
+        assert!(passed > 60_000, "{passed}");
+        // The shortest values that there are.
+        for text in ["::1", "a@b.co", "\u{ff1a}:1", "age 12"] {
+            assert!(set.may_find(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_that_somebody_else_searches_hide_nothing_elsewhere() {
+        let all: Vec<String> = DETECTORS.iter().map(|detector| detector.id.to_owned()).collect();
+        let set = Set::new(&[Rule { find: all, words: Vec::new(), action: Action::Mask }]).unwrap();
+        let pieces = [
+            "a@b.co",
+            "415-555-1234",
+            " 10.1.2.3",
+            "::1",
+            "age: 12 ",
+            "ssn 078-05-1120",
+            "4111 1111 1111 1111",
+            " ",
+            "password=hunter2Rtx9",
+            "DE89 3702 0044 0532 0130 00",
+            "\"",
+            "\\n",
+            "p\u{e9}",
+            "\u{200b}",
+            "+49 30 1234567",
+            "sk-ant-api03-0123456789abcdefghijklmnopqrstuv",
+            "https://a:b@c.de/x",
+            "x",
+            "7",
+            "AB 12 34 56 C",
+        ];
+        let mut state = 7u64;
+        let mut number = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % most
+        };
+        let mut outside = 0;
+        for _ in 0..4000 {
+            let mut text = String::new();
+            (0..number(40)).for_each(|_| text.push_str(pieces.get(number(pieces.len())).unwrap()));
+            let mut ends: Vec<usize> = (0..2 * number(5)).map(|_| number(text.len() + 1)).collect();
+            ends.retain(|end| text.is_char_boundary(*end));
+            ends.sort_unstable();
+            let parts: Vec<Range<usize>> =
+                ends.as_chunks().0.iter().map(|[start, end]| *start..*end).collect();
+            let of = |parts: &[Range<usize>]| {
+                let mut hits = Vec::new();
+                set.scan(&text, parts, true, &mut hits);
+                hits.sort_by(order);
+                hits
+            };
+            let elsewhere = |hit: &Finding| {
+                parts.iter().all(|part| hit.range.end <= part.start || part.end <= hit.range.start)
+            };
+            let expected: Vec<Finding> = of(&[]).into_iter().filter(elsewhere).collect();
+            let found: Vec<Finding> = of(&parts).into_iter().filter(elsewhere).collect();
+            assert_eq!(found, expected, "{text:?} {parts:?}");
+            outside += found.len();
+        }
+        assert!(outside > 10_000, "{outside}");
+    }
 }

@@ -27,7 +27,7 @@ pub struct Vault {
 }
 
 /// What restoring needs; shared with the restorers.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
     /// Of all entries, one after the other.
@@ -35,7 +35,7 @@ pub(crate) struct Table {
     given: Vec<Given>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     key: u32,
     /// A part of the value's hash.
@@ -46,7 +46,7 @@ struct Entry {
 }
 
 /// The placeholders of a kind.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Given {
     kind: Kind,
     /// The last number looked at.
@@ -102,8 +102,8 @@ impl Vault {
         }
     }
 
-    /// The placeholder of a value: the same value gets the same one. When the vault is full, the kind's
-    /// mask.
+    /// The placeholder of a value: the same value gets the same one. When the vault is full, or somebody restores already, the
+    /// kind's mask.
     pub fn placeholder(&mut self, kind: Kind, value: &str) -> String {
         let mut out = String::new();
         self.place(kind, value, &mut out);
@@ -121,7 +121,7 @@ impl Vault {
     fn key(&mut self, kind: Kind, value: &str) -> Option<u32> {
         let mut hash = self.hash.clone();
         hash.push(value.as_bytes());
-        let hash = hash.finish().0 as u32;
+        let hash = hash.finish_half() as u32;
         let place = self.table.entries.len();
         if place * 2 >= self.slots.len() {
             self.slots = vec![0; (place * 4).max(16)];
@@ -142,7 +142,8 @@ impl Vault {
         if place >= MOST {
             return None;
         }
-        let table = Rc::make_mut(&mut self.table);
+        // Who restores has the table as it is: there are no new ones then.
+        let table = Rc::get_mut(&mut self.table)?;
         let of = table.given.iter().position(|given| given.kind == kind).unwrap_or(table.given.len());
         if of == table.given.len() {
             table.given.push(Given { kind, last: 0, numbers: Vec::new() });
@@ -214,15 +215,19 @@ const NUMBER: u32 = (1 << 24) - 1;
 fn write(key: u32, out: &mut String) {
     let mask = Kind::numbered((key >> 24) as u8).mask();
     out.push_str(mask.get(..mask.len() - 1).unwrap_or_default());
-    out.push('_');
-    let (mut unit, number) = (10u32.pow(NUMBER_DIGITS as u32), key & NUMBER);
-    while unit > 1 {
-        unit /= 10;
-        if number >= unit {
-            out.push(char::from(b'0' + (number / unit % 10) as u8));
+    // Told from its end.
+    let mut end = [b']'; NUMBER_DIGITS + 2];
+    let (mut left, mut from) = (key & NUMBER, NUMBER_DIGITS + 1);
+    for place in end.iter_mut().rev().skip(1) {
+        from -= 1;
+        if left == 0 {
+            *place = b'_';
+            break;
         }
+        *place = b'0' + (left % 10) as u8;
+        left /= 10;
     }
-    out.push(']');
+    out.push_str(std::str::from_utf8(end.get(from..).unwrap_or_default()).unwrap_or_default());
 }
 
 /// What stands at the start of a text.
@@ -234,6 +239,16 @@ pub(crate) enum Parsed {
     /// The text ended, and could become a placeholder.
     Cut,
 }
+
+/// Bytes of the shortest placeholder.
+pub const PLACEHOLDER: usize = {
+    let (mut shortest, mut left) = (usize::MAX, DETECTORS);
+    while let [first, rest @ ..] = left {
+        shortest = if first.mask.len() < shortest { first.mask.len() } else { shortest };
+        left = rest;
+    }
+    shortest + 2
+};
 
 /// Characters between the brackets of the longest placeholder.
 const LONGEST: usize = {
@@ -269,7 +284,9 @@ fn whole(name: &[u8]) -> Option<u32> {
     if !numbered(number) {
         return None;
     }
-    let kind = first(&|other| other.len() == label.len() && other == label)?;
+    // Most differ in length already.
+    let is = |mask: &[u8]| mask.len() == label.len() + 2 && mask.get(1..=label.len()) == Some(label);
+    let kind = Kind::all().find(|kind| is(kind.mask().as_bytes()))?;
     Some(key(kind, number.iter().fold(0, |all, digit| all * 10 + u32::from(digit - b'0'))))
 }
 
@@ -300,6 +317,12 @@ mod tests {
 
     fn email() -> Kind {
         Kind::of("email").unwrap()
+    }
+
+    #[test]
+    fn no_placeholder_is_shorter_than_the_shortest() {
+        let shortest = Kind::all().map(|kind| Vault::new().placeholder(kind, "x").len()).min();
+        assert_eq!(shortest, Some(PLACEHOLDER));
     }
 
     #[test]

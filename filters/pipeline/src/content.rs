@@ -5,6 +5,7 @@
 //! more, `report` included. Every text is bounded before it is copied. What is not shown at all: the bytes of pictures,
 //! sound and files, reasoning that a signature may cover, and what this file does not know.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use weir_pii as pii;
@@ -423,7 +424,9 @@ pub(crate) fn prefix(text: &str, bytes: usize) -> &str {
 /// A text with all masked that is found in it.
 fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let mut vault = pii::Vault::new();
-    let mut find = |text: &str, out: &mut Vec<pii::Finding>| pii::find(set, text, out);
+    let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<pii::Finding>| {
+        pii::find_outside(set, text, without, out);
+    };
     let (mut splices, mut with) = (Splices::new(), String::new());
     search(&mut find, text, &mut |text, findings, place| {
         for finding in findings {

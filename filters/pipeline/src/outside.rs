@@ -141,6 +141,11 @@ impl Finder<'_> {
         if here { self.policy.seen.borrow().searched(self.rules, part as u8, written) } else { None }
     }
 
+    /// Whether anything may be found in a text, as it is written.
+    pub fn may_find(&self, written: &str) -> bool {
+        self.asked != 0 || self.set.may_find(written)
+    }
+
     /// Appends what is found in a text that is written with escapes; false where it has to be read without them.
     pub fn find_written(&mut self, value: Value<'_, '_>, part: Part, out: &mut Vec<Finding>) -> bool {
         let Some(raw) = value.str_raw().filter(|_| value.escaped() && self.asked == 0) else { return false };
@@ -151,16 +156,17 @@ impl Finder<'_> {
         true
     }
 
-    /// Appends what is found in `text`. The name of an object's member is nobody's unless it has several words:
+    /// Appends what is found in `text` outside of some parts of it, and maybe more. The name of an object's member is nobody's unless it has several words:
     /// what programs call things must not be taken for people.
-    pub fn find(&mut self, text: &str, part: Part, out: &mut Vec<Finding>) {
+    pub fn find(&mut self, text: &str, without: &[Range<usize>], part: Part, out: &mut Vec<Finding>) {
         let from = out.len();
+        let asked = self.asked & !self.known.failed;
         if part == Part::Message {
             pii::find_in_message(self.set, text, out);
         } else {
-            pii::find(self.set, text, out);
+            // Who is shown the text is shown none of the values in it.
+            pii::find_outside(self.set, text, if asked == 0 { without } else { &[] }, out);
         }
-        let asked = self.asked & !self.known.failed;
         let worth = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
         if asked == 0 || (part == Part::Name && !text.contains(' ')) || !text.bytes().any(worth) {
             return;

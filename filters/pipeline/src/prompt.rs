@@ -350,12 +350,17 @@ fn may_be_document(raw: &str) -> bool {
 struct Hit<'a> {
     /// Its number among all.
     at: usize,
+    /// Which of all findings are its own.
+    findings: Range<usize>,
+    inside: Option<Box<Inside<'a>>>,
+}
+
+/// A text that is a document is searched string by string.
+struct Inside<'a> {
     text: Unescaped<'a>,
-    findings: Vec<pii::Finding>,
-    /// A document is searched string by string: its findings are those of their values, which stand here one after the other,
-    /// and where in the text they are.
-    places: Vec<Range<usize>>,
+    /// Its findings are those of their values, which stand here one after the other, and where in the text they are.
     values: String,
+    places: Vec<Range<usize>>,
 }
 
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
@@ -364,15 +369,14 @@ struct Hit<'a> {
 pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> Result<Redacted, Refusal> {
     let mut out = Redacted::default();
     let set = finder.set;
-    let values = texts(api, doc);
+    let texts = texts(api, doc);
     // What the last message says is new, and a prompt is. The rest may have been searched when it was.
-    let newest = values.iter().map(|text| text.message).max().flatten();
+    let newest = texts.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
-    let mut hits: Vec<Hit<'_>> = Vec::new();
-    let mut findings = Vec::new();
-    for (at, Searched { value, part, message }) in values.iter().enumerate() {
-        let Some(raw) = value.str_raw() else { continue };
+    let (mut hits, mut findings): (Vec<Hit<'_>>, _) = (Vec::new(), Vec::new());
+    for (at, Searched { value, part, message }) in texts.iter().enumerate() {
+        let Some(raw) = value.str_raw().filter(|raw| finder.may_find(raw)) else { continue };
         let again = if *message == newest { None } else { finder.searched(*part, raw) };
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
@@ -388,37 +392,40 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 }
             }
         };
-        let (mut places, mut texts, mut any) = (Vec::new(), String::new(), false);
-        let mut text = None;
-        findings.clear();
-        if may_be_document(raw) || !finder.find_written(*value, *part, &mut findings) {
-            let Some(whole) = value.unescaped() else { continue };
-            if document(&whole.text) {
-                let part = if *part == Part::Message { Part::Text } else { *part };
-                let mut find = |text: &str, out: &mut Vec<pii::Finding>| finder.find(text, part, out);
-                search(&mut find, &whole.text, &mut |text, found, place| {
-                    note(found);
-                    any = true;
-                    for finding in found.iter().filter(|found| found.action != pii::Action::Report) {
-                        places.push(place(finding.range.clone()));
-                        findings.push(finding.detached(text, &mut texts));
-                    }
-                });
-            } else {
-                finder.find(&whole.text, *part, &mut findings);
-            }
-            text = Some(whole);
+        let first = findings.len();
+        let mut inside = None;
+        if !value.escaped() {
+            finder.find(raw, &[], *part, &mut findings);
+        } else if may_be_document(raw)
+            && let Some(text) = value.unescaped().filter(|text| document(&text.text))
+        {
+            let part = if *part == Part::Message { Part::Text } else { *part };
+            let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<pii::Finding>| {
+                finder.find(text, without, part, out);
+            };
+            let (mut any, mut values, mut places) = (false, String::new(), Vec::new());
+            search(&mut find, &text.text, &mut |text, found, place| {
+                note(found);
+                any = true;
+                for finding in found.iter().filter(|found| found.action != pii::Action::Report) {
+                    places.push(place(finding.range.clone()));
+                    findings.push(finding.detached(text, &mut values));
+                }
+            });
+            inside = any.then(|| Box::new(Inside { text, values, places }));
+        } else if !finder.find_written(*value, *part, &mut findings) {
+            finder.find(&value.as_str().unwrap_or_default(), &[], *part, &mut findings);
         }
-        if !any {
-            note(&findings);
-            any = !findings.is_empty();
+        let found = findings.get_mut(first..).unwrap_or_default();
+        if inside.is_none() {
+            note(found);
         }
-        for finding in findings.iter_mut().filter(|f| kept && f.action == pii::Action::Tokenize) {
+        for finding in found.iter_mut().filter(|f| kept && f.action == pii::Action::Tokenize) {
             finding.action = pii::Action::Mask;
         }
-        if any && let Some(text) = text.or_else(|| value.unescaped()) {
-            hits.push(Hit { at, text, findings: std::mem::take(&mut findings), places, values: texts });
-        } else {
+        if inside.is_some() || !found.is_empty() {
+            hits.push(Hit { at, findings: first..findings.len(), inside });
+        } else if again.is_some() {
             finder.policy.seen.borrow_mut().put(again, 0);
         }
     }
@@ -434,17 +441,21 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         return Ok(out);
     }
     let mut vault = pii::Vault::keyed(finder.policy.seen.borrow().key(PLACEHOLDERS));
-    let mut next = hits.iter().peekable();
-    for (at, Searched { value, .. }) in values.iter().enumerate() {
+    for value in texts.iter().map(|text| text.value) {
         // What a client typed that looks like a placeholder must not be restored to somebody's value.
-        match next.next_if(|hit| hit.at == at) {
-            Some(hit) => vault.reserve(&hit.text.text),
-            None => vault.reserve(&value.as_str().unwrap_or_default()),
+        if value.range().len() >= pii::PLACEHOLDER {
+            vault.reserve(&value.as_str().unwrap_or_default());
         }
     }
     let mut with = String::new();
-    for Hit { text, findings, places, values, .. } in &hits {
-        for (number, finding) in findings.iter().enumerate() {
+    for Hit { at, findings: own, inside } in hits {
+        let Some(Searched { value, .. }) = texts.get(at) else { continue };
+        let (text, values, places) = match inside {
+            Some(inside) => (Some(inside.text), inside.values, inside.places),
+            None => (value.unescaped(), String::new(), Vec::new()),
+        };
+        let Some(text) = text else { continue };
+        for (number, finding) in findings.get(own).unwrap_or_default().iter().enumerate() {
             let (place, within) = match places.get(number) {
                 Some(place) => (place, values.as_str()),
                 None => (&finding.range, text.text.as_ref()),

@@ -10,8 +10,8 @@ use weir_wire::json::{self, Kind, Limits, Value};
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u32 = 4;
 
-/// What finds: appends the findings of a text.
-pub type Find<'f> = dyn FnMut(&str, &mut Vec<Finding>) + 'f;
+/// What finds: appends the findings of a text outside of some parts of it, and maybe others.
+pub type Find<'f> = dyn FnMut(&str, &[Range<usize>], &mut Vec<Finding>) + 'f;
 
 /// Tells where a range of a text is in the one that was to be searched; quickest for ranges in order.
 pub type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
@@ -36,22 +36,22 @@ fn inside(
     found: &mut Found<'_>,
 ) {
     findings.clear();
-    find(text, findings);
-    if depth > 0
-        && document(text)
-        && let Ok(doc) = json::parse(text.as_bytes(), &Limits::default())
-    {
-        let mut judged: Vec<Range<usize>> = Vec::new();
+    let doc = if depth > 0 && document(text) {
+        json::parse(text.as_bytes(), &Limits::default()).ok()
+    } else {
+        None
+    };
+    let (mut strings, mut judged) = (Vec::new(), Vec::new());
+    doc.iter().for_each(|doc| escaped(doc.root(), &mut strings));
+    strings.iter().for_each(|value| judged.push(value.range()));
+    find(text, &judged, findings);
+    if !strings.is_empty() {
         let (mut buffer, mut inner) = (String::new(), Vec::new());
-        escaped(doc.root(), &mut |value| {
-            if !findings.is_empty() {
-                judged.push(value.range());
-            }
-            if let Some(string) = value.unescaped_in(&mut buffer) {
-                let place = |range| place(string.raw_range(range));
-                inside(find, &string.text, depth - 1, &place, &mut inner, found);
-            }
-        });
+        for value in &strings {
+            let Some(string) = value.unescaped_in(&mut buffer) else { continue };
+            let place = |range| place(string.raw_range(range));
+            inside(find, &string.text, depth - 1, &place, &mut inner, found);
+        }
         weir_sorted::keep(findings, |finding| {
             // Strings come in the order of the document.
             let next = judged.partition_point(|at| at.end <= finding.range.start);
@@ -70,12 +70,12 @@ pub fn document(text: &str) -> bool {
 }
 
 /// Every string value with escapes, in document order.
-fn escaped(value: Value<'_, '_>, each: &mut dyn FnMut(Value<'_, '_>)) {
+fn escaped<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
     match value.kind() {
-        Kind::String if value.escaped() => each(value),
+        Kind::String if value.escaped() => out.push(value),
         // Bounded by the depth that the parser allows.
-        Kind::Array => value.items().for_each(|item| escaped(item, each)),
-        Kind::Object => value.members().for_each(|(_, member)| escaped(member, each)),
+        Kind::Array => value.items().for_each(|item| escaped(item, out)),
+        Kind::Object => value.members().for_each(|(_, member)| escaped(member, out)),
         Kind::String | Kind::Null | Kind::Bool | Kind::Number => {}
     }
 }
@@ -94,7 +94,9 @@ mod tests {
     fn masked(text: &str) -> String {
         let set = emails();
         let mut vault = pii::Vault::new();
-        let mut find = |text: &str, out: &mut Vec<Finding>| pii::find(&set, text, out);
+        let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<Finding>| {
+            pii::find_outside(&set, text, without, out);
+        };
         let mut edits = Vec::new();
         search(&mut find, text, &mut |text, findings, place| {
             let own = pii::redact(text, findings, &mut vault).into_iter();

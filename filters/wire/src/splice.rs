@@ -26,6 +26,8 @@ pub struct Splices {
     edits: Vec<Edit>,
     /// What is put in, of all edits: a request may have thousands, and a buffer for each would cost more than they do.
     with: Vec<u8>,
+    /// Some edit came behind one that stands behind it.
+    disorder: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ impl Splices {
     /// Puts `with` in the place of `range`; an empty range inserts. Insertions at one place keep the order
     /// in which they were asked for.
     pub fn replace(&mut self, range: Range<usize>, with: &[u8]) {
+        self.disorder |= self.edits.last().is_some_and(|last| last.range.end > range.start);
         self.edits.push(Edit { range, with: self.with.len(), length: with.len() });
         self.with.extend_from_slice(with);
     }
@@ -59,20 +62,26 @@ impl Splices {
         self.edits.len()
     }
 
-    /// The edited document.
-    pub fn apply(&self, text: &[u8]) -> Result<Vec<u8>, Overlap> {
-        let mut edits: Vec<&Edit> = self.edits.iter().collect();
-        sort_by(&mut edits, |a, b| a.range.start.cmp(&b.range.start).then(a.range.end.cmp(&b.range.end)));
-        let mut out = Vec::with_capacity(text.len() + self.with.len());
+    /// The edited document. Puts the edits in order, if they are not.
+    pub fn apply(&mut self, text: &[u8]) -> Result<Vec<u8>, Overlap> {
+        if self.disorder {
+            sort_by(&mut self.edits, |a, b| {
+                a.range.start.cmp(&b.range.start).then(a.range.end.cmp(&b.range.end))
+            });
+            self.disorder = false;
+        }
+        let mut out = Vec::with_capacity(text.len() + self.with.len() + 16);
         let mut done = 0;
-        for Edit { range, with, length } in edits {
+        for Edit { range, with, length } in &self.edits {
             let overlap = Overlap { at: range.start };
             if range.end < range.start || range.end > text.len() {
                 return Err(overlap);
             }
-            // `get` fails where this edit starts before the last one ended.
-            out.extend_from_slice(text.get(done..range.start).ok_or(overlap)?);
-            out.extend_from_slice(self.with.get(*with..with + length).unwrap_or_default());
+            if range.start < done {
+                return Err(overlap);
+            }
+            put(&mut out, text, done..range.start);
+            put(&mut out, &self.with, *with..with + length);
             done = range.end;
         }
         out.extend_from_slice(text.get(done..).unwrap_or_default());
@@ -98,11 +107,23 @@ impl Splices {
     }
 
     /// These edits of a document that others have been made in, whose places were those of the document before.
-    pub fn behind(&self, others: &Self) -> Self {
-        let mut all = self.clone();
-        for edit in &mut all.edits {
+    #[must_use]
+    pub fn behind(mut self, others: &Self) -> Self {
+        for edit in &mut self.edits {
             edit.range = others.moved(edit.range.clone());
         }
-        all
+        self
+    }
+}
+
+/// Appends a part of a text. Many are short: what is copied at once needs no call, and what is too much of it is cut off.
+fn put(out: &mut Vec<u8>, text: &[u8], part: Range<usize>) {
+    match text.get(part.start..).and_then(<[u8]>::first_chunk::<16>) {
+        Some(sixteen) if part.len() <= sixteen.len() => {
+            let end = out.len() + part.len();
+            out.extend_from_slice(sixteen);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(text.get(part).unwrap_or_default()),
     }
 }

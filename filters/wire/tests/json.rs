@@ -344,6 +344,9 @@ fn check_ranges(pieces: &[(char, u8)], step: usize) {
     let doc = json::parse(raw.as_bytes(), &Limits::default()).unwrap();
     let unescaped = doc.root().items().next().unwrap().unescaped().unwrap();
     assert_eq!(unescaped.text, text.as_str());
+    let mut buffer = String::from("what was there before");
+    let value = doc.root().items().next().unwrap();
+    assert_eq!(value.unescaped_in(&mut buffer).unwrap().text, text.as_str());
     for (index, (from, raw_from)) in starts.iter().enumerate().step_by(step) {
         for (to, raw_to) in starts[index..].iter().step_by(step) {
             assert_eq!(unescaped.raw_range(*from..*to), *raw_from..*raw_to, "{raw} {from}..{to}");

@@ -1,9 +1,13 @@
 //! What was told of a view before anybody is asked: by 64 characters, so that whoever asks about one of them later does not
 //! read it again. Not how it is told.
 
-/// What was told of a view: of 64 characters after the other, a bit for each.
+/// What was told of a view: of 64 characters after the other, a bit for each. The first ones have no room of their own, since
+/// there are texts, and many in a request, that have no more.
 #[derive(Default)]
-pub(super) struct Marks(Vec<Known>);
+pub(super) struct Marks {
+    first: Option<Known>,
+    rest: Vec<Known>,
+}
 
 /// Of 64 characters.
 #[derive(Clone, Copy)]
@@ -25,26 +29,37 @@ pub(super) struct Known {
 impl Marks {
     /// Of so many characters, none yet.
     pub(super) fn new(characters: usize) -> Self {
-        Self(Vec::with_capacity(characters / 64 + 1))
+        Self { first: None, rest: Vec::with_capacity(characters / 64) }
     }
 
     /// Adds the next 64.
     #[inline(always)]
     pub(super) fn add(&mut self, known: Known) {
-        self.0.push(known);
+        match self.first {
+            None => self.first = Some(known),
+            Some(_) => self.rest.push(known),
+        }
     }
 
     /// The 64 of a number.
     #[inline(always)]
     pub(super) fn block(&self, number: usize) -> Option<Known> {
-        self.0.get(number).copied()
+        self.get(number).copied()
+    }
+
+    #[inline(always)]
+    fn get(&self, number: usize) -> Option<&Known> {
+        match number.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(number) => self.rest.get(number),
+        }
     }
 
     /// Of the 64 characters from `from` on those that are digits, and those inside of series. Behind the text's end all are the
     /// latter.
     pub(super) fn at(&self, from: usize) -> (u64, u64) {
         let (block, shift) = (from / 64, from as u32 % 64);
-        let of = |block: usize| self.0.get(block).map_or((0, u64::MAX), |known| (known.digits, known.inside));
+        let of = |block: usize| self.get(block).map_or((0, u64::MAX), |known| (known.digits, known.inside));
         let ((digits, inside), (more_digits, more_inside)) = (of(block), of(block + 1));
         let joined = |here: u64, next: u64| here >> shift | next << 1 << (63 - shift);
         (joined(digits, more_digits), joined(inside, more_inside))

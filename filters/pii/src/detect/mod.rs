@@ -233,7 +233,10 @@ impl Kind {
 
     /// Every kind.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..DETECTORS.len() as u8).chain(Self::FIRST_OUTSIDE..=u8::MAX).map(Self)
+        std::iter::successors(Some(Self(0)), |kind| {
+            let next = kind.0.checked_add(1)?;
+            Some(Self(if usize::from(next) == DETECTORS.len() { Self::FIRST_OUTSIDE } else { next }))
+        })
     }
 
     pub(crate) fn detector(self) -> Option<&'static Detector> {

@@ -2,6 +2,8 @@
 //! characters are a beginning that some detector named, at `@`, and behind signs of assignment. What characters are is told
 //! for 64 of them together; in prose nearly all of them are done with that. Detectors are asked only at the rest.
 
+use std::ops::Range;
+
 use super::ask::{Ask, AskWord, Digits, Pair, Word};
 use super::check::same;
 use super::context::{Context, Seen, Vocabulary};
@@ -120,18 +122,41 @@ impl Pass {
         }
     }
 
+    /// Whom to ask at a word, by what it and the characters beside it are; `open` where its end is not known.
+    #[inline(always)]
+    fn at(&self, view: &View<'_>, word: Word, flags: usize, open: bool) -> u8 {
+        let index = flags | if open { 0 } else { usize::from(word.kind) };
+        let mut asks = self.asks.get(index).copied().unwrap_or(0);
+        let beside = |byte: u8| self.beside.get(usize::from(byte)).copied().unwrap_or_default();
+        let before = view.before(word.start);
+        let [here, _, _] = beside(before);
+        asks &= here;
+        if before == b' ' {
+            let [_, spaced, _] = beside(word.start.checked_sub(2).map_or(0, |far| view.at(far)));
+            asks &= spaced;
+        }
+        if !open {
+            asks &= self.lengths.get((word.end - word.start).min(15)).copied().unwrap_or(0);
+            if before != b':' {
+                let [_, _, after] = beside(view.at(word.end));
+                asks &= after;
+            }
+        }
+        asks
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         !self.any
     }
 
-    /// Reports all matches that begin at `from` or behind it, and some before, with their detectors; returns from which
-    /// character on a text that goes on may have others. What stands before is only read: no value begins behind the
-    /// character that it is told by.
+    /// Reports all matches outside of some parts of the text, which are in order, and some that are not, with their detectors;
+    /// returns from which character on a text that goes on may have others. What stands in these parts is only read: every
+    /// value has the character that it is told by.
     #[inline(never)]
     pub(crate) fn scan(
         &self,
         view: &View<'_>,
-        from: usize,
+        without: &[Range<usize>],
         last: bool,
         found: &mut dyn FnMut(u8, Match),
     ) -> usize {
@@ -148,10 +173,18 @@ impl Pass {
             found,
             done: 0,
         };
-        let mut next = 0;
+        let mut without = without.iter().map(|part| (view.index(part.start), view.index(part.end)));
+        let (mut next, mut part) = (0, without.next());
         for base in (0..bytes.len()).step_by(64) {
             let Some(known) = asking.context.marks.block(base / 64) else { break };
-            let wanted = !before(from, base);
+            let mut wanted = u64::MAX;
+            while let Some((start, end)) = part {
+                wanted &= before(start, base) | !before(end, base);
+                if start >= base + 64 || end > base + 64 {
+                    break;
+                }
+                part = without.next();
+            }
             if wanted == 0 {
                 continue;
             }
@@ -379,7 +412,7 @@ impl Asking<'_, '_, '_> {
 
     /// Asks about the word that begins at `start` those that `asks` has a bit for; returns where it ends.
     #[inline(never)]
-    fn word(&mut self, start: usize, behind: bool, lone: bool, asks: u8) -> usize {
+    fn word(&mut self, start: usize, behind: bool, lone: bool, mut asks: u8) -> usize {
         let (view, last) = (self.context.view, self.context.last);
         let bytes = view.bytes();
         // What it consists of, and a bit where not all of it is hexadecimal.
@@ -393,42 +426,27 @@ impl Asking<'_, '_, '_> {
         }
         let (kind, hexadecimal) = (kinds & WORD, kinds & HEXADECIMAL == 0);
         let word = Word { start, end, kind, hexadecimal };
-        let (length, before) = (end - start, view.before(start));
-        let far = start.checked_sub(2).map_or(0, |at| view.at(at));
         let open = end == bytes.len() && !last;
         if (open || self.pass.rows.may_start(&self.context, word))
             && !self.pass.rows.at(&mut self.context, start, end, self.found)
         {
             self.hold = self.hold.min(start);
         }
-        let flags = if behind { BEHIND_BIT } else { 0 }
-            | if lone { LONE_BIT } else { 0 }
-            | if view.at(start).is_ascii_digit() { NUMBER_BIT } else { 0 };
-        let index = flags | if open { 0 } else { usize::from(kind) };
-        let pass = self.pass;
-        let mut asks = asks & pass.asks.get(index).copied().unwrap_or(0);
-        let beside = |byte: u8| pass.beside.get(usize::from(byte)).copied().unwrap_or_default();
-        let [here, _, _] = beside(before);
-        asks &= here;
-        if before == b' ' {
-            let [_, spaced, _] = beside(far);
-            asks &= spaced;
-        }
-        if !open {
-            asks &= pass.lengths.get(length.min(15)).copied().unwrap_or(0);
-            if before != b':' {
-                let [_, _, after] = beside(view.at(end));
-                asks &= after;
+        let number = view.at(start).is_ascii_digit();
+        if asks != 0 {
+            let flags = if behind { BEHIND_BIT } else { 0 }
+                | if lone { LONE_BIT } else { 0 }
+                | if number { NUMBER_BIT } else { 0 };
+            asks &= self.pass.at(view, word, flags, open);
+            if asks & self.pass.near != 0 && self.context.quiet(start) {
+                asks &= !self.pass.near;
             }
-        }
-        if asks & pass.near != 0 && self.context.quiet(start) {
-            asks &= !pass.near;
         }
         while asks != 0 {
             let next = asks.trailing_zeros() as usize;
-            let near = pass.near & asks & asks.wrapping_neg() != 0;
+            let near = self.pass.near & asks & asks.wrapping_neg() != 0;
             asks &= asks - 1;
-            let Some((ask, detector)) = pass.asked.get(next) else { break };
+            let Some((ask, detector)) = self.pass.asked.get(next) else { break };
             if near && self.context.lacks(*detector, start) {
                 continue;
             }
@@ -437,7 +455,8 @@ impl Asking<'_, '_, '_> {
                 verdict => self.judge(verdict, *detector),
             }
         }
-        if self.pass.prefixes.may_start(view, start, last)
+        if !number
+            && self.pass.prefixes.may_start(view, start, last)
             && let Verdict::Cut(from) = self.pass.prefixes.at(view, word, last, self.found)
         {
             self.hold = self.hold.min(from);

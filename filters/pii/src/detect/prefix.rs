@@ -71,6 +71,8 @@ impl Prefixes {
     pub(crate) fn add(&mut self, detector: u8, prefixes: &'static [Prefix]) {
         for prefix in prefixes {
             let [first, second, ..] = *prefix.text.as_bytes() else { continue };
+            // At words that begin with a digit nobody asks.
+            debug_assert!(first.is_ascii_alphabetic());
             self.all.push(([first, second], prefix, detector));
             if let Some(starts) = self.starts.get_mut(usize::from(first & 63)) {
                 *starts |= 1 << (second & 31);

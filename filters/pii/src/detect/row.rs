@@ -5,6 +5,10 @@
 //! have to stand near. Rows are sorted by their groups, so that reading one group after the other narrows
 //! them down; most numbers fit no row after the first.
 
+mod shape;
+
+use shape::{ALL, Parts, nth, separator};
+pub(super) use shape::{COLON, DASH, DOT, PLUS, Row, SLASH, SPACE};
 use weir_sorted::sort_by;
 
 use super::ask::{WITH_DIGIT, Word};
@@ -21,87 +25,10 @@ const AFTER: usize = 96;
 /// Characters of a value without separators.
 const CHARACTERS: usize = 64;
 
-/// Separators that a row allows between its groups, the same one throughout.
-pub(super) const SPACE: u8 = 1;
-pub(super) const DASH: u8 = 2;
-pub(super) const DOT: u8 = 4;
-pub(super) const SLASH: u8 = 8;
-pub(super) const COLON: u8 = 16;
-pub(super) const PLUS: u8 = 32;
 /// The first group is the only one.
 const ALONE: u8 = 128;
 /// A bit of an index of [`Rows::second`].
 const NUMBER: usize = 256;
-
-/// A shape of values.
-#[derive(Debug)]
-pub(crate) struct Row {
-    groups: u64,
-    shape: &'static str,
-    separators: u8,
-    near: Near,
-    check: fn(&[u8]) -> bool,
-}
-
-impl Row {
-    /// `groups` as hexadecimal digits, `F` for fifteen and more; `shape` as characters with counts: `d` digit,
-    /// `a` letter, `U` capital, `n` letter or digit, `N` capital or digit, `x` hexadecimal, `*` for all that follow.
-    pub(super) const fn new(groups: u64, shape: &'static str, separators: u8) -> Self {
-        Self { groups, shape, separators, near: Near::Free, check: |_| true }
-    }
-
-    /// With a check of the characters without separators.
-    pub(super) const fn check(mut self, check: fn(&[u8]) -> bool) -> Self {
-        self.check = check;
-        self
-    }
-
-    /// Only near words of the detector.
-    pub(super) const fn near(mut self, near: Near) -> Self {
-        self.near = near;
-        self
-    }
-
-    /// What the shape consists of.
-    fn parts(&self) -> Parts {
-        let mut parts = Parts::default();
-        let mut shape = self.shape.as_bytes();
-        for part in &mut parts {
-            let [of, after @ ..] = shape else { break };
-            let of = match of {
-                b'd' => DIGIT,
-                b'U' => CAPITAL,
-                b'N' => DIGIT | CAPITAL,
-                b'a' => SMALL | CAPITAL,
-                b'x' => HEXADECIMAL,
-                _ => DIGIT | SMALL | CAPITAL,
-            };
-            let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let (number, after) = after.split_at_checked(digits).unwrap_or_default();
-            // No number is written as `*`.
-            let count = number.iter().fold(0, |count, digit| count * 10 + (digit - b'0'));
-            *part = (of, if count == 0 { ALL } else { count });
-            shape = after;
-        }
-        parts
-    }
-}
-
-/// Characters of a shape: what each consists of, and how many follow each other.
-type Parts = [(u8, u8); 8];
-/// As many as there are.
-const ALL: u8 = u8::MAX;
-
-/// What the character at an index of a shape is.
-fn nth(parts: &Parts, mut index: usize) -> u8 {
-    for (of, count) in parts {
-        match index.checked_sub(usize::from(*count)) {
-            Some(left) if *count != ALL => index = left,
-            _ => return *of,
-        }
-    }
-    0
-}
 
 /// What a character adds to the kinds of several: what words consist of, a bit where it is not hexadecimal, and one where it is
 /// none of a word.
@@ -112,19 +39,6 @@ fn sum(byte: u8) -> u8 {
 
 /// Beside the classes of characters.
 const OTHER: u8 = 16;
-
-/// The bit of a separator; 0 for other characters.
-fn separator(byte: u8) -> u8 {
-    match byte {
-        b' ' => SPACE,
-        b'-' => DASH,
-        b'.' => DOT,
-        b'/' => SLASH,
-        b':' => COLON,
-        b'+' => PLUS,
-        _ => 0,
-    }
-}
 
 /// A row that is looked for, with what tells most values from it.
 #[derive(Clone, Debug)]
@@ -155,10 +69,41 @@ struct First {
     others: u8,
 }
 
-/// All rows that are looked for, by their groups.
+/// Rows by their groups.
+#[derive(Clone, Debug)]
+struct Sorted {
+    rows: Vec<Placed>,
+    /// By lengths of the first two groups: where the rows begin that have no less.
+    starts: [u8; 257],
+}
+
+impl Default for Sorted {
+    fn default() -> Self {
+        Self { rows: Vec::new(), starts: [0; 257] }
+    }
+}
+
+impl Sorted {
+    fn sort(&mut self) {
+        sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
+        for (lengths, start) in self.starts.iter_mut().enumerate() {
+            *start = self.rows.partition_point(|row| row.groups >> 56 < lengths as u64) as u8;
+        }
+    }
+
+    /// Those whose first two lengths are in a range.
+    fn between(&self, from: u64, to: u64) -> &[Placed] {
+        let start = |lengths: u64| self.starts.get(lengths as usize).map_or(0, |start| usize::from(*start));
+        self.rows.get(start(from)..start(to)).unwrap_or_default()
+    }
+}
+
+/// All rows that are looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
-    rows: Vec<Placed>,
+    all: Sorted,
+    /// Those that need no words around.
+    free: Sorted,
     /// By length of the first word up to fifteen, and what it consists of.
     first: [First; 128],
     /// By lengths of the first two words, once for a first word with letters and once for a number: the separators that may
@@ -167,18 +112,16 @@ pub(crate) struct Rows {
     /// By the same, of the latter rows: how long a third word may be, a bit for each length; all of them where none has to
     /// follow.
     third: [u16; 512],
-    /// By lengths of the first two groups: where the rows begin that have no less.
-    starts: [u8; 257],
 }
 
 impl Default for Rows {
     fn default() -> Self {
         Self {
-            rows: Vec::new(),
+            all: Sorted::default(),
+            free: Sorted::default(),
             first: [First::default(); 128],
             second: [[0; 2]; 512],
             third: [0; 512],
-            starts: [0; 257],
         }
     }
 }
@@ -191,7 +134,11 @@ impl Rows {
             let (separators, free) = (row.separators, row.near == Near::Free);
             let announced = matches!(row.near, Near::Before(_));
             let hexadecimal = matches!(parts, [(HEXADECIMAL, _), ..]);
-            self.rows.push(Placed { groups, parts, row, detector, separators, free, announced, hexadecimal });
+            let placed = Placed { groups, parts, row, detector, separators, free, announced, hexadecimal };
+            if free {
+                self.free.rows.push(placed.clone());
+            }
+            self.all.rows.push(placed);
             let length = (groups >> 60) as usize;
             // What the first group may consist of, a bit for each sum.
             let (mut classes, mut kinds) = (0u8, 1u8);
@@ -273,10 +220,8 @@ impl Rows {
                 first.others |= if classes == 8 { 0 } else { separators };
             }
         }
-        sort_by(&mut self.rows, |a, b| a.groups.cmp(&b.groups).then(a.detector.cmp(&b.detector)));
-        for (lengths, start) in self.starts.iter_mut().enumerate() {
-            *start = self.rows.partition_point(|row| row.groups >> 56 < lengths as u64) as u8;
-        }
+        self.all.sort();
+        self.free.sort();
     }
 
     /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
@@ -325,12 +270,6 @@ impl Rows {
         free & quiet != 0 || all & any != 0 && context.near(first.near, word.start)
     }
 
-    /// Rows whose first two lengths are in a range.
-    fn between(&self, from: u64, to: u64) -> &[Placed] {
-        let start = |lengths: u64| self.starts.get(lengths as usize).map_or(0, |start| usize::from(*start));
-        self.rows.get(start(from)..start(to)).unwrap_or_default()
-    }
-
     /// Reports every value that begins with the word in `start..end`; false where a text that goes on may
     /// have others there.
     #[inline(never)]
@@ -351,7 +290,8 @@ impl Rows {
         let mut kinds = 0;
         let (mut groups, mut shift) = (0u64, 64u32);
         let (mut at, mut end) = (start, end);
-        let mut rows = self.rows.as_slice();
+        let sorted = if context.quiet(start) { &self.free } else { &self.all };
+        let mut rows = sorted.rows.as_slice();
         let mut whole = true;
         loop {
             let group = view.bytes().get(at..end).unwrap_or_default();
@@ -375,8 +315,8 @@ impl Rows {
             shift = next;
             groups |= (group.len().min(15) as u64) << shift;
             rows = match shift {
-                60 => self.between(groups >> 56, (groups >> 56) + 16),
-                56 => self.between(groups >> 56, (groups >> 56) + 1),
+                60 => sorted.between(groups >> 56, (groups >> 56) + 16),
+                56 => sorted.between(groups >> 56, (groups >> 56) + 1),
                 _ => {
                     // A few, so that a search is a walk.
                     let mut few = rows;
@@ -393,43 +333,27 @@ impl Rows {
                     few
                 }
             };
-            // Two groups tell nearly all, and most numbers stand beside no word that a row asks for.
-            if shift == 56 {
-                let mut left = rows.iter().filter(|row| {
-                    between & !row.separators == 0
-                        && row.fits(so_far, kinds, false)
-                        && !row.lacks(context, start)
-                });
-                let Some(only) = left.next() else { return whole };
-                if only.groups != groups
-                    && left.next().is_none()
-                    && only.last(end).is_some_and(|last| last + 1 < length)
-                {
-                    // Of one row the other groups are only to be seen, each where it has to be.
-                    let mut left = only.groups << 8;
-                    while left != 0 {
-                        let next = (left >> 60) as usize;
-                        let rest = view.bytes().get(end..=end + next + 1).unwrap_or_default();
-                        let [sign, group @ .., after] = rest else { return whole };
-                        let Some(room) = text.get_mut(count..count + next) else { return whole };
-                        for (to, from) in room.iter_mut().zip(group) {
-                            *to = *from;
-                            kinds |= sum(*from);
-                        }
-                        // What the characters are, the row's shape says.
-                        if separator(*sign) != between || class(*after) != 0 {
-                            return whole;
-                        }
-                        (count, end, left) = (count + next, end + next + 1, left << 4);
+            // Two groups tell nearly all: of the few rows left the other groups are only to be seen, each where it has to be.
+            if shift == 56 && (context.last || end + 2 * CHARACTERS < length) {
+                for row in rows {
+                    if between & !row.separators != 0 || row.lacks(context, start) {
+                        continue;
+                    }
+                    let Some(last) = row.end(view, end, between) else { continue };
+                    let (mut count, mut kinds) = (count, kinds);
+                    let rest = view.bytes().get(end..last).unwrap_or_default();
+                    // What the characters are, the row's shape says; as many of them separate groups as have to.
+                    for byte in rest.iter().filter(|byte| separator(**byte) != between) {
+                        let Some(to) = text.get_mut(count) else { break };
+                        *to = *byte;
+                        (count, kinds) = (count + 1, kinds | sum(*byte));
                     }
                     let so_far = text.get(..count).unwrap_or_default();
-                    match only.verdict(context, (so_far, kinds), start, end, between) {
-                        Verdict::Yes(value) => found(only.detector, value),
-                        Verdict::Cut(_) if holds => whole = false,
-                        Verdict::Cut(_) | Verdict::No => {}
+                    if let Verdict::Yes(value) = row.verdict(context, (so_far, kinds), start, last, between) {
+                        found(row.detector, value);
                     }
-                    return whole;
                 }
+                return whole;
             }
             for placed in rows.iter().take_while(|row| row.groups == groups) {
                 if between & !placed.separators != 0 || placed.lacks(context, start) {
@@ -490,13 +414,15 @@ impl Placed {
         !whole || left == ALL || left == 0 && parts.next().is_none_or(|(_, count)| *count == 0)
     }
 
-    /// Where its last group ends, when the second one ends at `end`; none where a group has no length of its own.
-    fn last(&self, mut end: usize) -> Option<usize> {
+    /// Where its last group ends, when the second one ends at `end`; none where the others do not end where they have to.
+    fn end(&self, view: &View<'_>, mut end: usize, between: u8) -> Option<usize> {
         let mut left = self.groups << 8;
         while left != 0 {
-            let next = (left >> 60) as usize;
-            end += next + 1;
-            left = if next < 15 { left << 4 } else { return None };
+            let next = end + 1 + (left >> 60) as usize;
+            if separator(view.at(end)) != between || class(view.at(next)) != 0 {
+                return None;
+            }
+            (end, left) = (next, left << 4);
         }
         Some(end)
     }

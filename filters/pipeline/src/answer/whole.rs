@@ -109,7 +109,7 @@ impl Whole {
         {
             (body, same) = (without, false);
         }
-        let edits = self.read(&body);
+        let mut edits = self.read(&body);
         if !self.changes() {
             return Ok(None);
         }

@@ -140,7 +140,7 @@ impl Exchange {
             // Free of charge.
             budgets.clear();
         }
-        let redaction = redacted.edits;
+        let mut redaction = redacted.edits;
         let limits = policy.tenant(caller).map(|t| t.limits).unwrap_or_default();
         let prompts = request.prompts();
         let narrowest = |targets: &[(usize, &Target)]| {
@@ -153,7 +153,7 @@ impl Exchange {
         let widest = choice.targets.iter().map(|(_, t)| widest(t.context)).max().unwrap_or(u64::MAX);
 
         // The prompt is counted as it leaves: after redaction, before the ceiling, which has no tokens.
-        let edited = if redaction.is_empty() { None } else { Some(applied(&redaction, body)?) };
+        let edited = if redaction.is_empty() { None } else { Some(applied(&mut redaction, body)?) };
         let counted_doc = match &edited {
             Some(bytes) => Cow::Owned(prompt::parse(bytes)?),
             None => Cow::Borrowed(&doc),
@@ -235,9 +235,10 @@ impl Exchange {
         {
             request.set_ceiling(ceiling, &mut edits);
         }
-        self.trace.note(Stage::Limits, || match ceiling {
-            Some(ceiling) => format!("at most {ceiling} output tokens (asked: {asked:?})"),
-            None => "no ceiling".to_owned(),
+        self.trace.note(Stage::Limits, || match (ceiling, asked) {
+            (Some(ceiling), Some(asked)) => format!("at most {ceiling} output tokens, of {asked} asked"),
+            (Some(ceiling), None) => format!("at most {ceiling} output tokens, none asked"),
+            (None, _) => "no ceiling".to_owned(),
         });
 
         // Without usage a hard budget would have to keep the whole reservation.
@@ -294,11 +295,11 @@ impl Exchange {
             .at("max_tokens"));
         }
 
-        let edits = edits.behind(&redaction);
+        let mut edits = edits.behind(&redaction);
         let out = match edited {
             edited if edits.is_empty() => edited,
-            Some(edited) => Some(applied(&edits, &edited)?),
-            None => Some(applied(&edits, body)?),
+            Some(edited) => Some(applied(&mut edits, &edited)?),
+            None => Some(applied(&mut edits, body)?),
         };
         // Where they are in the body that leaves.
         let moved = |range| edits.moved(redaction.moved(range));
@@ -361,7 +362,7 @@ fn names_model(body: &[u8], api: Api, named: Option<&Named>, at: &Range<usize>) 
     Request::read(api, &doc, named).is_ok_and(|request| request.model_at() == *at)
 }
 
-pub(super) fn applied(edits: &Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn applied(edits: &mut Splices, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     edits.apply(body).map_err(|e| {
         Refusal::server(
             500,

@@ -111,7 +111,7 @@ impl Exchange {
         let mut edits = weir_wire::splice::Splices::default();
         let doc = prompt::parse(body)?;
         Request::read(api, &doc, named)?.set_ceiling(ceiling, &mut edits);
-        let out = super::judge::applied(&edits, body)?;
+        let out = super::judge::applied(&mut edits, body)?;
         for at in [&mut flight.plan.model_at, &mut flight.plan.own_at] {
             let moved = edits.moved(at.0 as usize..at.1 as usize);
             *at = (moved.start as u64, moved.end as u64);

@@ -150,6 +150,9 @@ impl<'a> Unescaped<'a> {
     /// The text is walked from where the last range ended: to ask for ranges in their order costs one walk for all of
     /// them, to go back begins anew.
     pub fn raw_range(&self, range: Range<usize>) -> Range<usize> {
+        if !self.escaped && self.text.get(range.clone()).is_some() {
+            return self.start + range.start..self.start + range.end;
+        }
         let (from, _) = self.locate(range.start);
         let (end, inside) = self.locate(range.end.max(range.start));
         let end = end + inside;

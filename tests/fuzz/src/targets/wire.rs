@@ -61,7 +61,7 @@ fn read_json(input: &[u8]) {
     for _ in 0..3 {
         let Some(value) = random.pick(&values) else { return };
         let mut edits = Splices::new();
-        edits.replace(value.range(), b"[{\"new\":0}]".to_vec());
+        edits.replace(value.range(), b"[{\"new\":0}]");
         is_json(&edits.apply(input).expect("one edit cannot overlap"));
         let Some(unescaped) = value.unescaped() else { continue };
         let text = unescaped.text.as_ref();
@@ -71,10 +71,13 @@ fn read_json(input: &[u8]) {
         if from > to {
             (from, to) = (to, from);
         }
+        let mut buffer = String::from("what was there before");
+        let other = value.unescaped_in(&mut buffer).expect("a string");
+        assert_eq!((other.text.as_ref(), other.raw_range(from..to)), (text, unescaped.raw_range(from..to)));
         let mut with = Vec::new();
         escape_into(&mut with, "new\" \u{1f980}\n");
         let mut edits = Splices::new();
-        edits.replace(unescaped.raw_range(from..to), with);
+        edits.replace(unescaped.raw_range(from..to), &with);
         let edited = edits.apply(input).expect("one edit cannot overlap");
         is_json(&edited);
         let want = format!("{}new\" \u{1f980}\n{}", &text[..from], &text[to..]);
