@@ -118,6 +118,7 @@ const HOSTILE: &[&str] = &[
     "078-05-#### ",
     "06 ######## ",
     "10.#.#.#,",
+    "::1 ",
     "1.##.#.# ",
     "password=a########;",
 ];
@@ -127,10 +128,14 @@ type Place = (&'static [&'static str], &'static str, fn(&str, &str) -> String);
 
 const PLACES: [Place; 3] = [
     (HOSTILE, "", |first, units| user(&format!("{first} {units}"))),
-    (&["\"\\n\",", "\"\\na#@b.co\","], " in a document", |first, units| {
+    (&["\"\\n\",", "\"\\na#@b.co\",", "\"\\n::1\","], " in a document", |first, units| {
         user(&format!("[\"{first}\",{units}0]"))
     }),
-    (&["\"A\",", "\"A1:B@\",", "\"a@b.co\","], " in a tool's schema", listed),
+    (
+        &["\"A\",", "\"A1:B@\",", "\"A1:B@c\",", "\"a@b.co\",", "\"::1\",", "\"é1:2\","],
+        " in a tool's schema",
+        listed,
+    ),
 ];
 
 pub fn run(options: &Options) -> Result<(), String> {
