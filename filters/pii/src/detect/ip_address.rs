@@ -2,7 +2,7 @@
 //! four parts is not told from an address, unless the word before or a product's slash tells it.
 
 use super::ask::{Ask, Beside, Word};
-use super::check::{ends, part as number};
+use super::check::ends;
 use super::context::Context;
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::{HEXADECIMAL, is};
@@ -95,13 +95,15 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     }
     let mut text = bytes.get(start..end).unwrap_or_default();
     // Behind four decimal parts follows a port.
-    let first = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-    let host = text.get(..first).unwrap_or_default();
-    if host.contains(&b'.') {
-        text = host;
-        end = start + first;
+    if colons > 0 {
+        let first = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+        let host = text.get(..first).unwrap_or_default();
+        if host.contains(&b'.') {
+            (text, colons) = (host, 0);
+            end = start + first;
+        }
     }
-    let found = if text.contains(&b':') {
+    let found = if colons > 0 {
         !lonely(text, view.at(end))
             && text.len() > 3
             && text.iter().any(u8::is_ascii_digit)
@@ -116,16 +118,20 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
 
 /// Four decimal numbers up to 255, without zeros in front. (The standard library's parsers are 3 KB of code.)
 fn version_4(text: &[u8]) -> bool {
-    let mut parts = 0;
-    for part in text.split(|byte| *byte == b'.') {
-        let digits = part.len() <= 3 && part.iter().all(u8::is_ascii_digit);
-        let first = part.first().is_some_and(|first| *first != b'0' || part.len() == 1);
-        if !digits || !first || number(part, 0, part.len()) > 255 {
+    let (mut parts, mut digits, mut value) = (1, 0, 0);
+    for byte in text {
+        match byte {
+            b'.' if digits > 0 => (parts, digits, value) = (parts + 1, 0, 0),
+            b'0'..=b'9' if digits == 0 || value > 0 => {
+                (digits, value) = (digits + 1, value * 10 + u32::from(byte - b'0'));
+            }
+            _ => return false,
+        }
+        if value > 255 {
             return false;
         }
-        parts += 1;
     }
-    parts == 4
+    parts == 4 && digits > 0
 }
 
 /// RFC 4291, 2.2: eight groups; `::` once, for one or more of them; the last two may be written as IPv4.

@@ -427,9 +427,8 @@ impl Asking<'_, '_, '_> {
         let (kind, hexadecimal) = (kinds & WORD, kinds & HEXADECIMAL == 0);
         let word = Word { start, end, kind, hexadecimal };
         let open = end == bytes.len() && !last;
-        if (open || self.pass.rows.may_start(&self.context, word))
-            && !self.pass.rows.at(&mut self.context, start, end, self.found)
-        {
+        let may = if open { u8::MAX } else { self.pass.rows.may_start(&self.context, word) };
+        if may != 0 && !self.pass.rows.at(&mut self.context, (start, end), may, self.found) {
             self.hold = self.hold.min(start);
         }
         let number = view.at(start).is_ascii_digit();

@@ -224,15 +224,16 @@ impl Rows {
         self.free.sort();
     }
 
-    /// Whether a value may begin with this word. Most numbers stand beside no word that any row asks for.
-    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> bool {
+    /// Whether a value may begin with this word: what may follow it in one, as [`First::next`] has it. Most numbers stand beside
+    /// no word that any row asks for.
+    pub(crate) fn may_start(&self, context: &Context<'_>, word: Word) -> u8 {
         let view = context.view;
         let (before, far) = (view.before(word.start), word.start.checked_sub(2).map_or(0, |at| view.at(at)));
         if !separate(before, far, 0) {
-            return false;
+            return 0;
         }
         let length = (word.end - word.start).min(15);
-        let Some(first) = self.first.get(length * 8 + usize::from(word.kind)) else { return false };
+        let Some(first) = self.first.get(length * 8 + usize::from(word.kind)) else { return 0 };
         let (sign, behind) = (separator(view.at(word.end)), word.end + 1);
         let cut = behind >= view.bytes().len() && !context.last;
         let of = match class(view.at(behind)) {
@@ -267,17 +268,21 @@ impl Rows {
             };
         }
         let [any, quiet] = next;
-        free & quiet != 0 || all & any != 0 && context.near(first.near, word.start)
+        if all & any != 0 && context.near(first.near, word.start) {
+            all & any | free & quiet
+        } else {
+            free & quiet
+        }
     }
 
-    /// Reports every value that begins with the word in `start..end`; false where a text that goes on may
-    /// have others there.
+    /// Reports every value that begins with the word in `start..end`, behind which `may` follow; false where a text that goes on
+    /// may have others there.
     #[inline(never)]
     pub(crate) fn at(
         &self,
         context: &mut Context<'_>,
-        start: usize,
-        end: usize,
+        (start, end): (usize, usize),
+        may: u8,
         found: &mut dyn FnMut(u8, Match),
     ) -> bool {
         let view = context.view;
@@ -364,6 +369,9 @@ impl Rows {
                     Verdict::Cut(_) if holds => whole = false,
                     Verdict::Cut(_) | Verdict::No => {}
                 }
+            }
+            if may & !ALONE == 0 {
+                return whole;
             }
             let next = separator(view.at(end));
             let more = rows.last().is_some_and(|row| row.groups != groups);
