@@ -110,12 +110,12 @@ impl Finding {
 /// caller who asks what was found, other kinds inside it follow as findings to report. Time is linear in
 /// `text`.
 pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
-    find_outside(set, text, &[], out);
+    find_without(set, text, &[], out);
 }
 
-/// The same, but of values of which a part is inside of some parts of the text, which are in order and do not overlap, not all
-/// are found: somebody else looks there. Words there say as much of values elsewhere as all others.
-pub fn find_outside(set: &Set, text: &str, parts: &[Range<usize>], out: &mut Vec<Finding>) {
+/// The same without some parts of the text, which are in order and do not overlap: somebody else looks there. Of the values that
+/// reach into them not all are found. Words there say as much of values elsewhere as all others do.
+pub fn find_without(set: &Set, text: &str, parts: &[Range<usize>], out: &mut Vec<Finding>) {
     let first = out.len();
     set.scan(text, parts, true, out);
     set::merge(out, first);

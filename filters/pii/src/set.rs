@@ -14,7 +14,7 @@ use crate::tail::{Reach, Tail};
 use crate::view::View;
 use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
 
-/// Bytes of the shortest value but one.
+/// Bytes of the shortest value, but for addresses of hosts with zeros left out: `::1`.
 const SHORTEST: usize = 6;
 
 /// What to look for; built once per policy, shared by all requests.
@@ -134,8 +134,8 @@ impl Set {
         self.detectors.iter().map(longest).chain(patterns).max().unwrap_or(0).max(self.words.longest())
     }
 
-    /// Whether a text may hold anything, told by its length: no value is shorter than `a@b.co`, but for addresses of hosts with
-    /// zeros left out. What is written with escapes is told by how it is written.
+    /// Whether a text may hold anything, told by its length. One that is written with escapes is longer than it is: it may be told
+    /// by how it is written.
     pub fn may_find(&self, text: &str) -> bool {
         text.len() >= SHORTEST
             || text.as_bytes().windows(2).any(|two| two == b"::" || !two.is_ascii())

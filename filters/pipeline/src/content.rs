@@ -425,7 +425,7 @@ pub(crate) fn prefix(text: &str, bytes: usize) -> &str {
 fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let mut vault = pii::Vault::new();
     let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<pii::Finding>| {
-        pii::find_outside(set, text, without, out);
+        pii::find_without(set, text, without, out);
     };
     let (mut splices, mut with) = (Splices::new(), String::new());
     search(&mut find, text, &mut |text, findings, place| {

@@ -156,8 +156,8 @@ impl Finder<'_> {
         true
     }
 
-    /// Appends what is found in `text` outside of some parts of it, and maybe more. The name of an object's member is nobody's unless it has several words:
-    /// what programs call things must not be taken for people.
+    /// Appends what is found in `text` without some parts of it, and maybe more. The name of an object's member is nobody's
+    /// unless it has several words: what programs call things must not be taken for people.
     pub fn find(&mut self, text: &str, without: &[Range<usize>], part: Part, out: &mut Vec<Finding>) {
         let from = out.len();
         let asked = self.asked & !self.known.failed;
@@ -165,7 +165,7 @@ impl Finder<'_> {
             pii::find_in_message(self.set, text, out);
         } else {
             // Who is shown the text is shown none of the values in it.
-            pii::find_outside(self.set, text, if asked == 0 { without } else { &[] }, out);
+            pii::find_without(self.set, text, if asked == 0 { without } else { &[] }, out);
         }
         let worth = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
         if asked == 0 || (part == Part::Name && !text.contains(' ')) || !text.bytes().any(worth) {

@@ -10,7 +10,7 @@ use weir_wire::json::{self, Kind, Limits, Value};
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u32 = 4;
 
-/// What finds: appends the findings of a text outside of some parts of it, and maybe others.
+/// What finds: appends the findings of a text without some parts of it, and maybe others.
 pub type Find<'f> = dyn FnMut(&str, &[Range<usize>], &mut Vec<Finding>) + 'f;
 
 /// Tells where a range of a text is in the one that was to be searched; quickest for ranges in order.
@@ -95,7 +95,7 @@ mod tests {
         let set = emails();
         let mut vault = pii::Vault::new();
         let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<Finding>| {
-            pii::find_outside(&set, text, without, out);
+            pii::find_without(&set, text, without, out);
         };
         let mut edits = Vec::new();
         search(&mut find, text, &mut |text, findings, place| {
