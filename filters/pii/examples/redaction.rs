@@ -283,20 +283,18 @@ fn collect(value: &Value, out: &mut Vec<String>) {
 /// Source files of the crates that this one is built from, in pieces of 4 KB.
 fn sources() -> Vec<(String, String)> {
     let mut out = Vec::new();
-    let Ok(listed) = std::process::Command::new("cargo")
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--filter-platform",
-            "x86_64-unknown-linux-gnu",
-        ])
+    // Not offline: a fresh machine has fetched only what it had to build.
+    let listed = std::process::Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
         .output()
-    else {
+        .expect("cargo runs");
+    if !listed.status.success() {
+        let why = String::from_utf8_lossy(&listed.stderr);
+        println!("not run: source files of dependencies, cargo cannot list them: {}", why.trim());
         return out;
-    };
-    let Ok(metadata) = serde_json::from_slice::<Value>(&listed.stdout) else { return out };
+    }
+    let metadata: Value = serde_json::from_slice(&listed.stdout).expect("cargo writes JSON");
     let mut files = Vec::new();
     for package in
         metadata["packages"].as_array().into_iter().flatten().filter(|package| !package["source"].is_null())
