@@ -5,7 +5,7 @@ use weir_sorted::trim;
 
 use crate::set::{self, Set};
 use crate::view::View;
-use crate::{DETECTORS, Finding, Kind};
+use crate::{DETECTORS, Document, Finding, Kind};
 
 /// Bytes of the longest value, however its digits are spelled.
 const LONGEST: usize = 96;
@@ -60,7 +60,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         }
         let at = spoken.len() - value.len()..spoken.len();
         let mut hits = Vec::new();
-        set.scan(&spoken, &[], true, &mut hits);
+        set.scan(&Document::text(&spoken), true, &mut hits);
         let own = |hit: &Finding| hit.range == at && Kind::of(detector.id) == Some(hit.kind);
         if let Some(mut hit) = hits.into_iter().find(own) {
             hit.range = start..start + value.len();

@@ -110,14 +110,34 @@ impl Finding {
 /// caller who asks what was found, other kinds inside it follow as findings to report. Time is linear in
 /// `text`.
 pub fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
-    find_without(set, text, &[], out);
+    find_in_document(set, &Document::text(text), out);
 }
 
-/// The same without some parts of the text, which are in order and do not overlap: somebody else looks there. Of the values that
-/// reach into them not all are found. Words there say as much of values elsewhere as all others do.
-pub fn find_without(set: &Set, text: &str, parts: &[Range<usize>], out: &mut Vec<Finding>) {
+/// A document, read without the escapes of its strings.
+#[derive(Clone, Copy)]
+pub struct Document<'a> {
+    /// All of it.
+    pub text: &'a str,
+    /// Where somebody else looks; in order, without overlaps. Of the values that reach in there not all are found. Words there
+    /// say as much of values elsewhere as all others do.
+    pub without: &'a [Range<usize>],
+    /// Whether the quote at a place ends a string, and is no part of one. No value reaches over it; asked in their order.
+    pub ends: &'a dyn Fn(usize) -> bool,
+}
+
+impl<'a> Document<'a> {
+    /// A text that is none.
+    #[inline(never)]
+    pub fn text(text: &'a str) -> Self {
+        Self { text, without: &[], ends: &|_| false }
+    }
+}
+
+/// The same in a document.
+#[inline(never)]
+pub fn find_in_document(set: &Set, document: &Document<'_>, out: &mut Vec<Finding>) {
     let first = out.len();
-    set.scan(text, parts, true, out);
+    set.scan(document, true, out);
     set::merge(out, first);
 }
 
@@ -127,8 +147,13 @@ pub fn find_in_message(set: &Set, text: &str, out: &mut Vec<Finding>) {
     let from = out.len();
     find(set, text, out);
     if out.len() == from {
-        alone::find(set, text, out);
+        find_alone(set, text, out);
     }
+}
+
+/// The second half of that, for a message in which nothing else was found.
+pub fn find_alone(set: &Set, text: &str, out: &mut Vec<Finding>) {
+    alone::find(set, text, out);
 }
 
 /// A text as a document holds it.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::detect::CONTEXT;
 use crate::tail::{Reach, TAILS, Tail};
-use crate::{Action, Finding, Kind, Set, set};
+use crate::{Action, Document, Finding, Kind, Set, set};
 
 /// Replaces every finding that is not only reported by its type or its digest, while a text streams by. Placeholders make
 /// no sense here, since nobody would restore them.
@@ -77,8 +77,9 @@ impl Redactor {
     fn advance(&mut self, last: bool, out: &mut String) {
         self.extend(last);
         let mut hits = Vec::new();
-        let mut hold =
-            self.set.scan(&self.held, std::slice::from_ref(&(0..self.done)), last, &mut hits).max(self.done);
+        let done = 0..self.done;
+        let held = Document { without: std::slice::from_ref(&done), ..Document::text(&self.held) };
+        let mut hold = self.set.scan(&held, last, &mut hits).max(self.done);
         hits.retain(|hit| hit.range.start >= self.done && hit.range.start < hold);
         set::sort(&mut hits);
         // A digest waits until it is known that nothing stricter begins inside the value.
@@ -126,7 +127,7 @@ impl Redactor {
     fn extend(&mut self, last: bool) {
         for tail in TAILS {
             let Some(from) = self.open.get_mut(tail as usize).and_then(Option::take) else { continue };
-            match tail.reach(&self.held, from, last) {
+            match tail.reach(&self.held, from, last, &|_| false) {
                 Reach::Ends(end) => self.covered = self.covered.max(end),
                 Reach::Open(from) => {
                     self.covered = self.held.len();

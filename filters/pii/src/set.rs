@@ -12,7 +12,7 @@ use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match};
 use crate::tail::{Reach, Tail};
 use crate::view::View;
-use crate::{Action, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
+use crate::{Action, Document, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
 
 /// Bytes of the shortest value, but for addresses of hosts with zeros left out: `::1`.
 const SHORTEST: usize = 6;
@@ -145,20 +145,15 @@ impl Set {
 
     /// Appends all matches outside of some parts of the text, which are in order, and some that are not, in no order; returns the
     /// offset before which they are final, if the text goes on.
-    pub(crate) fn scan(
-        &self,
-        text: &str,
-        without: &[Range<usize>],
-        last: bool,
-        hits: &mut Vec<Finding>,
-    ) -> usize {
+    pub(crate) fn scan(&self, document: &Document<'_>, last: bool, hits: &mut Vec<Finding>) -> usize {
+        let text = document.text;
         let mut hold = text.len();
         if !self.words.is_empty() {
             hold = self.words.scan(text, last, hits);
         }
         if self.views() && (!last || self.may_find(text)) {
             let mut folded = Vec::new();
-            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, without, last, hits));
+            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, document, last, hits));
         }
         if last { text.len() } else { hold }
     }
@@ -171,7 +166,7 @@ impl Set {
         let mut folded = Vec::new();
         let view = View::written(written.raw, written.escapes, &mut folded);
         if self.views() {
-            self.look(&view, written.text, &[], true, hits);
+            self.look(&view, written.text, &Document::text(""), true, hits);
         }
         alone::may_be(view.bytes())
     }
@@ -181,23 +176,23 @@ impl Set {
         !self.detectors.is_empty() || !self.patterns.is_empty()
     }
 
-    fn look(
+    fn look<'d>(
         &self,
         view: &View<'_>,
-        text: Text<'_>,
-        without: &[Range<usize>],
+        text: Text<'d>,
+        document: &Document<'d>,
         last: bool,
         hits: &mut Vec<Finding>,
     ) -> usize {
         let mut hold = view.length();
         let first = hits.len();
-        let mut places = Places { view, text, last, tails: Vec::new(), hits, first };
+        let mut places = Places { view, text, ends: document.ends, last, tails: Vec::new(), hits, first };
         for (pattern, action) in &self.patterns {
             let from = pattern.scan(view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
             hold = hold.min(view.start(from));
         }
         if !self.pass.is_empty() {
-            let from = self.pass.scan(view, without, last, &mut |number, found| {
+            let from = self.pass.scan(view, document.without, last, &mut |number, found| {
                 let action = self.actions.get(usize::from(number)).copied();
                 places.add(Kind::numbered(number), action.unwrap_or(Action::Report), &found);
             });
@@ -214,6 +209,8 @@ type Text<'t> = &'t dyn Fn() -> &'t str;
 struct Places<'a, 't> {
     view: &'a View<'a>,
     text: Text<'t>,
+    /// See [`Document::ends`].
+    ends: &'t dyn Fn(usize) -> bool,
     last: bool,
     /// The last tail of each kind: where it began and how far it goes. Whatever begins inside ends there too,
     /// so that no part of a text is walked over once per value.
@@ -256,7 +253,7 @@ impl Places<'_, '_> {
                 return *reach;
             }
         }
-        let reach = tail.reach((self.text)(), from, self.last);
+        let reach = tail.reach((self.text)(), from, self.last, self.ends);
         self.tails.retain(|(of, _, _)| *of != tail);
         self.tails.push((tail, from, reach));
         reach
@@ -342,7 +339,7 @@ mod tests {
         let mut passed = 0;
         let mut told = |text: &str| {
             let mut hits = Vec::new();
-            set.look(&View::new(text, &mut Vec::new()), &|| text, &[], true, &mut hits);
+            set.look(&View::new(text, &mut Vec::new()), &|| text, &Document::text(text), true, &mut hits);
             assert!(hits.is_empty() || set.may_find(text), "{text:?} {hits:?}");
             passed += usize::from(!set.may_find(text));
         };
@@ -399,7 +396,7 @@ mod tests {
                 ends.as_chunks().0.iter().map(|[start, end]| *start..*end).collect();
             let of = |parts: &[Range<usize>]| {
                 let mut hits = Vec::new();
-                set.scan(&text, parts, true, &mut hits);
+                set.scan(&Document { without: parts, ..Document::text(&text) }, true, &mut hits);
                 hits.sort_by(order);
                 hits
             };

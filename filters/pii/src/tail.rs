@@ -43,8 +43,8 @@ impl Tail {
         }
     }
 
-    /// How far it goes from `from`.
-    pub(crate) fn reach(self, text: &str, from: usize, last: bool) -> Reach {
+    /// How far it goes from `from`; `ends` tells which quotes it does not reach over.
+    pub(crate) fn reach(self, text: &str, from: usize, last: bool, ends: &dyn Fn(usize) -> bool) -> Reach {
         let mut at = from;
         // What ends a block begins with a hyphen.
         let plain = if self == Self::Pem { WORD } else { WORD | TOKEN };
@@ -53,7 +53,7 @@ impl Tail {
             let Some(rest) = text.get(at..) else { break };
             let Some(byte) = rest.bytes().next() else { break };
             if byte < 0x80 {
-                if !self.has(byte) {
+                if !self.has(byte) || byte == b'"' && ends(at) {
                     return Reach::Ends(at);
                 }
                 if byte == b'-' && self == Self::Pem {

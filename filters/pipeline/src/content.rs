@@ -5,7 +5,6 @@
 //! more, `report` included. Every text is bounded before it is copied. What is not shown at all: the bytes of pictures,
 //! sound and files, reasoning that a signature may cover, and what this file does not know.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use weir_pii as pii;
@@ -13,7 +12,7 @@ use weir_sorted::contains;
 use weir_wire::json::{self, Limits, Value, Writer};
 use weir_wire::splice::Splices;
 
-use crate::search::{document, search};
+use crate::search::{Place, Search, document};
 
 /// Most bytes of JSON for each direction.
 pub const MOST: usize = 16 << 10;
@@ -424,17 +423,18 @@ pub(crate) fn prefix(text: &str, bytes: usize) -> &str {
 /// A text with all masked that is found in it.
 fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let mut vault = pii::Vault::new();
-    let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<pii::Finding>| {
-        pii::find_without(set, text, without, out);
+    let mut find = |document: &pii::Document<'_>, out: &mut Vec<pii::Finding>| {
+        pii::find_in_document(set, document, out);
     };
     let (mut splices, mut with) = (Splices::new(), String::new());
-    search(&mut find, text, &mut |text, findings, place| {
+    let mut found = |text: &str, findings: &[pii::Finding], place: &Place<'_>| {
         for finding in findings {
             with.clear();
             if set.replacement(text, finding, &mut vault, &mut with) {
                 splices.replace(place(finding.range.clone()), with.as_bytes());
             }
         }
-    });
+    };
+    Search { find: &mut find, apart: false, found: &mut found }.text(text);
     String::from_utf8(splices.apply(text.as_bytes()).ok()?).ok()
 }

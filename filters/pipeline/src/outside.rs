@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use weir_config::filter;
 use weir_pii::outside::{self, Hit};
-use weir_pii::{self as pii, Finding, Kind};
+use weir_pii::{self as pii, Document, Finding, Kind};
 use weir_sorted::{Gather, Map};
 use weir_wire::json::{self, Limits, Value};
 
@@ -148,7 +148,7 @@ impl Finder<'_> {
 
     /// Appends what is found in a text that is written with escapes; false where it has to be read without them.
     pub fn find_written(&mut self, value: Value<'_, '_>, part: Part, out: &mut Vec<Finding>) -> bool {
-        let Some(raw) = value.str_raw().filter(|_| value.escaped() && self.asked == 0) else { return false };
+        let Some(raw) = value.str_raw().filter(|_| self.asked == 0) else { return false };
         let text = OnceCell::new();
         let text = || text.get_or_init(|| value.as_str().unwrap_or_default()).as_ref();
         let written = pii::Written { raw, escapes: &ESCAPES, text: &text, message: part == Part::Message };
@@ -156,19 +156,18 @@ impl Finder<'_> {
         true
     }
 
-    /// Appends what is found in `text` without some parts of it, and maybe more. The name of an object's member is nobody's
-    /// unless it has several words: what programs call things must not be taken for people.
-    pub fn find(&mut self, text: &str, without: &[Range<usize>], part: Part, out: &mut Vec<Finding>) {
-        let from = out.len();
+    /// Appends what is found in a text, and maybe more. The name of an object's member is nobody's unless it has several
+    /// words: what programs call things must not be taken for people.
+    pub fn find(&mut self, document: &Document<'_>, part: Part, out: &mut Vec<Finding>) {
+        let (from, text) = (out.len(), document.text);
         let asked = self.asked & !self.known.failed;
-        if part == Part::Message {
-            pii::find_in_message(self.set, text, out);
-        } else {
-            // Who is shown the text is shown none of the values in it.
-            pii::find_without(self.set, text, if asked == 0 { without } else { &[] }, out);
+        pii::find_in_document(self.set, document, out);
+        if part == Part::Message && out.len() == from {
+            pii::find_alone(self.set, text, out);
         }
         let worth = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
-        if asked == 0 || (part == Part::Name && !text.contains(' ')) || !text.bytes().any(worth) {
+        if asked == 0 || (part == Part::Name && !text.as_bytes().contains(&b' ')) || !text.bytes().any(worth)
+        {
             return;
         }
         let mut own = out.split_off(from);

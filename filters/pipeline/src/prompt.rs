@@ -10,6 +10,7 @@ use weir_dialects::{
     anthropic, bedrock, openai_chat, openai_completions, openai_embeddings, openai_responses,
 };
 use weir_pii as pii;
+use weir_pii::Document;
 use weir_sorted::Gather;
 use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Doc, Limits, Unescaped, Value};
@@ -18,7 +19,7 @@ use weir_wire::splice::Splices;
 use crate::outside::{Finder, Part};
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
-use crate::search::{document, search};
+use crate::search::{Place, Search, document, may_be_document};
 use crate::seen::{Hash, Seen};
 
 /// A request of one of the client APIs.
@@ -341,11 +342,6 @@ fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
     }
 }
 
-/// Whether a text may be a document itself, told by how it begins as it is written; so may be one that begins with an escape.
-fn may_be_document(raw: &str) -> bool {
-    matches!(raw.as_bytes().trim_ascii_start(), [b'{' | b'[' | b'\\', ..])
-}
-
 /// A text with findings.
 struct Hit<'a> {
     /// Its number among all.
@@ -395,26 +391,29 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         let first = findings.len();
         let mut inside = None;
         if !value.escaped() {
-            finder.find(raw, &[], *part, &mut findings);
+            finder.find(&Document::text(raw), *part, &mut findings);
         } else if may_be_document(raw)
             && let Some(text) = value.unescaped().filter(|text| document(&text.text))
         {
             let part = if *part == Part::Message { Part::Text } else { *part };
-            let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<pii::Finding>| {
-                finder.find(text, without, part, out);
+            let apart = finder.asked != 0;
+            let mut find = |document: &Document<'_>, out: &mut Vec<pii::Finding>| {
+                finder.find(document, part, out);
             };
             let (mut any, mut values, mut places) = (false, String::new(), Vec::new());
-            search(&mut find, &text.text, &mut |text, found, place| {
+            let mut found = |text: &str, found: &[pii::Finding], place: &Place<'_>| {
                 note(found);
                 any = true;
                 for finding in found.iter().filter(|found| found.action != pii::Action::Report) {
                     places.push(place(finding.range.clone()));
                     findings.push(finding.detached(text, &mut values));
                 }
-            });
+            };
+            Search { find: &mut find, apart, found: &mut found }.text(&text.text);
             inside = any.then(|| Box::new(Inside { text, values, places }));
         } else if !finder.find_written(*value, *part, &mut findings) {
-            finder.find(&value.as_str().unwrap_or_default(), &[], *part, &mut findings);
+            let text = value.as_str().unwrap_or_default();
+            finder.find(&Document::text(&text), *part, &mut findings);
         }
         let found = findings.get_mut(first..).unwrap_or_default();
         if inside.is_none() {

@@ -1,17 +1,17 @@
 //! Finding values in a text that may be JSON itself, as a tool's arguments and results are: its reader will see
-//! what its escapes stand for, so they are searched as that. Which texts are searched, and what becomes of a
+//! what its escapes stand for, so it is searched as that. Which texts are searched, and what becomes of a
 //! finding, is the caller's.
 
 use std::ops::Range;
 
-use weir_pii::Finding;
-use weir_wire::json::{self, Kind, Limits, Value};
+use weir_pii::{Document, Finding};
+use weir_wire::json::{self, Unescaped};
 
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u32 = 4;
 
-/// What finds: appends the findings of a text without some parts of it, and maybe others.
-pub type Find<'f> = dyn FnMut(&str, &[Range<usize>], &mut Vec<Finding>) + 'f;
+/// What finds: appends the findings of a text, and maybe others.
+pub type Find<'f> = dyn FnMut(&Document<'_>, &mut Vec<Finding>) + 'f;
 
 /// Tells where a range of a text is in the one that was to be searched; quickest for ranges in order.
 pub type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
@@ -19,47 +19,56 @@ pub type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
 /// What is told of findings: a text, the findings in it, and where they are.
 pub type Found<'f> = dyn FnMut(&str, &[Finding], &Place<'_>) + 'f;
 
-/// Shows what `find` finds to `found`. Where a text is a JSON document, a string of it that has escapes is judged by what it
-/// stands for and by nothing else, since an edit of the escapes could break the document. What takes the place of findings is
-/// written as it is: types, placeholders and digests have nothing in them that is to be escaped.
-pub fn search(find: &mut Find<'_>, text: &str, found: &mut Found<'_>) {
-    inside(find, text, DEPTH, &|range| range, &mut Vec::new(), found);
+/// Whoever looks for values in documents.
+pub struct Search<'f> {
+    /// Asked about each text.
+    pub find: &'f mut Find<'f>,
+    /// Each string with escapes is a text of its own: where what is searched is judged by strings, too.
+    pub apart: bool,
+    /// Shown what was found.
+    pub found: &'f mut Found<'f>,
 }
 
-/// The same of a text inside of others; `findings` is room for its own.
-fn inside(
-    find: &mut Find<'_>,
-    text: &str,
-    depth: u32,
-    place: &Place<'_>,
-    findings: &mut Vec<Finding>,
-    found: &mut Found<'_>,
-) {
-    findings.clear();
-    let doc = if depth > 0 && document(text) {
-        json::parse(text.as_bytes(), &Limits::default()).ok()
-    } else {
-        None
-    };
-    let (mut strings, mut judged) = (Vec::new(), Vec::new());
-    doc.iter().for_each(|doc| escaped(doc.root(), &mut strings));
-    strings.iter().for_each(|value| judged.push(value.range()));
-    find(text, &judged, findings);
-    if !strings.is_empty() {
-        let (mut buffer, mut inner) = (String::new(), Vec::new());
-        for value in &strings {
-            let Some(string) = value.unescaped_in(&mut buffer) else { continue };
-            let place = |range| place(string.raw_range(range));
-            inside(find, &string.text, depth - 1, &place, &mut inner, found);
-        }
-        weir_sorted::keep(findings, |finding| {
-            // Strings come in the order of the document.
-            let next = judged.partition_point(|at| at.end <= finding.range.start);
-            judged.get(next).is_none_or(|at| finding.range.end <= at.start)
-        });
+impl Search<'_> {
+    /// Searches a text. A document is searched without the escapes of its strings, and a string of it that is a document
+    /// itself apart from it. What takes the place of findings is written as it is: types, placeholders and digests have
+    /// nothing in them that is to be escaped.
+    pub fn text(&mut self, text: &str) {
+        self.inside(text, DEPTH, &|range| range);
     }
-    if !findings.is_empty() {
-        found(text, findings, place);
+
+    /// The same of a text inside of others.
+    fn inside(&mut self, text: &str, depth: u32, place: &Place<'_>) {
+        let mut findings = Vec::new();
+        let doc = if depth > 0 && document(text) { json::parse_texts(text).ok() } else { None };
+        let as_written = self.apart || doc.is_none();
+        let whole = Unescaped::document(text, as_written);
+        let mut without: Vec<Range<usize>> = Vec::new();
+        if let Some(doc) = &doc {
+            for value in doc.escaped() {
+                let may = self.apart || value.str_raw().is_some_and(may_be_document);
+                let string = if may { value.unescaped() } else { None };
+                let Some(string) = string.filter(|string| self.apart || document(&string.text)) else {
+                    continue;
+                };
+                self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
+                // They come in the order of the document.
+                let body = string.body_range();
+                without.push(whole.index(body.start)..whole.index(body.end));
+            }
+        }
+        // One that a string has is written with an escape.
+        let ends = |at| !as_written && whole.raw_range(at..at + 1).len() == 1;
+        // Who is shown the whole is shown none of the values in it.
+        let parts = if self.apart { &[] } else { without.as_slice() };
+        (self.find)(&Document { text: &whole.text, without: parts, ends: &ends }, &mut findings);
+        weir_sorted::keep(&mut findings, |finding| {
+            let next = without.partition_point(|at| at.end <= finding.range.start);
+            without.get(next).is_none_or(|at| finding.range.end <= at.start)
+        });
+        if !findings.is_empty() {
+            (self.found)(&whole.text, &findings, &|range| place(whole.raw_range(range)));
+        }
     }
 }
 
@@ -69,14 +78,15 @@ pub fn document(text: &str) -> bool {
     matches!(text.trim_ascii_start(), [b'{' | b'[', ..]) && memchr::memchr(b'\\', text).is_some()
 }
 
-/// Every string value with escapes, in document order.
-fn escaped<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Value<'d, 'a>>) {
-    match value.kind() {
-        Kind::String if value.escaped() => out.push(value),
-        // Bounded by the depth that the parser allows.
-        Kind::Array => value.items().for_each(|item| escaped(item, out)),
-        Kind::Object => value.members().for_each(|(_, member)| escaped(member, out)),
-        Kind::String | Kind::Null | Kind::Bool | Kind::Number => {}
+/// Whether a string may be a document itself, told by how it begins as it is written.
+pub fn may_be_document(raw: &str) -> bool {
+    let mut raw = raw.as_bytes();
+    loop {
+        raw = match raw {
+            [b' ', rest @ ..] | [b'\\', b'n' | b'r' | b't', rest @ ..] => rest,
+            [b'{' | b'[', ..] | [b'\\', b'u', ..] => return true,
+            _ => return false,
+        }
     }
 }
 
@@ -86,22 +96,29 @@ mod tests {
 
     use super::*;
 
-    fn emails() -> pii::Set {
-        let rule = pii::Rule { find: vec!["email".into()], words: Vec::new(), action: pii::Action::Mask };
-        pii::Set::new(&[rule]).unwrap()
+    fn set(types: &[&str]) -> pii::Set {
+        let find = types.iter().map(|id| (*id).to_owned()).collect();
+        pii::Set::new(&[pii::Rule { find, words: Vec::new(), action: pii::Action::Mask }]).unwrap()
     }
 
+    /// Both ways, where they are to tell the same.
     fn masked(text: &str) -> String {
-        let set = emails();
+        let [one, other] = [false, true].map(|apart| masked_by(&set(&["email"]), apart, text));
+        assert_eq!(one, other);
+        one
+    }
+
+    fn masked_by(set: &pii::Set, apart: bool, text: &str) -> String {
         let mut vault = pii::Vault::new();
-        let mut find = |text: &str, without: &[Range<usize>], out: &mut Vec<Finding>| {
-            pii::find_without(&set, text, without, out);
+        let mut find = |document: &Document<'_>, out: &mut Vec<Finding>| {
+            pii::find_in_document(set, document, out);
         };
         let mut edits = Vec::new();
-        search(&mut find, text, &mut |text, findings, place| {
+        let mut found = |text: &str, findings: &[Finding], place: &Place<'_>| {
             let own = pii::redact(text, findings, &mut vault).into_iter();
             edits.extend(own.map(|(range, with)| (place(range), with)));
-        });
+        };
+        Search { find: &mut find, apart, found: &mut found }.text(text);
         edits.sort_by_key(|(range, _)| range.start);
         let mut out = text.to_owned();
         for (range, with) in edits.into_iter().rev() {
@@ -138,5 +155,112 @@ mod tests {
         );
         assert_eq!(masked(r#"{"x@y.org":"\t"}"#), r#"{"[EMAIL]":"\t"}"#);
         assert_eq!(masked(r#"{"a":"\t" x@y.org}"#), r#"{"a":"\t" [EMAIL]}"#);
+    }
+
+    #[test]
+    fn a_value_is_judged_by_what_stands_around_it_with_escapes_as_without() {
+        let set = set(&["password", "us_ssn", "date_of_birth", "ip_address"]);
+        for (text, hidden) in [
+            (r#"{"password":"c0rrect\u0068orse\u0039X"}"#, r#"{"password":"[PASSWORD]"}"#),
+            (r#"{"ssn":"\t078051120"}"#, r#"{"ssn":"\t[US_SSN]"}"#),
+            (r#"{"d\u006fb":"1980-01-02\n"}"#, r#"{"d\u006fb":"[DATE_OF_BIRTH]\n"}"#),
+            (r#"["1.2.\u0033.4","\n::1"]"#, r#"["[IP_ADDRESS]","\n[IP_ADDRESS]"]"#),
+            (r#"{"a":"1.2.\u0033.4","a":"\n::1"}"#, r#"{"a":"[IP_ADDRESS]","a":"\n[IP_ADDRESS]"}"#),
+        ] {
+            assert_eq!(masked_by(&set, false, text), hidden);
+        }
+        assert_eq!(
+            masked(r#"{"\u0078@y.org":"\t"}"#.replace("\\u0078", "x").as_str()),
+            r#"{"[EMAIL]":"\t"}"#
+        );
+        let name = masked_by(&self::set(&["email"]), false, r#"{"\u0078@y.org":"\t"}"#);
+        assert_eq!(name, r#"{"[EMAIL]":"\t"}"#);
+    }
+
+    #[test]
+    fn a_key_that_breaks_off_ends_with_its_string() {
+        let set = set(&["private_key", "email"]);
+        let begins = "-----BEGIN PRIVATE KEY-----";
+        for apart in [false, true] {
+            for (key, hidden) in [
+                (r"\nMIIB", "[PRIVATE_KEY]"),
+                (r"\nMIIB\n-----END PRIVATE KEY-----\n", r"[PRIVATE_KEY]\n"),
+                (r#"\n\"MIIB\",\n"#, "[PRIVATE_KEY]"),
+            ] {
+                let text = |key: &str, mail: &str| {
+                    format!("{{\"a\":\"{key}\",\n \"b\":[\"MIIC\\n\",\"{mail}\",\"MIID\"]}}")
+                };
+                let found = masked_by(&set, apart, &text(&format!("{begins}{key}"), r"x@y.org\n"));
+                assert_eq!(found, text(hidden, r"[EMAIL]\n"), "{apart}");
+            }
+        }
+        // As many as there may be take no longer for each.
+        let many = format!("[{}0]", format!("\"{begins}\\n\",").repeat(20_000));
+        let whole = format!(r"{begins}\nMIIB\n-----END PRIVATE KEY-----\n").repeat(20_000);
+        let blocks = masked_by(&set, false, &format!("[\"{whole}\"]"));
+        assert_eq!(blocks, format!("[\"{}\"]", r"[PRIVATE_KEY]\n".repeat(20_000)));
+        assert_eq!(masked_by(&set, false, &many), format!("[{}0]", "\"[PRIVATE_KEY]\",".repeat(20_000)));
+    }
+
+    #[test]
+    fn what_is_written_with_escapes_is_hidden_as_what_is_not() {
+        let values = [
+            "x@y.org",
+            "078-05-1120",
+            "4111 1111 1111 1111",
+            "ssn 078051120",
+            "c0rrecthorse9X",
+            "10.1.2.3",
+            "::1",
+            "p\u{e9}p\u{e9}@y.org",
+            "born 1980-01-02",
+            "sk-ant-api03-A1B2C3D4E5F6G7H8J9K0A1B2C3D4E5F6G7H8J9K0",
+            "plain words",
+            "\u{1f600} 41111\u{200b}11111111111",
+            "https://a:b0b0b0b0@host/x",
+        ];
+        let names = ["a", "password", "ssn", "x@z.org", "note", "dob", "age"];
+        let all: Vec<&str> = pii::DETECTORS.iter().map(|detector| detector.id).collect();
+        let (set, mut state) = (set(&all), 7_u64);
+        let mut next = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % most
+        };
+        let mut escapes = 0;
+        for _ in 0..3_000 {
+            let [mut plain, mut written] = [const { String::new() }; 2];
+            let fill = 1 + next(5);
+            let put = |both: &str, plain: &mut String, written: &mut String| {
+                plain.push_str(both);
+                written.push_str(both);
+            };
+            put("{", &mut plain, &mut written);
+            for at in 0..fill {
+                put(if at == 0 { "\"" } else { ", \"" }, &mut plain, &mut written);
+                for (text, end) in [(names[next(names.len())], "\": \""), (values[next(values.len())], "\"")]
+                {
+                    let often = [1, 3, 20][next(3)];
+                    for c in text.chars() {
+                        plain.push(c);
+                        if next(often) > 0 {
+                            written.push(c);
+                            continue;
+                        }
+                        escapes += 1;
+                        c.encode_utf16(&mut [0; 2])
+                            .iter()
+                            .for_each(|u| written.push_str(&format!("\\u{u:04x}")));
+                    }
+                    put(end, &mut plain, &mut written);
+                }
+            }
+            put("}", &mut plain, &mut written);
+            let [expected, told] = [&plain, &written].map(|text| {
+                let hidden = masked_by(&set, false, text);
+                serde_json::from_str::<serde_json::Value>(&hidden).unwrap_or_else(|e| panic!("{e}: {hidden}"))
+            });
+            assert_eq!(told, expected, "{written}");
+        }
+        assert!(escapes > 50_000, "{escapes}");
     }
 }

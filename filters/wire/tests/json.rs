@@ -173,6 +173,7 @@ fn each_refusal_names_its_reason_and_its_byte() {
     assert_eq!(error_of("1\0"), (ErrorKind::TrailingData, 1));
     assert_eq!(error_of("\u{feff}{}"), (ErrorKind::Bom, 0));
     assert_eq!(error_of(r#"{"a":1,"a":2}"#), (ErrorKind::DuplicateKey, 7));
+    assert_eq!(json::parse_texts(r#"{"a":1,"a":2}"#).unwrap().root().len(), 2);
     assert_eq!(error_of(r#"["\ud800"]"#), (ErrorKind::LoneSurrogate, 2));
     assert_eq!(error_of(r#"["\udc00\ud800"]"#), (ErrorKind::LoneSurrogate, 2));
     assert_eq!(error_of(r#"["\ud800\ud800"]"#), (ErrorKind::LoneSurrogate, 2));
@@ -344,9 +345,13 @@ fn check_ranges(pieces: &[(char, u8)], step: usize) {
     let doc = json::parse(raw.as_bytes(), &Limits::default()).unwrap();
     let unescaped = doc.root().items().next().unwrap().unescaped().unwrap();
     assert_eq!(unescaped.text, text.as_str());
-    let mut buffer = String::from("what was there before");
-    let value = doc.root().items().next().unwrap();
-    assert_eq!(value.unescaped_in(&mut buffer).unwrap().text, text.as_str());
+    let whole = json::Unescaped::document(&raw, false);
+    assert_eq!(whole.text, format!("[\"{text}\"]"));
+    for (from, raw_from) in starts.iter().step_by(step) {
+        assert_eq!(whole.index(*raw_from), from + 2, "{raw} {raw_from}");
+        assert_eq!(whole.raw_range(from + 2..from + 2), *raw_from..*raw_from);
+    }
+    assert_eq!(json::Unescaped::document(&raw, true).index(raw.len()), raw.len());
     for (index, (from, raw_from)) in starts.iter().enumerate().step_by(step) {
         for (to, raw_to) in starts[index..].iter().step_by(step) {
             assert_eq!(unescaped.raw_range(*from..*to), *raw_from..*raw_to, "{raw} {from}..{to}");

@@ -16,7 +16,7 @@ mod writer;
 
 use std::fmt;
 
-pub use parse::parse;
+pub use parse::{parse, parse_texts};
 pub use scan::{escape_into, plain_end};
 pub use unescape::{SHORT_ESCAPES, Unescaped, escape};
 pub use value::{Items, Key, Members, Value};
@@ -154,6 +154,12 @@ impl<'a> Doc<'a> {
     /// The document's one value.
     pub fn root(&self) -> Value<'_, 'a> {
         Value::at(self, 0)
+    }
+
+    /// Every string with escapes, names of members too, in their order.
+    pub fn escaped(&self) -> impl Iterator<Item = Value<'_, 'a>> {
+        let strings = (0..).zip(&self.nodes).filter(|(_, node)| node.meta & ESCAPED != 0);
+        strings.map(|(index, _)| Value::at(self, index))
     }
 
     /// The whole text, white space around the value included.

@@ -12,6 +12,16 @@ const PAIRS: usize = 12;
 /// Judges `text` and builds its tape. Linear in `text`, but for objects of many members, whose keys are
 /// sorted: n·log n comparisons.
 pub fn parse<'a>(text: &'a [u8], limits: &Limits) -> Result<Doc<'a>, Error> {
+    judge(text, limits, false)
+}
+
+/// The same for whoever reads all texts of a document and asks for none by its key: an object may have a key twice.
+pub fn parse_texts(text: &str) -> Result<Doc<'_>, Error> {
+    judge(text.as_bytes(), &Limits::default(), true)
+}
+
+#[inline(never)]
+fn judge<'a>(text: &'a [u8], limits: &Limits, twice: bool) -> Result<Doc<'a>, Error> {
     if text.starts_with(b"\xef\xbb\xbf") {
         return Err(Error { at: 0, kind: ErrorKind::Bom });
     }
@@ -28,6 +38,7 @@ pub fn parse<'a>(text: &'a [u8], limits: &Limits) -> Result<Doc<'a>, Error> {
         open: Vec::new(),
         depth: usize::from(limits.depth),
         most: most as usize,
+        twice,
     };
     parser.document()?;
     Ok(parser.doc)
@@ -47,6 +58,7 @@ struct Parser<'a> {
     open: Vec<Open>,
     depth: usize,
     most: usize,
+    twice: bool,
 }
 
 impl Parser<'_> {
@@ -125,7 +137,11 @@ impl Parser<'_> {
             node.next = next;
             node.meta |= open.count << COUNT;
         }
-        if open.object && open.count > 1 { self.distinct(open.node, open.count as usize) } else { Ok(()) }
+        if open.object && open.count > 1 && !self.twice {
+            self.distinct(open.node, open.count as usize)
+        } else {
+            Ok(())
+        }
     }
 
     /// A key and its colon; leaves `at` on the value.

@@ -56,18 +56,9 @@ pub fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
 
 /// A validated string body without its escapes.
 pub(super) fn unescape(raw: &str) -> String {
-    let mut out = String::new();
-    unescape_into(raw, &mut out);
-    out
-}
-
-/// The same, in the place of what is in `out`.
-fn unescape_into(raw: &str, out: &mut String) {
     let all = raw.as_bytes();
-    let mut bytes = std::mem::take(out).into_bytes();
-    bytes.clear();
     // No character is longer than what it is written with; eight bytes are copied at once, whichever of them count.
-    bytes.resize(all.len() + 8, 0);
+    let mut bytes = vec![0; all.len() + 8];
     let (mut at, mut to) = (0, 0);
     loop {
         while let Some(eight) = all.get(at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -102,7 +93,7 @@ fn unescape_into(raw: &str, out: &mut String) {
         to += length;
     }
     bytes.truncate(to);
-    *out = String::from_utf8(bytes).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// How many bytes come before the first backslash, of eight.
@@ -135,13 +126,26 @@ impl<'a> Unescaped<'a> {
         Self { text, raw, escaped, start, last: Cell::default() }
     }
 
-    /// The same, with the text in a buffer where it has to be made.
-    pub(super) fn within(raw: &'a str, start: usize, escaped: bool, buffer: &'a mut String) -> Self {
-        if escaped {
-            unescape_into(raw, buffer);
+    /// A document that was parsed, `as_written` or without the escapes of its strings: nowhere else in it stands a backslash.
+    pub fn document(raw: &'a str, as_written: bool) -> Self {
+        Self::new(raw, 0, !as_written)
+    }
+
+    /// Where in the text the byte at `at` of the document is, which is not inside of an escape. Walked as by
+    /// [`Unescaped::raw_range`].
+    #[inline(never)]
+    pub fn index(&self, at: usize) -> usize {
+        let at = at.saturating_sub(self.start);
+        if !self.escaped {
+            return at;
         }
-        let text = Cow::Borrowed(if escaped { buffer.as_str() } else { raw });
-        Self { text, raw, escaped, start, last: Cell::default() }
+        let (mut text, mut raw) = self.last.get();
+        if raw > at {
+            (text, raw) = (0, 0);
+        }
+        text += self.raw.get(raw..at).map_or(0, |between| unescape(between).len());
+        self.last.set((text, at));
+        text
     }
 
     /// The bytes of the document that hold `range` of the text: whole escapes, so that what replaces them

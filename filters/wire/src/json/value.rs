@@ -112,16 +112,6 @@ impl<'d, 'a> Value<'d, 'a> {
         self.str_raw().map(|raw| Unescaped::new(raw, self.node().start as usize + 1, self.escaped()))
     }
 
-    /// The same, with what has no escapes any more in `buffer`: for whoever reads one string after the other.
-    #[inline(never)]
-    pub fn unescaped_in<'b>(self, buffer: &'b mut String) -> Option<Unescaped<'b>>
-    where
-        'a: 'b,
-    {
-        let start = self.node().start as usize + 1;
-        self.str_raw().map(|raw| Unescaped::within(raw, start, self.escaped(), buffer))
-    }
-
     /// Whether it is a string with escapes.
     pub fn escaped(self) -> bool {
         self.node().meta & ESCAPED != 0
