@@ -123,14 +123,22 @@ const HOSTILE: &[&str] = &[
     "password=a########;",
 ];
 
+/// Strings with escapes; some are documents themselves.
+const IN_DOCUMENT: &[&str] = &[
+    "\"\\n\",",
+    "\"\\na#@b.co\",",
+    "\"\\n::1\",",
+    "\"\\n[::1\",",
+    "\"[\\\"\\\\n::1\\\"]\",",
+    "\"-----BEGIN PRIVATE KEY-----\\n\",",
+];
+
 /// Units, what is told of where they stand, and the body that they stand in behind a text with something to be replaced.
 type Place = (&'static [&'static str], &'static str, fn(&str, &str) -> String);
 
 const PLACES: [Place; 3] = [
     (HOSTILE, "", |first, units| user(&format!("{first} {units}"))),
-    (&["\"\\n\",", "\"\\na#@b.co\",", "\"\\n::1\","], " in a document", |first, units| {
-        user(&format!("[\"{first}\",{units}0]"))
-    }),
+    (IN_DOCUMENT, " in a document", |first, units| user(&format!("[\"{first}\",{units}0]"))),
     (
         &["\"A\",", "\"A1:B@\",", "\"A1:B@c\",", "\"a@b.co\",", "\"::1\",", "\"é1:2\","],
         " in a tool's schema",
