@@ -4,7 +4,6 @@
 //! offsets count Unicode code points. When and by whom a request waits for them is [`Exchange`](crate::Exchange)'s.
 
 use std::cell::OnceCell;
-use std::ops::Range;
 use std::rc::Rc;
 
 use weir_config::filter;
@@ -227,7 +226,15 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     let inner = json::parse(shown.as_bytes(), &Limits::default()).ok();
     let inner = inner.filter(|doc| matches!(doc.root().kind(), json::Kind::Object | json::Kind::Array));
     let mut strings = Vec::new();
-    inner.iter().for_each(|doc| values(doc.root(), &mut strings));
+    if let Some(doc) = &inner {
+        doc.strings(&mut |value, name| {
+            // Between its quotes.
+            let at = value.range();
+            if !name && at.len() > 2 {
+                strings.push(at.start + 1..at.end - 1);
+            }
+        });
+    }
     let mut hits = Vec::new();
     for item in root.items() {
         let range = place(item.get("start")?.as_u64()?)?..place(item.get("end")?.as_u64()?)?;
@@ -251,21 +258,4 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
         }
     }
     Some(Rc::new(hits))
-}
-
-/// Where the strings of a document are that are no names and not empty, between their quotes, in its order.
-fn values(value: Value<'_, '_>, out: &mut Vec<Range<usize>>) {
-    match value.kind() {
-        json::Kind::String => {
-            let range = value.range();
-            let inner = range.start + 1..range.end.saturating_sub(1);
-            if !inner.is_empty() {
-                out.push(inner);
-            }
-        }
-        // Bounded by the depth that the parser allows.
-        json::Kind::Array => value.items().for_each(|item| values(item, out)),
-        json::Kind::Object => value.members().for_each(|(_, member)| values(member, out)),
-        json::Kind::Null | json::Kind::Bool | json::Kind::Number => {}
-    }
 }

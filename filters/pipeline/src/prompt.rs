@@ -284,7 +284,13 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
         Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| out.push(plain(value))),
         Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| out.push(plain(value))),
     }
-    names(doc.root(), &mut out);
+    // What a client calls things may be somebody's address, where it is no plain word.
+    let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
+    doc.strings(&mut |value, name| {
+        if name && !value.raw().iter().skip(1).rev().skip(1).all(word) {
+            out.push(Searched { value, part: Part::Name, message: None });
+        }
+    });
     out
 }
 
@@ -322,24 +328,6 @@ pub fn decoded(
     let mut edits = Splices::new();
     edits.replace(read.prompt.range(), &out.into_inner());
     Ok(edits.apply(body).ok())
-}
-
-/// Names of members that are no plain words: what a client calls things may be somebody's address.
-fn names<'d, 'a>(value: Value<'d, 'a>, out: &mut Vec<Searched<'d, 'a>>) {
-    let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
-    match value.kind() {
-        // Bounded by the depth that the parser allows.
-        json::Kind::Array => value.items().for_each(|item| names(item, out)),
-        json::Kind::Object => {
-            for (name, member) in value.members() {
-                if !name.value().raw().iter().skip(1).rev().skip(1).all(word) {
-                    out.push(Searched { value: name.value(), part: Part::Name, message: None });
-                }
-                names(member, out);
-            }
-        }
-        json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => {}
-    }
 }
 
 /// A text with findings.

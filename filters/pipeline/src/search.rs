@@ -45,17 +45,16 @@ impl Search<'_> {
         let whole = Unescaped::document(text, as_written);
         let mut without: Vec<Range<usize>> = Vec::new();
         if let Some(doc) = &doc {
-            for value in doc.escaped() {
-                let may = self.apart || value.str_raw().is_some_and(may_be_document);
+            doc.strings(&mut |value, _| {
+                let may = value.escaped() && (self.apart || value.str_raw().is_some_and(may_be_document));
                 let string = if may { value.unescaped() } else { None };
-                let Some(string) = string.filter(|string| self.apart || document(&string.text)) else {
-                    continue;
-                };
+                let string = string.filter(|string| self.apart || document(&string.text));
+                let Some(string) = string else { return };
                 self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
                 // They come in the order of the document.
                 let body = string.body_range();
                 without.push(whole.index(body.start)..whole.index(body.end));
-            }
+            });
         }
         // One that a string has is written with an escape.
         let ends = |at| !as_written && whole.raw_range(at..at + 1).len() == 1;

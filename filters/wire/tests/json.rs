@@ -533,3 +533,13 @@ fn recorded_calls_are_read_as_serde_json_reads_them() {
     }
     assert!(lines > 100);
 }
+
+#[test]
+fn every_string_is_told_in_order_and_which_are_names() {
+    let doc = json::parse_texts(r#"[{"a":"b","c":[1,"d",{"e":null}],"a":{}},"\u0066"]"#).unwrap();
+    let mut told = Vec::new();
+    doc.strings(&mut |value, name| told.push((value.as_str().unwrap().into_owned(), name, value.len())));
+    let expected =
+        [("a", true), ("b", false), ("c", true), ("d", false), ("e", true), ("a", true), ("f", false)];
+    assert_eq!(told, expected.map(|(text, name)| (text.to_owned(), name, 0)));
+}

@@ -121,7 +121,7 @@ struct Node {
     end: u32,
     /// Tape index after this value and all that is inside it.
     next: u32,
-    /// Bits 0–2 kind, bit 3 "string has escapes", bits 4–31 number of items or members.
+    /// Bits 0–2 kind, bit 3 "string has escapes", bits 4–31 number of items or members; of a string, bit 4 "is a name".
     meta: u32,
 }
 
@@ -129,6 +129,8 @@ struct Node {
 const ESCAPED: u32 = 1 << 3;
 /// Where the count starts in [`Node::meta`].
 const COUNT: u32 = 4;
+/// "This string is a member's name" in [`Node::meta`].
+const NAME: u32 = 1 << COUNT;
 
 impl Node {
     fn kind(self) -> Kind {
@@ -156,10 +158,14 @@ impl<'a> Doc<'a> {
         Value::at(self, 0)
     }
 
-    /// Every string with escapes, names of members too, in their order.
-    pub fn escaped(&self) -> impl Iterator<Item = Value<'_, 'a>> {
-        let strings = (0..).zip(&self.nodes).filter(|(_, node)| node.meta & ESCAPED != 0);
-        strings.map(|(index, _)| Value::at(self, index))
+    /// Tells every string in its order, and whether it is the name of a member.
+    #[inline(never)]
+    pub fn strings<'d>(&'d self, told: &mut dyn FnMut(Value<'d, 'a>, bool)) {
+        for (index, node) in (0..).zip(&self.nodes) {
+            if node.kind() == Kind::String {
+                told(Value::at(self, index), node.meta & NAME != 0);
+            }
+        }
     }
 
     /// The whole text, white space around the value included.

@@ -4,7 +4,7 @@ use weir_sorted::sort_by;
 
 use super::scan::plain_end;
 use super::unescape::{escape_at, unescape};
-use super::{COUNT, Doc, ESCAPED, Error, ErrorKind, Kind, Limits, Node};
+use super::{COUNT, Doc, ESCAPED, Error, ErrorKind, Kind, Limits, NAME, Node};
 
 /// Objects with more members than this are sorted to find duplicate keys; smaller ones compare pairs.
 const PAIRS: usize = 12;
@@ -150,6 +150,7 @@ impl Parser<'_> {
             return self.fail(ErrorKind::Syntax);
         }
         self.string()?;
+        self.doc.nodes.last_mut().into_iter().for_each(|name| name.meta |= NAME);
         if self.space() != Some(b':') {
             return self.fail(ErrorKind::Syntax);
         }

@@ -171,7 +171,8 @@ impl<'d, 'a> Value<'d, 'a> {
     /// Number of items or members; 0 for other values.
     #[inline(never)]
     pub fn len(self) -> usize {
-        (self.node().meta >> COUNT) as usize
+        let node = self.node();
+        if node.kind() == Kind::String { 0 } else { (node.meta >> COUNT) as usize }
     }
 
     /// Whether it has neither items nor members.
