@@ -3,6 +3,7 @@
 
 use weir_sorted::trim;
 
+use crate::detect::check::digits_in;
 use crate::set::{self, Set};
 use crate::view::View;
 use crate::{DETECTORS, Document, Finding, Kind};
@@ -46,7 +47,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
     let view = View::new(value, &mut folded);
     let bytes = view.bytes();
     let number = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.');
-    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let digits = digits_in(bytes);
     if !CHARACTERS.contains(&bytes.len()) || !bytes.iter().all(number) || digits * 2 < bytes.len() {
         return;
     }

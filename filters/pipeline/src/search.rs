@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use weir_pii::{Document, Finding};
-use weir_wire::json::{self, Unescaped};
+use weir_wire::json::{self, Doc, Limits, Unescaped};
 
 /// Documents inside of each other's strings that are looked into.
-const DEPTH: u32 = 4;
+const DEPTH: u16 = 4;
 
 /// What finds: appends the findings of a text, and maybe others.
 pub type Find<'f> = dyn FnMut(&Document<'_>, &mut Vec<Finding>) + 'f;
@@ -38,22 +38,36 @@ impl Search<'_> {
     }
 
     /// The same of a text inside of others.
-    fn inside(&mut self, text: &str, depth: u32, place: &Place<'_>) {
+    fn inside(&mut self, text: &str, depth: u16, place: &Place<'_>) {
         let mut findings = Vec::new();
-        let doc = if depth > 0 && document(text) { json::parse_texts(text).ok() } else { None };
+        let doc = parsed(text, depth);
         let as_written = self.apart || doc.is_none();
         let whole = Unescaped::document(text, as_written);
+        // Documents in strings: where they are, an array of them, and where they are in that.
         let mut without: Vec<Range<usize>> = Vec::new();
+        let (mut inner, mut starts) = (String::new(), Vec::new());
         if let Some(doc) = &doc {
             doc.strings(&mut |value, _| {
                 let may = value.escaped() && (self.apart || value.str_raw().is_some_and(may_be_document));
-                let string = if may { value.unescaped() } else { None };
-                let string = string.filter(|string| self.apart || document(&string.text));
-                let Some(string) = string else { return };
-                self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
-                // They come in the order of the document.
-                let body = string.body_range();
-                without.push(whole.index(body.start)..whole.index(body.end));
+                let Some(string) = (if may { value.unescaped() } else { None }) else { return };
+                if self.apart {
+                    self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
+                } else if parsed(&string.text, depth).is_some() {
+                    inner.push(if inner.is_empty() { '[' } else { ',' });
+                    starts.push(inner.len());
+                    inner.push_str(&string.text);
+                } else {
+                    return;
+                }
+                without.push(whole.place(&string));
+            });
+        }
+        if !inner.is_empty() {
+            inner.push(']');
+            self.inside(&inner, depth - 1, &|range| {
+                // The last byte is in the same document, the one behind it may be in none.
+                let (start, last) = (range.start, range.end.saturating_sub(1));
+                place(whole.raw_range(moved(&starts, &without, start)..moved(&starts, &without, last) + 1))
             });
         }
         // One that a string has is written with an escape.
@@ -69,6 +83,21 @@ impl Search<'_> {
             (self.found)(&whole.text, &findings, &|range| place(whole.raw_range(range)));
         }
     }
+}
+
+/// A document, at so many levels above the last.
+fn parsed(text: &str, depth: u16) -> Option<Doc<'_>> {
+    // What is inside of another one stands in one more array.
+    let limits = Limits { depth: Limits::default().depth + DEPTH - depth, ..Limits::default() };
+    if depth > 0 && document(text) { json::parse_texts(text, &limits).ok() } else { None }
+}
+
+/// Where a place in the array of documents that begin at `starts` is in the text that they are from.
+#[inline(never)]
+fn moved(starts: &[usize], from: &[Range<usize>], at: usize) -> usize {
+    let of = starts.partition_point(|start| *start <= at).saturating_sub(1);
+    let start = starts.get(of).copied().unwrap_or_default();
+    from.get(of).map_or(0, |from| (from.start + at).saturating_sub(start))
 }
 
 /// May be an object or an array with escapes in it; without any there is nothing more to see.
@@ -199,6 +228,40 @@ mod tests {
         let blocks = masked_by(&set, false, &format!("[\"{whole}\"]"));
         assert_eq!(blocks, format!("[\"{}\"]", r"[PRIVATE_KEY]\n".repeat(20_000)));
         assert_eq!(masked_by(&set, false, &many), format!("[{}0]", "\"[PRIVATE_KEY]\",".repeat(20_000)));
+    }
+
+    #[test]
+    fn documents_side_by_side_in_strings_are_each_searched_in_their_place() {
+        let deep = |depth: usize| format!("{}\"\\nx@y.org\"{}", "[".repeat(depth), "]".repeat(depth));
+        let inner = [
+            r#"{"a":"\n::1"}"#.to_owned(),
+            r#"["\u0078@y.org",["\t"]]"#.to_owned(),
+            r#" {"\u00e9":"p\u00e9@y.org \u00e9","é":"é"} "#.to_owned(),
+            r#"{"a":1,"a":"\nx@y.org"}"#.to_owned(),
+            // No documents.
+            r#"["\n x@y.org"#.to_owned(),
+            r"[note] \tx@y.org\".to_owned(),
+            "[]".to_owned(),
+            deep(127),
+            deep(128),
+        ];
+        let set = set(&["email", "ip_address"]);
+        let alone = |text: &str| masked_by(&set, false, text);
+        assert_eq!(inner.iter().filter(|text| alone(text) == **text).count(), 1);
+        for first in 0..inner.len() {
+            for length in 0..=inner.len() {
+                let texts: Vec<&String> = inner.iter().cycle().skip(first).take(length).collect();
+                let hidden: Vec<String> = texts.iter().map(|text| alone(text)).collect();
+                let (mut outer, mut expected) =
+                    (serde_json::json!(texts).to_string(), serde_json::json!(hidden));
+                for _ in 0..2 {
+                    let told: serde_json::Value = serde_json::from_str(&alone(&outer)).unwrap();
+                    assert_eq!(told, expected, "{outer}");
+                    outer = serde_json::json!({ "in": outer }).to_string();
+                    expected = serde_json::json!({ "in": expected.to_string() });
+                }
+            }
+        }
     }
 
     #[test]

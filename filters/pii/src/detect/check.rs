@@ -1,10 +1,22 @@
 //! Check digits. Each function takes the characters of a value without separators.
 
+/// How many digits a text has; one loop for all, since each would be some hundred bytes of code.
+#[inline(never)]
+pub(crate) fn digits_in(text: &[u8]) -> usize {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count()
+}
+
 /// Whether a text is this word in whichever case. Once for all: the standard library's is 100 bytes of code wherever it
 /// is inlined, for blocks of sixteen that no word here has.
 #[inline(never)]
 pub(super) fn same(text: &[u8], word: &[u8]) -> bool {
     text.len() == word.len() && text.iter().zip(word).all(|(a, b)| a.eq_ignore_ascii_case(b))
+}
+
+/// Whether a text has no other characters than hexadecimal digits.
+#[inline(never)]
+pub(super) fn hexadecimal(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Whether this word stands right before `end`, in whichever case.

@@ -1,6 +1,7 @@
 //! Addresses of cryptocurrencies: Base58Check as Bitcoin and its kin use it, Bech32 and Bech32m (BIP 173,
 //! BIP 350), and Ethereum's forty hexadecimal digits.
 
+use super::check::hexadecimal;
 use super::row::{LONGEST, Row};
 use super::{Detector, Scan};
 use crate::digest::sha256;
@@ -16,9 +17,7 @@ pub(super) const DETECTOR: Detector = Detector {
 fn valid(text: &[u8]) -> bool {
     match text {
         [b'0', b'x', rest @ ..] => {
-            rest.len() == 40
-                && rest.iter().all(u8::is_ascii_hexdigit)
-                && rest.iter().any(u8::is_ascii_alphabetic)
+            rest.len() == 40 && hexadecimal(rest) && rest.iter().any(u8::is_ascii_alphabetic)
         }
         [b'1' | b'3' | b'2' | b'm' | b'n' | b'L' | b'M' | b'D', ..] if (26..=35).contains(&text.len()) => {
             base58(text)

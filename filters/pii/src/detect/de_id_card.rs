@@ -1,7 +1,7 @@
 //! Serial numbers of German identity cards and passports: nine characters with a check digit of weights 7, 3, 1,
 //! near words.
 
-use super::check::{at, number, weighed};
+use super::check::{at, digits_in, number, weighed};
 use super::context::Near;
 use super::row::{LONGEST, Row};
 use super::{Detector, Scan};
@@ -22,10 +22,7 @@ fn valid(text: &[u8]) -> bool {
     let (body, _) = text.split_at_checked(9).unwrap_or_default();
     let given = body.iter().all(|byte| !b"AEIOUBDQS".contains(&byte.to_ascii_uppercase()));
     let whole = text.len() < 10 || weighed(body, &[7, 3, 1, 7, 3, 1, 7, 3, 1]) % 10 == number(at(text, 9));
-    b"CFGHJKLMNPRTVWXYZ".contains(&first)
-        && given
-        && whole
-        && text.iter().filter(|b| b.is_ascii_digit()).count() > 3
+    b"CFGHJKLMNPRTVWXYZ".contains(&first) && given && whole && digits_in(text) > 3
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! four parts is not told from an address, unless the word before or a product's slash tells it.
 
 use super::ask::{Ask, Beside, Word};
-use super::check::ends;
+use super::check::{ends, hexadecimal};
 use super::context::Context;
 use super::{Detector, Match, Scan, Verdict};
 use crate::class::{HEXADECIMAL, is};
@@ -50,7 +50,8 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         } else {
             let from = (1..6).find(|back| !view.before(start - back).is_ascii_alphanumeric());
             let back = from.unwrap_or(6);
-            let part = back > 1 && start >= back && hexadecimal(view, start - back, start - 1);
+            let part =
+                back > 1 && start >= back && bytes.get(start - back..start - 1).is_some_and(hexadecimal);
             if part {
                 return Verdict::No;
             }
@@ -151,9 +152,8 @@ fn groups(text: &[u8], decimal: bool) -> Option<usize> {
         let end = text.iter().position(|byte| *byte == b':');
         let group = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
         rest = end.and_then(|end| text.get(end + 1..));
-        let hexadecimal = (1..=4).contains(&group.len()) && group.iter().all(u8::is_ascii_hexdigit);
         count += match rest {
-            _ if hexadecimal => 1,
+            _ if (1..=4).contains(&group.len()) && hexadecimal(group) => 1,
             None if decimal && version_4(group) => 2,
             _ => return None,
         };
@@ -164,10 +164,6 @@ fn groups(text: &[u8], decimal: bool) -> Option<usize> {
 /// Whether nothing but one part stands before two colons: a path of a program (`u64::`), unless it is a network's.
 fn lonely(text: &[u8], next: u8) -> bool {
     next != b'/' && text.strip_suffix(b"::").is_some_and(|part| !part.contains(&b':'))
-}
-
-fn hexadecimal(view: &View<'_>, from: usize, to: usize) -> bool {
-    view.bytes().get(from..to).is_some_and(|text| text.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Whether what stands before says that four numbers are a version.

@@ -1,5 +1,6 @@
 //! Licence plates: letters and digits in as many forms as there are states, so only behind words.
 
+use super::check::digits_in;
 use super::context::Near;
 use super::row::{DASH, LONGEST, Row, SPACE};
 use super::{Detector, Scan};
@@ -40,7 +41,7 @@ pub(super) const DETECTOR: Detector = Detector {
 };
 
 fn valid(text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let digits = digits_in(text);
     let mixed = text.iter().any(u8::is_ascii_uppercase) && text.iter().any(u8::is_ascii_lowercase);
     (1..text.len()).contains(&digits) && !mixed
 }

@@ -1,5 +1,6 @@
 //! Numbers of medical records: whatever the house uses, so only behind words.
 
+use super::check::digits_in;
 use super::context::Near;
 use super::row::{DASH, LONGEST, Row};
 use super::{Detector, Scan};
@@ -26,7 +27,7 @@ pub(super) const DETECTOR: Detector = Detector {
 };
 
 fn valid(text: &[u8]) -> bool {
-    text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 4
+    digits_in(text) >= 4
 }
 
 #[cfg(test)]

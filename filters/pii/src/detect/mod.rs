@@ -12,7 +12,7 @@ mod basic_auth;
 mod ca_sin;
 mod card_cvv;
 mod card_expiry;
-mod check;
+pub(crate) mod check;
 mod context;
 mod credit_card;
 mod crypto_address;

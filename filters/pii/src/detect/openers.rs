@@ -110,8 +110,9 @@ fn within(classes: &Classes, bytes: &[u8], start: usize, four: u32) -> bool {
 
 impl Class {
     /// Adds beginnings, to others that differ from them in one place only.
-    fn add(&mut self, places: [Characters; 6]) {
-        fn join([a, b]: &mut Characters, [c, d]: Characters) {
+    #[inline(never)]
+    fn add(&mut self, places: &[Characters]) {
+        fn join([a, b]: &mut Characters, [c, d]: &Characters) {
             (*a, *b) = (*a | c, *b | d);
         }
         self.either.iter_mut().zip(places).for_each(|(all, one)| join(all, one));
@@ -124,7 +125,7 @@ impl Class {
                 return class.iter_mut().zip(places).for_each(|(all, one)| join(all, one));
             }
         }
-        self.all.push(places);
+        self.all.extend(<[Characters; 6]>::try_from(places).ok());
     }
 
     /// Whether a text begins so; what its end cuts off may be anything.
@@ -155,26 +156,21 @@ impl Openers {
 
     #[inline(never)]
     fn insert(&mut self, kind: Kind, has: &dyn Fn(usize, u8) -> bool) {
-        let have = |place| (0..=u8::MAX).filter(move |byte| has(place, *byte));
         let places = |told: fn(u32) -> u32| {
-            let bit = |byte: u8| 1u32 << (told(u32::from(byte)) & 31);
-            [0, 1, 2, 3].map(|place| have(place).fold(0, |bits, byte| bits | bit(byte)))
+            let mut places = [0; 4];
+            places.iter_mut().enumerate().for_each(|(place, bits)| *bits = bits_of(has, place, told));
+            places
         };
-        let exact = |place| {
-            let ascii = have(place).filter(|byte| *byte < 0x80);
-            ascii.fold([0; 2], |[low, high], byte| match byte & 0x40 {
-                0 => [low | 1 << (byte & 63), high],
-                _ => [low, high | 1 << (byte & 63)],
-            })
-        };
-        let upper = |place| have(place).all(|byte| byte.is_ascii_uppercase());
+        let upper = |place| have(has, place).all(|byte| byte.is_ascii_uppercase());
         let (places, as_is, capitals) = (places(apart), places(|byte| byte), upper(0) && upper(1));
         let add = |classes: &mut Classes| {
-            let kinds = have(0).flat_map(|first| have(1).map(move |second| 1u8 << class(first, second)));
-            let kinds = kinds.fold(0, |all, kind| all | kind);
+            let mut kinds = 0u8;
+            have(has, 0).for_each(|first| have(has, 1).for_each(|second| kinds |= 1 << class(first, second)));
             classes.resize_with(6, Class::default);
             let of = classes.iter_mut().enumerate().filter(|(kind, _)| kinds >> kind & 1 != 0);
-            of.for_each(|(_, class)| class.add([0, 1, 2, 3, 4, 5].map(exact)));
+            let mut exact = [[0; 2]; 6];
+            exact.iter_mut().enumerate().for_each(|(place, of)| *of = exactly(has, place));
+            of.for_each(|(_, class)| class.add(&exact));
         };
         if kind == Kind::Near {
             if capitals || count(as_is, 3) > FEW {
@@ -284,6 +280,29 @@ impl Openers {
         }
         near
     }
+}
+
+/// What characters a place may have.
+type Has<'h> = &'h dyn Fn(usize, u8) -> bool;
+
+fn have(has: Has<'_>, place: usize) -> impl Iterator<Item = u8> {
+    (0..=u8::MAX).filter(move |byte| has(place, *byte))
+}
+
+/// The characters of a place, by what they are told as.
+#[inline(never)]
+fn bits_of(has: Has<'_>, place: usize, told: fn(u32) -> u32) -> u32 {
+    have(has, place).fold(0, |bits, byte| bits | 1 << (told(u32::from(byte)) & 31))
+}
+
+/// Those that are ASCII.
+#[inline(never)]
+fn exactly(has: Has<'_>, place: usize) -> Characters {
+    let ascii = have(has, place).filter(|byte| *byte < 0x80);
+    ascii.fold([0; 2], |[low, high], byte| match byte & 0x40 {
+        0 => [low | 1 << (byte & 63), high],
+        _ => [low, high | 1 << (byte & 63)],
+    })
 }
 
 /// How many texts have such characters in the first places, about.

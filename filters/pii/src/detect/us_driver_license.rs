@@ -1,6 +1,6 @@
 //! Numbers of US driver licences: every state has its own form, so only the words tell them.
 
-use super::check::varied;
+use super::check::{digits_in, varied};
 use super::context::Near;
 use super::row::{DASH, LONGEST, Row};
 use super::{Detector, Scan};
@@ -42,7 +42,7 @@ pub(super) const DETECTOR: Detector = Detector {
 };
 
 fn valid(text: &[u8]) -> bool {
-    text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 5 && varied(text)
+    digits_in(text) >= 5 && varied(text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Vehicle identification numbers (ISO 3779): seventeen characters with the check digit that North America
 //! demands; without it only near words.
 
-use super::check::at;
+use super::check::{at, digits_in};
 use super::context::Near;
 use super::row::{LONGEST, Row};
 use super::{Detector, Scan};
@@ -18,7 +18,7 @@ pub(super) const DETECTOR: Detector = Detector {
 };
 
 fn formed(text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let digits = digits_in(text);
     let alike = text.iter().any(|byte| b"IOQ".contains(&byte.to_ascii_uppercase()));
     !alike && (4..17).contains(&digits)
 }

@@ -16,8 +16,8 @@ pub fn parse<'a>(text: &'a [u8], limits: &Limits) -> Result<Doc<'a>, Error> {
 }
 
 /// The same for whoever reads all texts of a document and asks for none by its key: an object may have a key twice.
-pub fn parse_texts(text: &str) -> Result<Doc<'_>, Error> {
-    judge(text.as_bytes(), &Limits::default(), true)
+pub fn parse_texts<'a>(text: &'a str, limits: &Limits) -> Result<Doc<'a>, Error> {
+    judge(text.as_bytes(), limits, true)
 }
 
 #[inline(never)]

@@ -131,21 +131,20 @@ impl<'a> Unescaped<'a> {
         Self::new(raw, 0, !as_written)
     }
 
-    /// Where in the text the byte at `at` of the document is, which is not inside of an escape. Walked as by
-    /// [`Unescaped::raw_range`].
+    /// Where in a document's text a string of it stands; quickest for strings in order.
     #[inline(never)]
-    pub fn index(&self, at: usize) -> usize {
-        let at = at.saturating_sub(self.start);
+    pub fn place(&self, string: &Unescaped<'_>) -> Range<usize> {
         if !self.escaped {
-            return at;
+            return string.body_range();
         }
         let (mut text, mut raw) = self.last.get();
-        if raw > at {
+        if raw > string.start {
             (text, raw) = (0, 0);
         }
-        text += self.raw.get(raw..at).map_or(0, |between| unescape(between).len());
-        self.last.set((text, at));
-        text
+        text += self.raw.get(raw..string.start).map_or(0, |between| unescape(between).len());
+        let end = text + string.text.len();
+        self.last.set((end, string.start + string.raw.len()));
+        text..end
     }
 
     /// The bytes of the document that hold `range` of the text: whole escapes, so that what replaces them
