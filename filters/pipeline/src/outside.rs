@@ -227,10 +227,10 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     let inner = inner.filter(|doc| matches!(doc.root().kind(), json::Kind::Object | json::Kind::Array));
     let mut strings = Vec::new();
     if let Some(doc) = &inner {
-        doc.strings(&mut |value, name| {
+        doc.root().scalars(&mut |value, name| {
             // Between its quotes.
             let at = value.range();
-            if !name && at.len() > 2 {
+            if !name && value.kind() == json::Kind::String && at.len() > 2 {
                 strings.push(at.start + 1..at.end - 1);
             }
         });

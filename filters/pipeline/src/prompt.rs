@@ -33,6 +33,9 @@ pub enum Request<'d, 'a> {
 /// Marks the hashes that values are looked up by among those that have a placeholder.
 const PLACEHOLDERS: u64 = 1 << 60;
 
+/// Characters of the shortest number that is searched: less are no value without a word beside them.
+const NUMBER: usize = 8;
+
 /// What counting a prompt gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -284,13 +287,23 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
         Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| out.push(plain(value))),
         Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| out.push(plain(value))),
     }
-    // What a client calls things may be somebody's address, where it is no plain word.
     let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
-    doc.strings(&mut |value, name| {
-        if name && !value.raw().iter().skip(1).rev().skip(1).all(word) {
-            out.push(Searched { value, part: Part::Name, message: None });
+    let mut other = |value: Value<'d, 'a>, name| {
+        let part = if name { Part::Name } else { Part::Text };
+        // What a client calls things may be somebody's address, where it is no plain word.
+        let searched = match name {
+            true => !value.inner().bytes().all(|byte| word(&byte)),
+            false => value.kind() == json::Kind::Number && value.range().len() >= NUMBER,
+        };
+        if searched {
+            out.push(Searched { value, part, message: None });
         }
-    });
+    };
+    // Numbers of the body itself are the API's.
+    for (name, member) in doc.root().members() {
+        other(name.value(), true);
+        member.scalars(&mut other);
+    }
     out
 }
 
@@ -360,7 +373,10 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
     let (mut hits, mut findings): (Vec<Hit<'_>>, _) = (Vec::new(), Vec::new());
     for (at, Searched { value, part, message }) in texts.iter().enumerate() {
-        let Some(raw) = value.str_raw().filter(|raw| finder.may_find(raw)) else { continue };
+        let raw = value.inner();
+        if !finder.may_find(raw) {
+            continue;
+        }
         let again = if *message == newest { None } else { finder.searched(*part, raw) };
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
@@ -381,7 +397,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if !value.escaped() {
             finder.find(&Document::text(raw), *part, &mut findings);
         } else if may_be_document(raw)
-            && let Some(text) = value.unescaped().filter(|text| document(&text.text))
+            && let Some(text) = Some(value.unescaped()).filter(|text| document(&text.text))
         {
             let part = if *part == Part::Message { Part::Text } else { *part };
             let apart = finder.asked != 0;
@@ -435,22 +451,30 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         }
     }
     let mut with = String::new();
-    for Hit { at, findings: own, inside } in hits {
-        let Some(Searched { value, .. }) = texts.get(at) else { continue };
-        let (text, values, places) = match inside {
-            Some(inside) => (Some(inside.text), inside.values, inside.places),
-            None => (value.unescaped(), String::new(), Vec::new()),
-        };
-        let Some(text) = text else { continue };
-        for (number, finding) in findings.get(own).unwrap_or_default().iter().enumerate() {
-            let (place, within) = match places.get(number) {
-                Some(place) => (place, values.as_str()),
-                None => (&finding.range, text.text.as_ref()),
-            };
-            with.clear();
-            if set.replacement(within, finding, &mut vault, &mut with) {
-                out.edits.replace(text.raw_range(place.clone()), with.as_bytes());
+    for Hit { at, findings: own, inside } in &hits {
+        let Some(Searched { value, .. }) = texts.get(*at) else { continue };
+        let plain;
+        let (text, values, places): (_, &str, &[_]) = match inside {
+            Some(inside) => (&inside.text, &inside.values, &inside.places),
+            None => {
+                plain = value.unescaped();
+                (&plain, &plain.text, &[])
             }
+        };
+        let mut edited = false;
+        for (number, finding) in findings.get(own.clone()).unwrap_or_default().iter().enumerate() {
+            let place = places.get(number).unwrap_or(&finding.range);
+            with.clear();
+            if set.replacement(values, finding, &mut vault, &mut with) {
+                out.edits.replace(text.raw_range(place.clone()), with.as_bytes());
+                edited = true;
+            }
+        }
+        if edited && value.kind() == json::Kind::Number {
+            // What it is now is a string.
+            let at = value.range();
+            out.edits.replace(at.start..at.start, b"\"");
+            out.edits.replace(at.end..at.end, b"\"");
         }
     }
     out.counts = counts.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).gather();

@@ -47,9 +47,12 @@ impl Search<'_> {
         let mut without: Vec<Range<usize>> = Vec::new();
         let (mut inner, mut starts) = (String::new(), Vec::new());
         if let Some(doc) = &doc {
-            doc.strings(&mut |value, _| {
+            doc.root().scalars(&mut |value, _| {
                 let may = value.escaped() && (self.apart || value.str_raw().is_some_and(may_be_document));
-                let Some(string) = (if may { value.unescaped() } else { None }) else { return };
+                if !may {
+                    return;
+                }
+                let string = value.unescaped();
                 if self.apart {
                     self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
                 } else if parsed(&string.text, depth).is_some() {

@@ -63,3 +63,22 @@ fn a_number_that_is_all_of_a_users_message_is_found_by_its_check_digit_and_elsew
     let out = gateway.run(&key, ask.to_string().as_bytes(), &answers, Cuts::Whole, Cuts::Whole);
     assert_eq!(sent_body(&out), expected);
 }
+
+#[test]
+fn a_number_that_is_no_string_is_found_and_what_replaces_it_is_a_string() {
+    const CARD: u64 = 4_111_111_111_111_111;
+    let mut config = policy(&[("gpu", "vllm")], &[model("m", "gpu", "gpu/m")]);
+    config["redaction"] = redaction("mask", true, false);
+    config["redaction"][0]["find"] = json!(["credit_card"]);
+    let gateway = Gateway::of_json(config);
+    let body = |card: serde_json::Value| {
+        json!({"model": "m", "max_tokens": 9, "seed": CARD, "metadata": {"card": card, "all": [1, [card]]},
+            "messages": [{"role": "user", "content": "pay", "more": {"at": 1_700_000_000_000_u64}}]})
+    };
+    let (ask, mut expected) = (body(json!(CARD)), body(json!("[CREDIT_CARD]")));
+    expected["model"] = json!("gpu/m");
+    let key = headers("/v1/chat/completions", &[("authorization", "Bearer key")]);
+    let answers = [answer(200, "application/json", "{}")];
+    let out = gateway.run(&key, ask.to_string().as_bytes(), &answers, Cuts::Whole, Cuts::Whole);
+    assert_eq!(sent_body(&out), expected);
+}

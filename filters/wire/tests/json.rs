@@ -43,7 +43,7 @@ fn same(ours: Value<'_, '_>, theirs: &serde_json::Value) {
         }
         serde_json::Value::String(text) => {
             assert_eq!(ours.as_str().as_deref(), Some(text.as_str()));
-            let unescaped = ours.unescaped().unwrap();
+            let unescaped = ours.unescaped();
             assert_eq!(unescaped.text, text.as_str());
             assert_eq!(unescaped.raw_range(0..text.len()), unescaped.body_range());
         }
@@ -343,7 +343,7 @@ fn check_ranges(pieces: &[(char, u8)], step: usize) {
     starts.push((text.len(), raw.len()));
     raw += "\"]";
     let doc = json::parse(raw.as_bytes(), &Limits::default()).unwrap();
-    let unescaped = doc.root().items().next().unwrap().unescaped().unwrap();
+    let unescaped = doc.root().items().next().unwrap().unescaped();
     assert_eq!(unescaped.text, text.as_str());
     let whole = json::Unescaped::document(&raw, false);
     assert_eq!(whole.text, format!("[\"{text}\"]"));
@@ -380,7 +380,7 @@ fn a_range_far_inside_a_long_text_maps_back() {
     for (unit, count) in [("x", 3_000_000), ("\\n", 1_000_000)] {
         let long = format!("\"\\n{}\"", unit.repeat(count));
         let doc = json::parse(long.as_bytes(), &Limits::default()).unwrap();
-        let unescaped = doc.root().unescaped().unwrap();
+        let unescaped = doc.root().unescaped();
         for at in (0..count).step_by(10) {
             let from = 3 + at * unit.len();
             assert_eq!(unescaped.raw_range(at + 1..at + 2), from..from + unit.len());
@@ -535,12 +535,23 @@ fn recorded_calls_are_read_as_serde_json_reads_them() {
 }
 
 #[test]
-fn every_string_is_told_in_order_and_which_are_names() {
+fn every_scalar_is_told_in_order_and_which_are_names() {
     let doc = json::parse_texts(r#"[{"a":"b","c":[1,"d",{"e":null}],"a":{}},"\u0066"]"#, &Limits::default())
         .unwrap();
     let mut told = Vec::new();
-    doc.strings(&mut |value, name| told.push((value.as_str().unwrap().into_owned(), name, value.len())));
-    let expected =
-        [("a", true), ("b", false), ("c", true), ("d", false), ("e", true), ("a", true), ("f", false)];
-    assert_eq!(told, expected.map(|(text, name)| (text.to_owned(), name, 0)));
+    doc.root().scalars(&mut |value, name| {
+        let text = value.as_str().unwrap_or_else(|| value.json().into());
+        told.push((text.into_owned(), name, value.len()));
+    });
+    let expected = [
+        ("a", true),
+        ("b", false),
+        ("c", true),
+        ("1", false),
+        ("d", false),
+        ("e", true),
+        ("a", true),
+        ("f", false),
+    ];
+    assert_eq!(told, expected.map(|(text, name)| (text.to_owned(), name, usize::from(name))));
 }

@@ -121,23 +121,28 @@ fn named(view: &View<'_>, end: usize) -> Option<usize> {
 
 /// Whether characters look like a secret.
 fn secret(text: &[u8]) -> bool {
-    let has = |class: fn(&u8) -> bool| text.iter().any(class);
-    let (lower, upper, digit) =
-        (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase), has(u8::is_ascii_digit));
-    let sign = has(u8::is_ascii_punctuation);
-    let kinds = u8::from(lower) + u8::from(upper) + u8::from(digit) + u8::from(sign);
-    let mut seen = 0u64;
-    text.iter().for_each(|byte| seen |= 1 << (byte & 63));
+    let (mut lower, mut joined, mut seen) = (0, true, 0u64);
+    let [mut upper, mut digit, mut sign, mut strong] = [0; 4];
+    for byte in text {
+        seen |= 1 << (byte & 63);
+        let mark = matches!(byte, b'_' | b'.' | b':');
+        match byte {
+            b'a'..=b'z' => lower += 1,
+            b'A'..=b'Z' => upper = 1,
+            b'0'..=b'9' => digit = 1,
+            _ if byte.is_ascii_punctuation() => sign = 1,
+            _ => {}
+        }
+        joined &= mark || byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        strong |= u8::from(b"!#$%^*@&".contains(byte));
+    }
+    let kinds = u8::from(lower > 0) + upper + digit + sign;
+    let (digit, sign) = (digit > 0, sign > 0);
     // Words and references have no digits: `os.environ.get`, `config.password`, `your-password-here`.
-    let varied = seen.count_ones() >= 4
-        && (digit || kinds >= 3 && sign && text.iter().any(|byte| b"!#$%^*@&".contains(byte)));
+    let varied = seen.count_ones() >= 4 && (digit || kinds >= 3 && sign && strong > 0);
     let reference = text.starts_with(b"$") && !digit || text.starts_with(b"http");
     // `self.token2`, `generate_key_25519`: names of a program.
-    let letters = text.iter().filter(|byte| byte.is_ascii_lowercase()).count();
-    let joined = text
-        .iter()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b':'));
-    let reference = reference || joined && sign && letters * 5 >= text.len() * 3;
+    let reference = reference || joined && sign && lower * 5 >= text.len() * 3;
     kinds >= 2 && varied && !reference
 }
 

@@ -158,16 +158,6 @@ impl<'a> Doc<'a> {
         Value::at(self, 0)
     }
 
-    /// Tells every string in its order, and whether it is the name of a member.
-    #[inline(never)]
-    pub fn strings<'d>(&'d self, told: &mut dyn FnMut(Value<'d, 'a>, bool)) {
-        for (index, node) in (0..).zip(&self.nodes) {
-            if node.kind() == Kind::String {
-                told(Value::at(self, index), node.meta & NAME != 0);
-            }
-        }
-    }
-
     /// The whole text, white space around the value included.
     pub fn text(&self) -> &'a [u8] {
         self.text.as_bytes()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::unescape::{Unescaped, unescape};
-use super::{COUNT, Doc, ESCAPED, Kind, Node};
+use super::{COUNT, Doc, ESCAPED, Kind, NAME, Node};
 use crate::number;
 
 /// A value of a document: `'d` the tape, `'a` the text. Two words, so that what holds many of them stays small.
@@ -106,10 +106,17 @@ impl<'d, 'a> Value<'d, 'a> {
         }
     }
 
-    /// A string with the way back from its text to the document's bytes.
+    /// A string between its quotes, still escaped; any other value as it is written.
     #[inline(never)]
-    pub fn unescaped(self) -> Option<Unescaped<'a>> {
-        self.str_raw().map(|raw| Unescaped::new(raw, self.node().start as usize + 1, self.escaped()))
+    pub fn inner(self) -> &'a str {
+        self.str_raw().unwrap_or_else(|| self.slice())
+    }
+
+    /// A string with the way back from its text to the document's bytes; any other value as it is written.
+    #[inline(never)]
+    pub fn unescaped(self) -> Unescaped<'a> {
+        let start = self.range().start + usize::from(self.kind() == Kind::String);
+        Unescaped::new(self.inner(), start, self.escaped())
     }
 
     /// Whether it is a string with escapes.
@@ -155,6 +162,17 @@ impl<'d, 'a> Value<'d, 'a> {
         Items(self.children(Kind::Array))
     }
 
+    /// Tells every string and number inside of an array or an object in its order, and whether it is the name of a member.
+    #[inline(never)]
+    pub fn scalars(self, told: &mut dyn FnMut(Value<'d, 'a>, bool)) {
+        for index in self.index + 1..self.doc.after(self.index) {
+            let value = Value { doc: self.doc, index };
+            if matches!(value.kind(), Kind::String | Kind::Number) {
+                told(value, value.node().meta & NAME != 0);
+            }
+        }
+    }
+
     /// The items of a member that is an array; nothing where it is absent or something else.
     #[inline(never)]
     pub fn list(self, key: &str) -> Items<'d, 'a> {
@@ -168,11 +186,10 @@ impl<'d, 'a> Value<'d, 'a> {
         Children { doc: self.doc, at: self.index + 1, end: self.doc.end_of(self.index, of) }
     }
 
-    /// Number of items or members; 0 for other values.
+    /// Number of items or members; 1 for a member's name, 0 for other values.
     #[inline(never)]
     pub fn len(self) -> usize {
-        let node = self.node();
-        if node.kind() == Kind::String { 0 } else { (node.meta >> COUNT) as usize }
+        (self.node().meta >> COUNT) as usize
     }
 
     /// Whether it has neither items nor members.
