@@ -293,7 +293,12 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
         // What a client calls things may be somebody's address, where it is no plain word.
         let searched = match name {
             true => !value.inner().bytes().all(|byte| word(&byte)),
-            false => value.kind() == json::Kind::Number && value.range().len() >= NUMBER,
+            // A fraction is a measure.
+            false => {
+                value.kind() == json::Kind::Number
+                    && value.range().len() >= NUMBER
+                    && value.inner().bytes().all(|byte| byte <= b'9' && byte != b'.')
+            }
         };
         if searched {
             out.push(Searched { value, part, message: None });

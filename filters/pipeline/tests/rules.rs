@@ -73,7 +73,7 @@ fn a_number_that_is_no_string_is_found_and_what_replaces_it_is_a_string() {
     let gateway = Gateway::of_json(config);
     let body = |card: serde_json::Value| {
         json!({"model": "m", "max_tokens": 9, "seed": CARD, "metadata": {"card": card, "all": [1, [card]]},
-            "messages": [{"role": "user", "content": "pay", "more": {"at": 1_700_000_000_000_u64}}]})
+            "messages": [{"role": "user", "content": "pay", "more": {"at": 1_700_000_000_000_u64, "x": 50.386645822324795, "most": [2_147_483_647, -4_294_967_295_i64]}}]})
     };
     let (ask, mut expected) = (body(json!(CARD)), body(json!("[CREDIT_CARD]")));
     expected["model"] = json!("gpu/m");
