@@ -18,15 +18,6 @@ pub fn read<'d, 'a>(doc: &'d Doc<'a>) -> Result<Request<'d, 'a>, Invalid> {
     openai_completions::read_of(doc, "input")
 }
 
-/// Shows each text of the request to `sink`.
-pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
-    for (key, value) in doc.root().members() {
-        if !(key.is("model") || key.is("encoding_format")) {
-            openai_completions::strings(value, sink);
-        }
-    }
-}
-
 /// The token ids of what is embedded, list by list; none where it is text, or where one is no id.
 pub fn token_lists(input: Value<'_, '_>) -> Option<Vec<Vec<u32>>> {
     if input.items().next().is_some_and(|first| first.as_u64().is_some()) {
@@ -115,7 +106,7 @@ mod tests {
             assert_eq!((request.form, request.stream, request.ceiling()), (form, false, None));
             assert_eq!(token_lists(request.prompt).filter(|lists| !lists.is_empty()), lists, "{input}");
             let mut seen = 0;
-            texts(&doc, &mut |_| seen += 1);
+            openai_completions::texts(&doc, &mut |_| seen += 1);
             assert_eq!(seen, if form.tokens().is_some() { 0 } else { form.count() });
         }
         for input in ["null", "{}", "[]", "[1,\"a\"]", "7"] {

@@ -9,7 +9,7 @@ use weir_dialects::hub::Event;
 use weir_dialects::{
     anthropic, bedrock, openai_chat, openai_completions, openai_embeddings, openai_responses,
 };
-use weir_wire::json::{Limits, parse};
+use weir_wire::json::{Kind, Limits, parse};
 use weir_wire::splice::Splices;
 
 /// Marsaglia's xorshift: the same damage on every run.
@@ -84,6 +84,19 @@ fn is_json(bytes: &[u8]) {
     assert!(written.is_ok(), "{:?} in {}", written.err(), String::from_utf8_lossy(bytes));
 }
 
+/// Sees that texts are strings and JSON, and that no JSON stands before what was told ahead of it.
+fn shown() -> impl FnMut(openai_chat::Text<'_, '_>) {
+    let mut end = 0;
+    move |text| {
+        let (at, kind) = (text.value.range(), text.value.kind());
+        assert!(matches!(kind, Kind::String | Kind::Array | Kind::Object), "{kind:?}");
+        if kind != Kind::String {
+            assert!(end <= at.start, "{end} and {at:?}");
+            end = at.end;
+        }
+    }
+}
+
 #[test]
 fn damaged_chat_requests_do_no_harm() {
     let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
@@ -92,7 +105,7 @@ fn damaged_chat_requests_do_no_harm() {
         for _ in 0..800 {
             let body = damage.apply(&input);
             let Ok(doc) = parse(&body, &Limits::default()) else { continue };
-            openai_chat::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            openai_chat::texts(&doc, &mut shown());
             let counted = openai_chat::prompt_tokens(&doc, &mut |text| text.len() as u64);
             assert!(counted.tokens < 1_000_000);
             openai_chat::overhead(&doc);
@@ -187,7 +200,7 @@ fn damaged_messages_requests_do_no_harm() {
         for _ in 0..1_500 {
             let body = damage.apply(&input);
             let Ok(doc) = parse(&body, &Limits::default()) else { continue };
-            anthropic::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            anthropic::texts(&doc, &mut shown());
             anthropic::byte_bound(&doc);
             let rules = openai_chat::Rules::COOKBOOK;
             let bytes = anthropic::prompt_tokens(&doc, &rules, &mut |text| text.len() as u64);
@@ -272,7 +285,7 @@ fn damaged_responses_requests_do_no_harm() {
             let body = damage.apply(&input);
             _ = openai_responses::own(&body).map(|(own, _)| is_json(&own));
             let Ok(doc) = parse(&body, &Limits::default()) else { continue };
-            openai_responses::texts(&doc, &mut |text| assert!(text.value.as_str().is_some()));
+            openai_responses::texts(&doc, &mut shown());
             is_json(&[b"{", openai_responses::echo(Some(&doc)).as_slice(), b"}"].concat());
             let rules = openai_chat::Rules::COOKBOOK;
             let bytes = openai_responses::prompt_tokens(&doc, &rules, &mut |text| text.len() as u64);

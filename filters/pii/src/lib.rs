@@ -94,12 +94,14 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The same finding of its value alone, which is appended to `values`: a finding of those.
-    pub fn detached(&self, text: &str, values: &mut String) -> Self {
+    /// The same finding of another value, which is appended to `values`: a finding of those.
+    pub fn detached(&self, value: &str, values: &mut String) -> Self {
         let start = values.len();
-        values.push_str(text.get(self.range.clone()).unwrap_or_default());
-        let decided = self.decided.saturating_sub(self.range.start) + start;
-        Self { range: start..values.len(), decided, ..self.clone() }
+        values.push_str(value);
+        let end = values.len();
+        let same = self.range.len() == value.len();
+        let decided = if same { self.decided.saturating_sub(self.range.start) + start } else { end };
+        Self { range: start..end, decided, ..self.clone() }
     }
 }
 

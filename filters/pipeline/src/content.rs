@@ -12,7 +12,7 @@ use weir_sorted::contains;
 use weir_wire::json::{self, Limits, Value, Writer};
 use weir_wire::splice::Splices;
 
-use crate::search::{Place, Search, document};
+use crate::search::{Hit, Search, document};
 
 /// Most bytes of JSON for each direction.
 pub const MOST: usize = 16 << 10;
@@ -426,15 +426,16 @@ fn hidden(set: &pii::Set, text: &str) -> Option<String> {
     let mut find = |document: &pii::Document<'_>, out: &mut Vec<pii::Finding>| {
         pii::find_in_document(set, document, out);
     };
-    let (mut splices, mut with) = (Splices::new(), String::new());
-    let mut found = |text: &str, findings: &[pii::Finding], place: &Place<'_>| {
-        for finding in findings {
-            with.clear();
-            if set.replacement(text, finding, &mut vault, &mut with) {
-                splices.replace(place(finding.range.clone()), with.as_bytes());
-            }
+    let (mut splices, mut value, mut with) = (Splices::new(), String::new(), String::new());
+    let mut found = |hit: Hit<'_>| {
+        with.clear();
+        with.push_str(hit.quote);
+        let finding = hit.finding.detached(hit.value, &mut value);
+        if set.replacement(&value, &finding, &mut vault, &mut with) {
+            with.push_str(hit.quote);
+            splices.replace(hit.range, with.as_bytes());
         }
     };
-    Search { find: &mut find, apart: false, found: &mut found }.text(text);
+    Search { find: &mut find, apart: false, level: 0, found: &mut found }.text(text, false);
     String::from_utf8(splices.apply(text.as_bytes()).ok()?).ok()
 }

@@ -228,9 +228,10 @@ pub fn answer(analyzer: &filter::Analyzer, shown: &str, answer: &[u8]) -> Option
     let mut strings = Vec::new();
     if let Some(doc) = &inner {
         doc.root().scalars(&mut |value, name| {
-            // Between its quotes.
+            // Between its quotes. What programs call things is nobody's name.
             let at = value.range();
-            if !name && value.kind() == json::Kind::String && at.len() > 2 {
+            let program = name && !value.inner().as_bytes().contains(&b' ');
+            if !program && value.kind() == json::Kind::String && at.len() > 2 {
                 strings.push(at.start + 1..at.end - 1);
             }
         });

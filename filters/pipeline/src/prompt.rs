@@ -19,7 +19,7 @@ use weir_wire::splice::Splices;
 use crate::outside::{Finder, Part};
 use crate::paths::{Api, Named};
 use crate::refusal::Refusal;
-use crate::search::{Place, Search, document, may_be_document};
+use crate::search::{self, Search, may_be_document};
 use crate::seen::{Hash, Seen};
 
 /// A request of one of the client APIs.
@@ -271,7 +271,6 @@ struct Searched<'d, 'a> {
 /// Every text that is searched.
 fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
     let mut out = Vec::with_capacity(16);
-    let plain = |value| Searched { value, part: Part::Text, message: None };
     let mut placed = |text: openai_chat::Text<'d, 'a>| {
         let part = if text.place == openai_chat::Place::User { Part::Message } else { Part::Text };
         out.push(Searched { value: text.value, part, message: text.message });
@@ -284,30 +283,35 @@ fn texts<'d, 'a>(api: Api, doc: &'d Doc<'a>) -> Vec<Searched<'d, 'a>> {
         }
         Api::BedrockConverse => bedrock::texts(doc, &mut placed),
         Api::BedrockModel => bedrock::all(doc, &mut placed),
-        Api::OpenaiCompletions => openai_completions::texts(doc, &mut |value| out.push(plain(value))),
-        Api::OpenaiEmbeddings => openai_embeddings::texts(doc, &mut |value| out.push(plain(value))),
+        Api::OpenaiCompletions | Api::OpenaiEmbeddings => openai_completions::texts(doc, &mut placed),
     }
     let word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_' || *byte == b'$';
+    let mut next = 0;
     let mut other = |value: Value<'d, 'a>, name| {
         let part = if name { Part::Name } else { Part::Text };
         // What a client calls things may be somebody's address, where it is no plain word.
         let searched = match name {
             true => !value.inner().bytes().all(|byte| word(&byte)),
-            // A fraction is a measure.
-            false => {
-                value.kind() == json::Kind::Number
-                    && value.range().len() >= NUMBER
-                    && value.inner().bytes().all(|byte| byte <= b'9' && byte != b'.')
-            }
+            false => value.kind() == json::Kind::Number && value.range().len() >= NUMBER,
         };
-        if searched {
+        let start = value.range().start;
+        // What is JSON is searched with all that is in it, and stands in the document's order.
+        let past = |text: &Searched<'_, '_>| {
+            text.value.kind() == json::Kind::String || text.value.range().end <= start
+        };
+        while out.get(next).is_some_and(past) {
+            next += 1;
+        }
+        if searched && out.get(next).is_none_or(|text| start < text.value.range().start) {
             out.push(Searched { value, part, message: None });
         }
     };
-    // Numbers of the body itself are the API's.
     for (name, member) in doc.root().members() {
         other(name.value(), true);
-        member.scalars(&mut other);
+        // Numbers of the body itself are the API's.
+        if member.kind() != json::Kind::Number {
+            member.scalars(&mut other);
+        }
     }
     out
 }
@@ -357,12 +361,13 @@ struct Hit<'a> {
     inside: Option<Box<Inside<'a>>>,
 }
 
-/// A text that is a document is searched string by string.
+/// A text that is a document, or JSON of the body.
 struct Inside<'a> {
     text: Unescaped<'a>,
-    /// Its findings are those of their values, which stand here one after the other, and where in the text they are.
+    /// Its findings are those of their values, which stand here one after the other, where in the text they are, and what
+    /// quotes that which takes their place.
     values: String,
-    places: Vec<Range<usize>>,
+    places: Vec<(Range<usize>, &'static str)>,
 }
 
 /// Searches every text that the client sent. A finding that blocks is a refusal that names its type, never its value.
@@ -376,7 +381,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     let newest = texts.iter().map(|text| text.message).max().flatten();
     let mut blocked = None;
     let mut counts: Vec<(pii::Kind, u64)> = Vec::new();
-    let (mut hits, mut findings): (Vec<Hit<'_>>, _) = (Vec::new(), Vec::new());
+    let (mut hits, mut findings): (Vec<Hit<'_>>, Vec<pii::Finding>) = (Vec::new(), Vec::new());
     for (at, Searched { value, part, message }) in texts.iter().enumerate() {
         let raw = value.inner();
         if !finder.may_find(raw) {
@@ -386,55 +391,44 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         if again.is_some_and(|hash| finder.policy.seen.borrow_mut().has(hash)) {
             continue;
         }
-        let mut note = |findings: &[pii::Finding]| {
-            for finding in findings {
-                if finding.action == pii::Action::Block {
-                    blocked.get_or_insert(finding.kind);
-                }
-                match counts.iter_mut().find(|(kind, _)| *kind == finding.kind) {
-                    Some((_, n)) => *n += 1,
-                    None => counts.push((finding.kind, 1)),
-                }
-            }
-        };
         let first = findings.len();
         let mut inside = None;
-        if !value.escaped() {
-            finder.find(&Document::text(raw), *part, &mut findings);
-        } else if may_be_document(raw)
-            && let Some(text) = Some(value.unescaped()).filter(|text| document(&text.text))
-        {
+        let json = value.kind() != json::Kind::String;
+        if json || (value.escaped() && may_be_document(raw)) {
             let part = if *part == Part::Message { Part::Text } else { *part };
             let apart = finder.asked != 0;
             let mut find = |document: &Document<'_>, out: &mut Vec<pii::Finding>| {
                 finder.find(document, part, out);
             };
-            let (mut any, mut values, mut places) = (false, String::new(), Vec::new());
-            let mut found = |text: &str, found: &[pii::Finding], place: &Place<'_>| {
-                note(found);
-                any = true;
-                for finding in found.iter().filter(|found| found.action != pii::Action::Report) {
-                    places.push(place(finding.range.clone()));
-                    findings.push(finding.detached(text, &mut values));
-                }
+            let text = value.unescaped();
+            let (mut values, mut places) = (String::new(), Vec::new());
+            let mut found = |hit: search::Hit<'_>| {
+                places.push((hit.range, hit.quote));
+                findings.push(hit.finding.detached(hit.value, &mut values));
             };
-            Search { find: &mut find, apart, found: &mut found }.text(&text.text);
-            inside = any.then(|| Box::new(Inside { text, values, places }));
-        } else if !finder.find_written(*value, *part, &mut findings) {
-            let text = value.as_str().unwrap_or_default();
-            finder.find(&Document::text(&text), *part, &mut findings);
+            Search { find: &mut find, apart, level: u16::from(!json), found: &mut found }
+                .text(&text.text, json);
+            inside = Some(Box::new(Inside { text, values, places }));
+        } else if !value.escaped() || !finder.find_written(*value, *part, &mut findings) {
+            finder.find(&Document::text(&value.as_str().unwrap_or_default()), *part, &mut findings);
         }
         let found = findings.get_mut(first..).unwrap_or_default();
-        if inside.is_none() {
-            note(found);
-        }
-        for finding in found.iter_mut().filter(|f| kept && f.action == pii::Action::Tokenize) {
-            finding.action = pii::Action::Mask;
-        }
-        if inside.is_some() || !found.is_empty() {
-            hits.push(Hit { at, findings: first..findings.len(), inside });
+        if !found.is_empty() {
+            hits.push(Hit { at, findings: first..first + found.len(), inside });
         } else if again.is_some() {
             finder.policy.seen.borrow_mut().put(again, 0);
+        }
+        for finding in found {
+            if finding.action == pii::Action::Block {
+                blocked.get_or_insert(finding.kind);
+            }
+            if kept && finding.action == pii::Action::Tokenize {
+                finding.action = pii::Action::Mask;
+            }
+            match counts.iter_mut().find(|(kind, _)| *kind == finding.kind) {
+                Some((_, n)) => *n += 1,
+                None => counts.push((finding.kind, 1)),
+            }
         }
     }
     if let Some(name) = blocked.map(pii::Kind::name) {
@@ -452,7 +446,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
     for value in texts.iter().map(|text| text.value) {
         // What a client typed that looks like a placeholder must not be restored to somebody's value.
         if value.range().len() >= pii::PLACEHOLDER {
-            vault.reserve(&value.as_str().unwrap_or_default());
+            vault.reserve(&json::without_escapes(value.inner()));
         }
     }
     let mut with = String::new();
@@ -466,20 +460,17 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
                 (&plain, &plain.text, &[])
             }
         };
-        let mut edited = false;
         for (number, finding) in findings.get(own.clone()).unwrap_or_default().iter().enumerate() {
-            let place = places.get(number).unwrap_or(&finding.range);
+            let (place, quote) = match places.get(number) {
+                Some((place, quote)) => (place, *quote),
+                None => (&finding.range, ""),
+            };
             with.clear();
+            with.push_str(quote);
             if set.replacement(values, finding, &mut vault, &mut with) {
+                with.push_str(quote);
                 out.edits.replace(text.raw_range(place.clone()), with.as_bytes());
-                edited = true;
             }
-        }
-        if edited && value.kind() == json::Kind::Number {
-            // What it is now is a string.
-            let at = value.range();
-            out.edits.replace(at.start..at.start, b"\"");
-            out.edits.replace(at.end..at.end, b"\"");
         }
     }
     out.counts = counts.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).gather();

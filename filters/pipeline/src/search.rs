@@ -5,19 +5,31 @@
 use std::ops::Range;
 
 use weir_pii::{Document, Finding};
-use weir_wire::json::{self, Doc, Limits, Unescaped};
+use weir_wire::json::{self, Doc, Limits, Unescaped, has_escapes, without_escapes};
 
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u16 = 4;
+
+/// The quote of a string in a document in so many strings.
+const QUOTE: &str = r#"\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\""#;
 
 /// What finds: appends the findings of a text, and maybe others.
 pub type Find<'f> = dyn FnMut(&Document<'_>, &mut Vec<Finding>) + 'f;
 
 /// Tells where a range of a text is in the one that was to be searched; quickest for ranges in order.
-pub type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
+type Place<'p> = dyn Fn(Range<usize>) -> Range<usize> + 'p;
 
-/// What is told of findings: a text, the findings in it, and where they are.
-pub type Found<'f> = dyn FnMut(&str, &[Finding], &Place<'_>) + 'f;
+/// A value that was found, or what of it is in one string or number.
+pub struct Hit<'h> {
+    /// The finding, of whatever length.
+    pub finding: &'h Finding,
+    /// The value.
+    pub value: &'h str,
+    /// Where it is written in the text that was to be searched.
+    pub range: Range<usize>,
+    /// What has to stand on both sides of that which takes its place: a number becomes a string.
+    pub quote: &'static str,
+}
 
 /// Whoever looks for values in documents.
 pub struct Search<'f> {
@@ -25,22 +37,25 @@ pub struct Search<'f> {
     pub find: &'f mut Find<'f>,
     /// Each string with escapes is a text of its own: where what is searched is judged by strings, too.
     pub apart: bool,
+    /// The text is searched as what is in so many strings.
+    pub level: u16,
     /// Shown what was found.
-    pub found: &'f mut Found<'f>,
+    pub found: &'f mut dyn FnMut(Hit<'_>),
 }
 
 impl Search<'_> {
-    /// Searches a text. A document is searched without the escapes of its strings, and a string of it that is a document
-    /// itself apart from it. What takes the place of findings is written as it is: types, placeholders and digests have
-    /// nothing in them that is to be escaped.
-    pub fn text(&mut self, text: &str) {
-        self.inside(text, DEPTH, &|range| range);
+    /// Searches a text, which may be a document, or surely is one. A document is searched without the escapes of its
+    /// strings, and a string of it that is a document itself apart from it. What takes the place of findings is written as it
+    /// is: types, placeholders and digests have nothing in them that is to be escaped.
+    pub fn text(&mut self, text: &str, sure: bool) {
+        self.inside(text, sure, DEPTH, &|range| range);
     }
 
     /// The same of a text inside of others.
-    fn inside(&mut self, text: &str, depth: u16, place: &Place<'_>) {
+    fn inside(&mut self, text: &str, sure: bool, depth: u16, place: &Place<'_>) {
         let mut findings = Vec::new();
-        let doc = parsed(text, depth);
+        let escaped = has_escapes(text);
+        let mut doc = if escaped { parsed(text, sure, depth) } else { None };
         let as_written = self.apart || doc.is_none();
         let whole = Unescaped::document(text, as_written);
         // Documents in strings: where they are, an array of them, and where they are in that.
@@ -54,8 +69,8 @@ impl Search<'_> {
                 }
                 let string = value.unescaped();
                 if self.apart {
-                    self.inside(&string.text, depth - 1, &|range| place(string.raw_range(range)));
-                } else if parsed(&string.text, depth).is_some() {
+                    self.inside(&string.text, false, depth - 1, &|range| place(string.raw_range(range)));
+                } else if parsed(&string.text, false, depth).is_some() {
                     inner.push(if inner.is_empty() { '[' } else { ',' });
                     starts.push(inner.len());
                     inner.push_str(&string.text);
@@ -67,14 +82,15 @@ impl Search<'_> {
         }
         if !inner.is_empty() {
             inner.push(']');
-            self.inside(&inner, depth - 1, &|range| {
+            self.inside(&inner, true, depth - 1, &|range| {
                 // The last byte is in the same document, the one behind it may be in none.
                 let (start, last) = (range.start, range.end.saturating_sub(1));
                 place(whole.raw_range(moved(&starts, &without, start)..moved(&starts, &without, last) + 1))
             });
         }
         // One that a string has is written with an escape.
-        let ends = |at| !as_written && whole.raw_range(at..at + 1).len() == 1;
+        let quotes = !as_written || (sure && !escaped);
+        let ends = |at| quotes && whole.raw_range(at..at + 1).len() == 1;
         // Who is shown the whole is shown none of the values in it.
         let parts = if self.apart { &[] } else { without.as_slice() };
         (self.find)(&Document { text: &whole.text, without: parts, ends: &ends }, &mut findings);
@@ -82,17 +98,62 @@ impl Search<'_> {
             let next = without.partition_point(|at| at.end <= finding.range.start);
             without.get(next).is_none_or(|at| finding.range.end <= at.start)
         });
-        if !findings.is_empty() {
-            (self.found)(&whole.text, &findings, &|range| place(whole.raw_range(range)));
+        if findings.is_empty() {
+            return;
+        }
+        if doc.is_none() && !escaped {
+            doc = parsed(text, sure, depth);
+        }
+        let quote = QUOTE.get(QUOTE.len() - (1 << (self.level + DEPTH - depth))..).unwrap_or_default();
+        let (mut next, mut first, mut end, mut at) = (0, 0, 0, 0..0);
+        // Tells what of the findings is in a string or a number; these come in their order.
+        let mut tell = |scalar: Range<usize>, number: bool| {
+            while let Some(finding) = findings.get(next) {
+                if finding.range.start >= end {
+                    (first, end) = (next, finding.range.end);
+                    at = whole.raw_range(finding.range.clone());
+                }
+                if at.start >= scalar.end {
+                    return;
+                }
+                if at.end > scalar.start {
+                    let (part, quote) = match number {
+                        true => (scalar.clone(), quote),
+                        false => (scalar.start.max(at.start)..scalar.end.min(at.end), ""),
+                    };
+                    let written = text.get(part.clone()).unwrap_or_default();
+                    let value = without_escapes(written);
+                    let value = if as_written { written } else { &*value };
+                    // One inside of another is only told of.
+                    let range = if next == first { place(part) } else { part };
+                    (self.found)(Hit { finding, value, range, quote });
+                }
+                if at.end > scalar.end {
+                    return;
+                }
+                next += 1;
+            }
+        };
+        match &doc {
+            None => tell(0..text.len(), false),
+            // What may be changed: strings, and numbers as a whole, but no fractions, which are measures.
+            Some(doc) => doc.root().scalars(&mut |value, _| {
+                let at = value.range();
+                match value.kind() {
+                    json::Kind::String => tell(at.start + 1..at.end - 1, false),
+                    _ if !value.json().contains('.') => tell(at, true),
+                    _ => {}
+                }
+            }),
         }
     }
 }
 
 /// A document, at so many levels above the last.
-fn parsed(text: &str, depth: u16) -> Option<Doc<'_>> {
+fn parsed(text: &str, sure: bool, depth: u16) -> Option<Doc<'_>> {
     // What is inside of another one stands in one more array.
     let limits = Limits { depth: Limits::default().depth + DEPTH - depth, ..Limits::default() };
-    if depth > 0 && document(text) { json::parse_texts(text, &limits).ok() } else { None }
+    if depth > 0 && (sure || begins(text)) { json::parse_texts(text, &limits).ok() } else { None }
 }
 
 /// Where a place in the array of documents that begin at `starts` is in the text that they are from.
@@ -105,8 +166,12 @@ fn moved(starts: &[usize], from: &[Range<usize>], at: usize) -> usize {
 
 /// May be an object or an array with escapes in it; without any there is nothing more to see.
 pub fn document(text: &str) -> bool {
-    let text = text.as_bytes();
-    matches!(text.trim_ascii_start(), [b'{' | b'[', ..]) && memchr::memchr(b'\\', text).is_some()
+    begins(text) && has_escapes(text)
+}
+
+/// Begins and ends as an object or an array does.
+fn begins(text: &str) -> bool {
+    matches!(text.as_bytes().trim_ascii(), [b'{' | b'[', .., b'}' | b']'])
 }
 
 /// Whether a string may be a document itself, told by how it begins as it is written.
@@ -145,11 +210,14 @@ mod tests {
             pii::find_in_document(set, document, out);
         };
         let mut edits = Vec::new();
-        let mut found = |text: &str, findings: &[Finding], place: &Place<'_>| {
-            let own = pii::redact(text, findings, &mut vault).into_iter();
-            edits.extend(own.map(|(range, with)| (place(range), with)));
+        let mut found = |hit: Hit<'_>| {
+            let (mut values, mut with) = (String::new(), hit.quote.to_owned());
+            let finding = hit.finding.detached(hit.value, &mut values);
+            if set.replacement(&values, &finding, &mut vault, &mut with) {
+                edits.push((hit.range, with + hit.quote));
+            }
         };
-        Search { find: &mut find, apart, found: &mut found }.text(text);
+        Search { find: &mut find, apart, level: 0, found: &mut found }.text(text, false);
         edits.sort_by_key(|(range, _)| range.start);
         let mut out = text.to_owned();
         for (range, with) in edits.into_iter().rev() {
@@ -231,6 +299,40 @@ mod tests {
         let blocks = masked_by(&set, false, &format!("[\"{whole}\"]"));
         assert_eq!(blocks, format!("[\"{}\"]", r"[PRIVATE_KEY]\n".repeat(20_000)));
         assert_eq!(masked_by(&set, false, &many), format!("[{}0]", "\"[PRIVATE_KEY]\",".repeat(20_000)));
+    }
+
+    #[test]
+    fn a_number_becomes_a_string_at_every_depth_and_a_fraction_stays() {
+        let set = set(&["credit_card", "card_cvv", "email"]);
+        let mut text = r#"{"card":4111111111111111,"x":[50.386645822324795,-4111111111111111]}"#.to_owned();
+        let mut hidden = r#"{"card":"[CREDIT_CARD]","x":[50.386645822324795,"[CREDIT_CARD]"]}"#.to_owned();
+        assert_eq!(masked_by(&set, false, r#"{"cvv":123}"#), r#"{"cvv":"[CARD_CVV]"}"#);
+        for depth in 0..DEPTH {
+            assert_eq!(masked_by(&set, false, &text), hidden, "{depth}");
+            // An escape makes it worth a look.
+            text = serde_json::json!({ "in": text, "by": "\t" }).to_string();
+            hidden = serde_json::json!({ "in": hidden, "by": "\t" }).to_string();
+        }
+        // It is none in a text that is no document, nor in a string that has more than a document.
+        assert_eq!(masked_by(&set, false, "[card 4111111111111111]"), "[card [CREDIT_CARD]]");
+    }
+
+    #[test]
+    fn what_reaches_over_several_strings_is_hidden_in_each() {
+        let find = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            pii::Set::new(&[pii::Rule { find: Vec::new(), words, action: pii::Action::Mask }]).unwrap()
+        };
+        for (word, hidden) in [
+            (r#"Ann","b":"Bob"#, r#"{"a":"[WORD]","[WORD]":"[WORD]","c":7,"d":"\n"}"#),
+            (r#""a":"Ann""#, r#"{"[WORD]":"[WORD]","b":"Bob","c":7,"d":"\n"}"#),
+            (r#"Bob","c":7,"d"#, r#"{"a":"Ann","b":"[WORD]","[WORD]":"[WORD]","[WORD]":"\n"}"#),
+        ] {
+            let text = r#"{"a":"Ann","b":"Bob","c":7,"d":"\n"}"#;
+            assert_eq!(masked_by(&find(&[word]), false, text), hidden, "{word}");
+            let (text, hidden) = (text.replace("\\n", ""), hidden.replace("\\n", ""));
+            assert_eq!(masked_by(&find(&[word]), false, &text), hidden, "{word}");
+        }
     }
 
     #[test]

@@ -270,13 +270,19 @@ fn every_text_of_a_request_is_shown_once_and_what_programs_call_things_is_not() 
         "tools": [{"type": "function", "function": {"name": "mail", "description": "mails",
             "parameters": {"type": "object", "properties": {"Full Name": {"type": "string"}, "homeTown": {"type": "string"}}}}}]
     });
-    let outcome = run(&policy(|_| ()), &body, 1, &knows(&["Ann"]));
+    let outcome = run(&policy(|_| ()), &body, 1, &knows(&["Ann", "Full Name", "homeTown", "firstName"]));
     let mut shown = outcome.shown();
     shown.sort();
-    for text in ["sys", "part", "mails", "Full Name", "Ann \"A\" Lee", "- 12 ??"] {
+    let function = |body: &serde_json::Value| body["tools"][0]["function"]["parameters"].clone();
+    let schema = function(&body).to_string();
+    for text in ["sys", "part", "mails", schema.as_str(), "Ann \"A\" Lee", "- 12 ??"] {
         assert_eq!(shown.iter().filter(|one| *one == text).count(), 1, "{text}: {shown:?}");
     }
-    assert!(!shown.iter().any(|one| one == "homeTown" || one == "firstName"), "{shown:?}");
+    let mut expected = function(&body);
+    let properties = expected["properties"].as_object_mut().unwrap();
+    let name = properties.remove("Full Name").unwrap();
+    properties.insert("[PERSON]".to_owned(), name);
+    assert_eq!(function(&outcome.body), expected);
     let arguments = &outcome.body["messages"][2]["tool_calls"][0]["function"]["arguments"];
     assert_eq!(*arguments, json!("{\"to\":\"[PERSON] \\\"A\\\" Lee\",\"firstName\":\"[PERSON]\"}"));
 }

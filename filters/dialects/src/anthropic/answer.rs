@@ -4,7 +4,7 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use crate::bedrock::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
-use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
+use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Slot, fields, strings};
 use crate::write;
 
 /// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; thinking is counted
@@ -29,9 +29,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                         by_name!(key => {
                             "text" if value.kind() == Kind::String => add(Slot::Content, value),
                             "thinking" if value.kind() == Kind::String => add(Slot::Reasoning, value),
-                            "input" => all_texts(value, Place::Arguments, None, &mut |text| {
-                                add(Slot::Content, text.value);
-                            }),
+                            "input" => strings(value, &mut |value| add(Slot::Content, value)),
                             _ => {},
                         })
                     }

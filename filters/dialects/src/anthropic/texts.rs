@@ -26,15 +26,10 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                 for (key, value) in value.items().flat_map(Value::members) {
                     by_name!(key => {
                         "type" | "name" | "cache_control" => {},
-                        "description" => all_texts(value, Place::Description, None, sink),
-                        "input_schema" => all_texts(value, Place::Schema, None, sink),
                         _ => all_texts(value, Place::Other, None, sink),
                     })
                 }
             },
-            "output_config" => all_texts(value, Place::Schema, None, sink),
-            "stop_sequences" => all_texts(value, Place::Stop, None, sink),
-            "metadata" => all_texts(value, Place::Label, None, sink),
             // Words of the API, and what Weir reads itself.
             "model" | "service_tier" | "tool_choice" | "thinking" | "cache_control" => {},
             _ => all_texts(value, Place::Other, None, sink),
@@ -63,10 +58,7 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
                     "type" | "id" | "tool_use_id" | "file_id" | "media_type" | "cache_control"
                     | "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" => {},
                     "name" if call => {},
-                    "input" => all_texts(member, Place::Arguments, at, sink),
-                    "thinking" => all_texts(member, Place::Reasoning, at, sink),
-                    "url" => all_texts(member, Place::Url, at, sink),
-                    "title" => all_texts(member, Place::FileName, at, sink),
+                    "input" | "thinking" | "url" | "title" => all_texts(member, Place::Other, at, sink),
                     _ => walk(member, place, at, sink),
                 })
             }
@@ -93,26 +85,25 @@ mod tests {
             {"type":"tool_use","id":"i","name":"n","input":{"id":"a","deep":[{"type":"b"}]}}]},
           {"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":[{"type":"text","text":"r"}]},
             {"type":"tool_result","tool_use_id":"i","content":"r2"},{"type":"novel","words":["w"]}]}],
-         "tools":[{"name":"n","description":"D","input_schema":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}],
+         "tools":[{"name":"n","description":"D","input_schema":{"properties":{"a":{"description":"S"}}}}],
          "metadata":{"user_id":"m"},"stop_sequences":["END"],"thinking":{"type":"enabled"},"novelty":"o"}"#;
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
             ("t", Place::User, Some(1)),
-            ("https://e/x", Place::Url, Some(1)),
-            ("f.pdf", Place::FileName, Some(1)),
+            ("https://e/x", Place::Other, Some(1)),
+            ("f.pdf", Place::Other, Some(1)),
             ("c", Place::User, Some(1)),
             ("d", Place::User, Some(1)),
-            ("open", Place::Reasoning, Some(2)),
-            ("a", Place::Arguments, Some(2)),
-            ("b", Place::Arguments, Some(2)),
+            ("open", Place::Other, Some(2)),
+            (r#"{"id":"a","deep":[{"type":"b"}]}"#, Place::Other, Some(2)),
             ("r", Place::Tool, Some(3)),
             ("r2", Place::Tool, Some(3)),
             ("w", Place::User, Some(3)),
-            ("D", Place::Description, None),
-            ("S", Place::Schema, None),
-            ("m", Place::Label, None),
-            ("END", Place::Stop, None),
+            ("D", Place::Other, None),
+            (r#"{"properties":{"a":{"description":"S"}}}"#, Place::Other, None),
+            (r#"{"user_id":"m"}"#, Place::Other, None),
+            (r#"["END"]"#, Place::Other, None),
             ("o", Place::Other, None),
         ];
         assert_shown(texts, body, &expected);

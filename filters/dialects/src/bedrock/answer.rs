@@ -5,7 +5,7 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use super::names::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
-use crate::openai_chat::{AnswerFacts, AnswerText, Place, Slot, all_texts, fields};
+use crate::openai_chat::{AnswerFacts, AnswerText, Slot, fields, strings};
 use crate::write;
 
 /// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; reasoning is counted
@@ -29,7 +29,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                 "text" => add(Slot::Content, value),
                 "toolUse" => {
                     if let Some(input) = value.get("input") {
-                        all_texts(input, Place::Arguments, None, &mut |text| add(Slot::Content, text.value));
+                        strings(input, &mut |value| add(Slot::Content, value));
                     }
                 },
                 "citationsContent" => {
@@ -52,8 +52,8 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
 /// Reads an answer in a model's own dialect: every string is a text; the usage is in the headers.
 pub fn read_any<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = AnswerFacts::default();
-    all_texts(doc.root(), Place::Other, None, &mut |text| {
-        facts.texts.push(AnswerText { choice: 0, slot: Slot::Content, value: text.value });
+    strings(doc.root(), &mut |value| {
+        facts.texts.push(AnswerText { choice: 0, slot: Slot::Content, value });
     });
     facts
 }

@@ -4,7 +4,7 @@
 
 use weir_wire::json::{Doc, Kind, Value};
 
-use crate::openai_chat::{Place, Text, all_texts, place_of};
+use crate::openai_chat::{Place, Text, all_texts, place_of, strings};
 
 type Sink<'s, 'd, 'a> = &'s mut dyn FnMut(Text<'d, 'a>);
 
@@ -26,8 +26,6 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
                     for (key, value) in spec.members() {
                         by_name!(key => {
                             "name" => {},
-                            "description" => all_texts(value, Place::Description, None, sink),
-                            "inputSchema" => all_texts(value, Place::Schema, None, sink),
                             _ => all_texts(value, Place::Other, None, sink),
                         })
                     }
@@ -35,15 +33,14 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             },
             "inferenceConfig" => {
                 if let Some(stop) = value.get("stopSequences") {
-                    all_texts(stop, Place::Stop, None, sink);
+                    all_texts(stop, Place::Other, None, sink);
                 }
             },
             "outputConfig" => {
                 if let Some(format) = value.get("textFormat").and_then(|format| format.get("structure")) {
-                    all_texts(format, Place::Schema, None, sink);
+                    all_texts(format, Place::Other, None, sink);
                 }
             },
-            "requestMetadata" => all_texts(value, Place::Label, None, sink),
             // Words of the API, and what Weir reads itself.
             "guardrailConfig" | "performanceConfig" | "serviceTier" | "additionalModelResponseFieldPaths" => {
             },
@@ -54,7 +51,9 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
 
 /// Shows every string of a body.
 pub fn all<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
-    all_texts(doc.root(), Place::Other, None, sink);
+    for (_, value) in doc.root().members() {
+        all_texts(value, Place::Other, None, sink);
+    }
 }
 
 /// The texts of content blocks, each a union of one member. No deeper than the parser's depth limit.
@@ -64,7 +63,7 @@ fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: S
             "text" if value.kind() == Kind::String => sink(Text { value, place, message: at }),
             "toolUse" => {
                 if let Some(input) = value.get("input") {
-                    all_texts(input, Place::Arguments, at, sink);
+                    all_texts(input, Place::Other, at, sink);
                 }
             },
             "toolResult" => {
@@ -77,21 +76,26 @@ fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: S
                 let signature = text.and_then(|text| text.get("signature")).and_then(Value::str_raw);
                 let words = text.and_then(|text| text.get("text"));
                 if let Some(words) = words.filter(|_| signature.is_none_or(str::is_empty)) {
-                    all_texts(words, Place::Reasoning, at, sink);
+                    all_texts(words, Place::Other, at, sink);
                 }
             },
-            "image" | "audio" | "video" => source(value, place, at, sink),
+            "image" | "audio" | "video" => {
+                if let Some(found) = value.get("source") {
+                    source(found, place, at, sink);
+                }
+            },
             "document" => {
                 for (key, part) in value.members() {
                     by_name!(key => {
-                        "name" => all_texts(part, Place::FileName, at, sink),
-                        "format" | "source" | "citations" => {},
+                        "name" => all_texts(part, Place::Other, at, sink),
+                        "source" => source(part, place, at, sink),
+                        "format" | "citations" => {},
                         _ => all_texts(part, place, at, sink),
                     })
                 }
-                source(value, place, at, sink);
             },
             "cachePoint" => {},
+            "guardContent" => strings(value, &mut |value| all_texts(value, place, at, sink)),
             // A citation, a search result, JSON of a tool, and what may yet be invented.
             _ => all_texts(value, place, at, sink),
         })
@@ -99,12 +103,11 @@ fn blocks<'d, 'a>(content: Value<'d, 'a>, place: Place, at: Option<u32>, sink: S
 }
 
 /// Of a medium's source all but its bytes.
-fn source<'d, 'a>(medium: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
-    let Some(source) = medium.get("source") else { return };
+fn source<'d, 'a>(source: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in source.members() {
         by_name!(key => {
             "bytes" => {},
-            "s3Location" => all_texts(value, Place::Url, at, sink),
+            "s3Location" => all_texts(value, Place::Other, at, sink),
             _ => all_texts(value, place, at, sink),
         })
     }
@@ -126,29 +129,29 @@ mod tests {
             {"toolUse":{"toolUseId":"i","name":"n","input":{"a":["x"]}}}]},
           {"role":"user","content":[{"toolResult":{"toolUseId":"i","content":[{"json":{"k":"j"}},{"text":"r"}]}},
             {"guardContent":{"text":{"text":"g"}}},{"novel":{"words":["w"]}}]}],
-         "toolConfig":{"tools":[{"toolSpec":{"name":"n","description":"D","inputSchema":{"json":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}}}],
+         "toolConfig":{"tools":[{"toolSpec":{"name":"n","description":"D","inputSchema":{"json":{"properties":{"a":{"description":"S"}}}}}}],
            "toolChoice":{"tool":{"name":"n"}}},
          "inferenceConfig":{"stopSequences":["END"]},"requestMetadata":{"k":"m"},"guardrailConfig":{"guardrailIdentifier":"gr"},
          "additionalModelRequestFields":{"user":"o"},"promptVariables":{"v":{"text":"p"}}}"#;
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
-            ("f", Place::FileName, Some(0)),
+            ("f", Place::Other, Some(0)),
             ("c", Place::User, Some(0)),
             ("d", Place::User, Some(0)),
-            ("s3://b", Place::Url, Some(0)),
-            ("open", Place::Reasoning, Some(1)),
-            ("x", Place::Arguments, Some(1)),
-            ("j", Place::Tool, Some(2)),
+            (r#"{"uri":"s3://b"}"#, Place::Other, Some(0)),
+            ("open", Place::Other, Some(1)),
+            (r#"{"a":["x"]}"#, Place::Other, Some(1)),
+            (r#"{"k":"j"}"#, Place::Tool, Some(2)),
             ("r", Place::Tool, Some(2)),
             ("g", Place::User, Some(2)),
-            ("w", Place::User, Some(2)),
-            ("D", Place::Description, None),
-            ("S", Place::Schema, None),
-            ("END", Place::Stop, None),
-            ("m", Place::Label, None),
-            ("o", Place::Other, None),
-            ("p", Place::Other, None),
+            (r#"{"words":["w"]}"#, Place::User, Some(2)),
+            ("D", Place::Other, None),
+            (r#"{"json":{"properties":{"a":{"description":"S"}}}}"#, Place::Other, None),
+            (r#"["END"]"#, Place::Other, None),
+            (r#"{"k":"m"}"#, Place::Other, None),
+            (r#"{"user":"o"}"#, Place::Other, None),
+            (r#"{"v":{"text":"p"}}"#, Place::Other, None),
         ];
         assert_shown(texts, body, &expected);
     }

@@ -113,29 +113,19 @@ fn string_bytes(value: Value<'_, '_>) -> u64 {
 
 /// UTF-8 bytes of a string body after its escapes are resolved.
 fn unescaped_length(raw: &str) -> usize {
-    let mut length = raw.len();
-    let mut rest = raw.as_bytes();
+    let bytes = raw.as_bytes();
+    let (mut length, mut at) = (raw.len(), 0);
     loop {
-        let at = json::plain_end(rest, 0);
-        if at >= rest.len() {
-            return length;
+        if bytes.get(at) != Some(&b'\\') {
+            at = json::plain_end(bytes, at);
         }
-        let escape = rest.get(at + 1).copied().unwrap_or(b'\\');
-        let (taken, gives) = match escape {
-            b'u' => {
-                let digits = rest.get(at + 2..at + 6).and_then(|hex| std::str::from_utf8(hex).ok());
-                match digits.and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0) {
-                    0..0x80 => (6, 1),
-                    0x80..0x800 => (6, 2),
-                    // Half a pair is half of four bytes; the parser made sure of the other half.
-                    0xd800..0xe000 => (6, 2),
-                    _ => (6, 3),
-                }
-            }
+        let Some(next) = bytes.get(at + 1) else { return length };
+        let (taken, gives) = match next {
+            b'u' => json::escape(raw, at).map_or((6, 1), |(c, taken)| (taken, c.len_utf8())),
             _ => (2, 1),
         };
         length = length.saturating_sub(taken - gives);
-        rest = rest.get(at + taken..).unwrap_or_default();
+        at += taken;
     }
 }
 

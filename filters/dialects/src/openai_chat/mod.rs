@@ -46,4 +46,4 @@ pub use stream_write::{StreamEncoder, stream_error};
 #[cfg(test)]
 pub(crate) use texts::assert_shown;
 pub use texts::{Place, Text, texts};
-pub(crate) use texts::{all as all_texts, place_of};
+pub(crate) use texts::{all as all_texts, place_of, strings};

@@ -1,7 +1,8 @@
 //! Every text that a client sends, in document order: what redaction searches and splices, and what counting reads.
 //! Strings that are not prose by the API's own rules (roles, types, ids, tool names, base64) are left out; strings
 //! in fields that this file does not know are shown as [`Place::Other`], so that a new field is no way around
-//! redaction. Object keys are not shown: they cannot be told from the application's own field names.
+//! redaction. JSON whose form is not the API's (a tool's parameters, a label's values, such a field) is one text: what
+//! its values are, the names beside them say. Names elsewhere are not shown: they cannot be told from the API's own.
 
 use weir_wire::json::{Doc, Kind, Value};
 
@@ -22,36 +23,14 @@ pub enum Place {
     Tool,
     /// A message of no known role.
     UnknownRole,
-    /// A participant's `name`.
-    Name,
-    /// An assistant's refusal.
-    Refusal,
-    /// An assistant's reasoning; a signature may cover it, then it must not be altered.
-    Reasoning,
-    /// A tool call's arguments: JSON inside the string, with escapes of its own.
-    Arguments,
-    /// What a tool does.
-    Description,
-    /// A string anywhere in a schema: of a tool's parameters, of the answer's format.
-    Schema,
-    /// An address that the provider would fetch.
-    Url,
-    /// A file's name.
-    FileName,
-    /// `user`, `metadata`, `safety_identifier`, `prompt_cache_key`: labels, not part of the prompt.
-    Label,
-    /// A text that ends the answer.
-    Stop,
-    /// The answer that the client predicts.
-    Prediction,
-    /// A field that this dialect does not know.
+    /// Anywhere else: what a tool does, what it was called with, a label, a field that the dialect does not know.
     Other,
 }
 
 /// A text of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'d, 'a> {
-    /// A string value.
+    /// A string, an array or an object.
     pub value: Value<'d, 'a>,
     /// Where it stands.
     pub place: Place,
@@ -72,12 +51,6 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             },
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
             "functions" => value.items().for_each(|function| function_texts(function, sink)),
-            "response_format" => all(value, Place::Schema, None, sink),
-            "prediction" => all(value, Place::Prediction, None, sink),
-            "stop" => all(value, Place::Stop, None, sink),
-            "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => {
-                all(value, Place::Label, None, sink)
-            },
             // Words of the API, and what Weir reads itself.
             "model"
             | "service_tier"
@@ -119,22 +92,19 @@ fn message<'d, 'a>(message: Value<'d, 'a>, at: u32, sink: Sink<'_, 'd, 'a>) {
             },
             // The name of a function's result is the function's.
             "name" if place == Place::Tool => {},
-            "name" => all(value, Place::Name, at, sink),
-            "refusal" => all(value, Place::Refusal, at, sink),
-            "reasoning" | "reasoning_content" => all(value, Place::Reasoning, at, sink),
             "thinking_blocks" => {
                 for block in value.items() {
-                    one(block.get("thinking"), Place::Reasoning, at, sink);
+                    one(block.get("thinking"), at, sink);
                 }
             },
             "tool_calls" => {
                 for call in value.items() {
                     for (kind, input) in [("function", "arguments"), ("custom", "input")] {
-                        one(call.get(kind).and_then(|body| body.get(input)), Place::Arguments, at, sink);
+                        one(call.get(kind).and_then(|body| body.get(input)), at, sink);
                     }
                 }
             },
-            "function_call" => one(value.get("arguments"), Place::Arguments, at, sink),
+            "function_call" => one(value.get("arguments"), at, sink),
             "role" | "tool_call_id" | "id" | "audio" | "cache_control" => {},
             _ => all(value, Place::Other, at, sink),
         })
@@ -148,15 +118,13 @@ fn part<'d, 'a>(part: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<'
     for (key, value) in part.members() {
         by_name!(key => {
             "text" => all(value, place, at, sink),
-            "refusal" => all(value, Place::Refusal, at, sink),
-            "thinking" | "reasoning" => all(value, Place::Reasoning, at, sink),
             "image_url" | "video_url" | "audio_url" => {
                 let url = value.get("url").unwrap_or(value);
                 if url.str_raw().is_some_and(|url| !media::is_data_uri(url)) {
-                    one(Some(url), Place::Url, at, sink);
+                    one(Some(url), at, sink);
                 }
             },
-            "file" => one(value.get("filename"), Place::FileName, at, sink),
+            "file" => one(value.get("filename"), at, sink),
             "type" | "input_audio" | "cache_control" | "id" | "signature" => {},
             _ => all(value, Place::Other, at, sink),
         })
@@ -168,9 +136,9 @@ fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
         by_name!(key => {
             "function" => function_texts(value, sink),
             "custom" => {
-                one(value.get("description"), Place::Description, None, sink);
+                one(value.get("description"), None, sink);
                 if let Some(format) = value.get("format") {
-                    all(format, Place::Schema, None, sink);
+                    all(format, Place::Other, None, sink);
                 }
             },
             "type" | "cache_control" => {},
@@ -182,35 +150,33 @@ fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
 fn function_texts<'d, 'a>(function: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in function.members() {
         by_name!(key => {
-            "description" => all(value, Place::Description, None, sink),
-            "parameters" => all(value, Place::Schema, None, sink),
             "name" | "cache_control" => {},
             _ => all(value, Place::Other, None, sink),
         })
     }
 }
 
-fn one<'d, 'a>(value: Option<Value<'d, 'a>>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+fn one<'d, 'a>(value: Option<Value<'d, 'a>>, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
     if let Some(value) = value.filter(|value| value.kind() == Kind::String) {
+        sink(Text { value, place: Place::Other, message });
+    }
+}
+
+/// A string, or JSON that is searched as a whole.
+#[inline(never)]
+pub(crate) fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
+    if matches!(value.kind(), Kind::String | Kind::Array | Kind::Object) {
         sink(Text { value, place, message });
     }
 }
 
-/// Every string in a value. It recurses no deeper than the parser's depth limit.
-pub(crate) fn all<'d, 'a>(value: Value<'d, 'a>, place: Place, message: Option<u32>, sink: Sink<'_, 'd, 'a>) {
-    match value.kind() {
-        Kind::String => sink(Text { value, place, message }),
-        Kind::Array => value.items().for_each(|item| all(item, place, message, sink)),
-        Kind::Object => {
-            for (key, member) in value.members() {
-                // A schema's type is a word of JSON Schema, unless a property has that name.
-                if !(place == Place::Schema && key.is("type") && member.kind() == Kind::String) {
-                    all(member, place, message, sink);
-                }
-            }
+/// Shows each string that a value is or holds.
+pub(crate) fn strings<'d, 'a>(value: Value<'d, 'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
+    value.scalars(&mut |value, name| {
+        if !name && value.kind() == Kind::String {
+            sink(value);
         }
-        _ => {}
-    }
+    });
 }
 
 /// A text, its place and its message, as tests write them.
@@ -226,7 +192,7 @@ pub(crate) fn assert_shown(
 ) {
     let doc = weir_wire::json::parse(body.as_bytes(), &weir_wire::json::Limits::default()).unwrap();
     let mut seen = Vec::new();
-    texts(&doc, &mut |text| seen.push((text.value.as_str().unwrap(), text.place, text.message)));
+    texts(&doc, &mut |text| seen.push((text.value.unescaped().text, text.place, text.message)));
     let seen: Vec<Shown<'_>> = seen.iter().map(|(text, place, at)| (text.as_ref(), *place, *at)).collect();
     assert_eq!(seen, expected);
 }
@@ -248,29 +214,28 @@ mod tests {
             {"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":\"b\"}"}}]},
           {"role":"tool","tool_call_id":"c","name":"f","content":"r"},
           {"role":"martian","content":"x","planet":{"name":"mars"}}],
-         "tools":[{"type":"function","function":{"name":"f","description":"D","parameters":{"type":"object","properties":{"a":{"type":"string","description":"S","enum":["e"]}}}}}],
+         "tools":[{"type":"function","function":{"name":"f","description":"D","parameters":{"type":"object","properties":{"a":"S"}}}}],
          "metadata":{"k":"v"},"stop":["END"],"documents":[{"text":"hidden"}],"temperature":1}"#;
         let expected = [
-            ("u", Place::Label, None),
+            ("u", Place::Other, None),
             ("s\n1", Place::System, Some(0)),
             ("d", Place::Developer, Some(1)),
-            ("ann", Place::Name, Some(2)),
+            ("ann", Place::Other, Some(2)),
             ("t", Place::User, Some(2)),
             ("bare", Place::User, Some(2)),
-            ("https://e/x", Place::Url, Some(2)),
-            ("f.pdf", Place::FileName, Some(2)),
-            ("no", Place::Refusal, Some(3)),
-            ("why", Place::Reasoning, Some(3)),
-            (r#"{"a":"b"}"#, Place::Arguments, Some(3)),
+            ("https://e/x", Place::Other, Some(2)),
+            ("f.pdf", Place::Other, Some(2)),
+            ("no", Place::Other, Some(3)),
+            ("why", Place::Other, Some(3)),
+            (r#"{"a":"b"}"#, Place::Other, Some(3)),
             ("r", Place::Tool, Some(4)),
             ("x", Place::UnknownRole, Some(5)),
-            ("mars", Place::Other, Some(5)),
-            ("D", Place::Description, None),
-            ("S", Place::Schema, None),
-            ("e", Place::Schema, None),
-            ("v", Place::Label, None),
-            ("END", Place::Stop, None),
-            ("hidden", Place::Other, None),
+            (r#"{"name":"mars"}"#, Place::Other, Some(5)),
+            ("D", Place::Other, None),
+            (r#"{"type":"object","properties":{"a":"S"}}"#, Place::Other, None),
+            (r#"{"k":"v"}"#, Place::Other, None),
+            (r#"["END"]"#, Place::Other, None),
+            (r#"[{"text":"hidden"}]"#, Place::Other, None),
         ];
         assert_shown(texts, body, &expected);
     }

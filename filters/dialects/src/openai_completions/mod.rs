@@ -8,7 +8,10 @@ use weir_wire::json::{self, Doc, Kind, Value};
 use weir_wire::splice::Splices;
 
 use crate::hub::{Invalid, Usage};
-use crate::openai_chat::{self, AnswerFacts, AnswerText, Chunk, ChunkChoice, ChunkText, Slot, fields};
+use crate::openai_chat::{
+    self, AnswerFacts, AnswerText, Chunk, ChunkChoice, ChunkText, Place, Slot, Text, all_texts, fields,
+    strings,
+};
 
 /// A request, borrowed from its document.
 #[derive(Clone, Debug)]
@@ -149,22 +152,16 @@ impl Request<'_, '_> {
     }
 }
 
-/// Shows each text of the prompt (and `suffix`) to `sink`.
-pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
+/// Shows each text of a prompt, or of what is to be embedded, and of all else in the request to `sink`.
+pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
     for (key, value) in doc.root().members() {
-        if key.is("model") {
-            continue;
-        }
-        strings(value, sink);
-    }
-}
-
-pub(crate) fn strings<'d, 'a>(value: Value<'d, 'a>, sink: &mut dyn FnMut(Value<'d, 'a>)) {
-    match value.kind() {
-        Kind::String => sink(value),
-        Kind::Array => value.items().for_each(|item| strings(item, sink)),
-        Kind::Object => value.members().for_each(|(_, member)| strings(member, sink)),
-        _ => {}
+        by_name!(key => {
+            "model" | "encoding_format" => {},
+            "prompt" | "input" => {
+                strings(value, &mut |value| all_texts(value, Place::Other, None, sink));
+            },
+            _ => all_texts(value, Place::Other, None, sink),
+        })
     }
 }
 

@@ -4,9 +4,7 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use super::stream_write::StreamEncoder;
 use crate::hub::{Answer, Event, Failure, Finish, Part, Usage};
-use crate::openai_chat::{
-    AnswerContext, AnswerFacts, AnswerText, ECHO, Place, Slot, all_texts, fields, string,
-};
+use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, ECHO, Slot, fields, string, strings};
 
 /// Members of a response that repeat what the request said, and what they say of a request without them.
 const ECHOED: [(&str, &str); 13] = [
@@ -180,7 +178,7 @@ pub(super) fn of_response<'d, 'a>(response: Value<'d, 'a>, sink: &mut dyn FnMut(
             },
             "instructions" | "metadata" | "text" | "tools" | "user" | "prompt" | "safety_identifier"
             | "prompt_cache_key" => {
-                all_texts(value, Place::Schema, None, &mut |text| sink(ECHO, Slot::Content, text.value));
+                strings(value, &mut |value| sink(ECHO, Slot::Content, value));
             },
             _ => {},
         })

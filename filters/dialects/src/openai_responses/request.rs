@@ -116,7 +116,7 @@ pub fn prompt_tokens(doc: &Doc<'_>, rules: &Rules, count: &mut dyn FnMut(&str) -
     }
     let mut tokens = 0u64;
     super::texts(doc, &mut |text| {
-        tokens = tokens.saturating_add(text.value.as_str().map_or(0, |text| count(&text)).saturating_add(4));
+        tokens = tokens.saturating_add(count(&text.value.unescaped().text)).saturating_add(4);
     });
     Count { tokens, exact: false, images: 0 }
 }

@@ -23,10 +23,6 @@ pub fn texts<'d, 'a>(doc: &'d Doc<'a>, sink: &mut dyn FnMut(Text<'d, 'a>)) {
             },
             "instructions" => walk(value, Place::System, None, sink),
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
-            "text" => all_texts(value, Place::Schema, None, sink),
-            "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => {
-                all_texts(value, Place::Label, None, sink);
-            },
             // Words of the API, and what Weir reads itself.
             "model"
             | "service_tier"
@@ -46,8 +42,6 @@ fn tool_texts<'d, 'a>(tool: Value<'d, 'a>, sink: Sink<'_, 'd, 'a>) {
     for (key, value) in tool.members() {
         by_name!(key => {
             "type" | "name" => {},
-            "description" => all_texts(value, Place::Description, None, sink),
-            "parameters" | "format" => all_texts(value, Place::Schema, None, sink),
             // A namespace.
             "tools" => value.items().for_each(|tool| tool_texts(tool, sink)),
             _ => all_texts(value, Place::Other, None, sink),
@@ -77,12 +71,11 @@ fn walk<'d, 'a>(value: Value<'d, 'a>, place: Place, at: Option<u32>, sink: Sink<
                     // A picture's bytes.
                     "result" if kind == "image_generation_call" => {},
                     "image_url" | "file_url" if is_data(member) => {},
-                    "image_url" | "file_url" | "url" => all_texts(member, Place::Url, at, sink),
-                    "arguments" | "input" => all_texts(member, Place::Arguments, at, sink),
-                    "filename" => all_texts(member, Place::FileName, at, sink),
-                    "refusal" => all_texts(member, Place::Refusal, at, sink),
-                    "summary" => walk(member, Place::Reasoning, at, sink),
-                    "content" if kind == "reasoning" => walk(member, Place::Reasoning, at, sink),
+                    "image_url" | "file_url" | "url" | "arguments" | "input" | "filename" | "refusal" => {
+                        all_texts(member, Place::Other, at, sink)
+                    },
+                    "summary" => walk(member, Place::Other, at, sink),
+                    "content" if kind == "reasoning" => walk(member, Place::Other, at, sink),
                     _ => walk(member, place, at, sink),
                 })
             }
@@ -113,29 +106,28 @@ mod tests {
             {"type":"output_text","text":"said","annotations":[{"type":"url_citation","url":"https://c","title":"T"}]},
             {"type":"refusal","refusal":"no"}]},
           {"type":"novel_call","words":["w"]}],
-         "tools":[{"type":"function","name":"n","description":"D","parameters":{"type":"object","properties":{"a":{"type":"string","description":"S"}}}}],
-         "metadata":{"k":"m"},"user":"U","text":{"format":{"type":"json_schema","name":"N","schema":{"title":"Z"}}},"novelty":"o"}"#;
+         "tools":[{"type":"function","name":"n","description":"D","parameters":{"properties":{"a":{"description":"S"}}}}],
+         "metadata":{"k":"m"},"user":"U","text":{"format":{"name":"N","schema":{"title":"Z"}}},"novelty":"o"}"#;
         let expected = [
             ("s", Place::System, None),
             ("u", Place::User, Some(0)),
             ("t", Place::User, Some(1)),
-            ("https://e/x", Place::Url, Some(1)),
-            ("f.pdf", Place::FileName, Some(1)),
-            ("open", Place::Reasoning, Some(3)),
-            (r#"{"a":"b"}"#, Place::Arguments, Some(4)),
+            ("https://e/x", Place::Other, Some(1)),
+            ("f.pdf", Place::Other, Some(1)),
+            ("open", Place::Other, Some(3)),
+            (r#"{"a":"b"}"#, Place::Other, Some(4)),
             ("r", Place::Tool, Some(5)),
             ("r2", Place::Tool, Some(6)),
             ("said", Place::Assistant, Some(7)),
-            ("https://c", Place::Url, Some(7)),
+            ("https://c", Place::Other, Some(7)),
             ("T", Place::Assistant, Some(7)),
-            ("no", Place::Refusal, Some(7)),
+            ("no", Place::Other, Some(7)),
             ("w", Place::UnknownRole, Some(8)),
-            ("D", Place::Description, None),
-            ("S", Place::Schema, None),
-            ("m", Place::Label, None),
-            ("U", Place::Label, None),
-            ("N", Place::Schema, None),
-            ("Z", Place::Schema, None),
+            ("D", Place::Other, None),
+            (r#"{"properties":{"a":{"description":"S"}}}"#, Place::Other, None),
+            (r#"{"k":"m"}"#, Place::Other, None),
+            ("U", Place::Other, None),
+            (r#"{"format":{"name":"N","schema":{"title":"Z"}}}"#, Place::Other, None),
             ("o", Place::Other, None),
         ];
         assert_shown(texts, body, &expected);

@@ -119,30 +119,53 @@ fn named(view: &View<'_>, end: usize) -> Option<usize> {
     KEYS.iter().any(|name| ends(key - sign, name)).then_some(8)
 }
 
-/// Whether characters look like a secret.
-fn secret(text: &[u8]) -> bool {
-    let (mut lower, mut joined, mut seen) = (0, true, 0u64);
-    let [mut upper, mut digit, mut sign, mut strong] = [0; 4];
-    for byte in text {
-        seen |= 1 << (byte & 63);
-        let mark = matches!(byte, b'_' | b'.' | b':');
-        match byte {
-            b'a'..=b'z' => lower += 1,
-            b'A'..=b'Z' => upper = 1,
-            b'0'..=b'9' => digit = 1,
-            _ if byte.is_ascii_punctuation() => sign = 1,
-            _ => {}
+/// What a character is, a bit each: a small letter, a capital, a digit, a sign, one that hardly stands in names, one that
+/// does not stand in a program's.
+static KINDS: [u8; 128] = {
+    let mut kinds = [0; 128];
+    let mut at = 0;
+    while at < 128 {
+        let byte = at as u8;
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+        {
+            kinds[at] = match byte {
+                b'a'..=b'z' => LOWER,
+                b'A'..=b'Z' => UPPER | FOREIGN,
+                b'0'..=b'9' => DIGIT,
+                b'_' | b'.' | b':' => SIGN,
+                b'!' | b'#' | b'$' | b'%' | b'^' | b'*' | b'@' | b'&' => SIGN | STRONG | FOREIGN,
+                _ if byte.is_ascii_punctuation() => SIGN | FOREIGN,
+                _ => FOREIGN,
+            };
         }
-        joined &= mark || byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        strong |= u8::from(b"!#$%^*@&".contains(byte));
+        at += 1;
     }
-    let kinds = u8::from(lower > 0) + upper + digit + sign;
-    let (digit, sign) = (digit > 0, sign > 0);
+    kinds
+};
+
+const LOWER: u8 = 1;
+const UPPER: u8 = 2;
+const DIGIT: u8 = 4;
+const SIGN: u8 = 8;
+const STRONG: u8 = 16;
+const FOREIGN: u8 = 32;
+
+/// Whether characters, all of them ASCII, look like a secret.
+fn secret(text: &[u8]) -> bool {
+    let (mut lower, mut all, mut seen) = (0, 0, 0u64);
+    for byte in text {
+        let kind = KINDS.get(usize::from(byte & 127)).copied().unwrap_or_default();
+        lower += usize::from(kind & LOWER);
+        all |= kind;
+        seen |= 1 << (byte & 63);
+    }
+    let has = |kind| all & kind != 0;
+    let kinds = (all & (LOWER | UPPER | DIGIT | SIGN)).count_ones();
     // Words and references have no digits: `os.environ.get`, `config.password`, `your-password-here`.
-    let varied = seen.count_ones() >= 4 && (digit || kinds >= 3 && sign && strong > 0);
-    let reference = text.starts_with(b"$") && !digit || text.starts_with(b"http");
+    let varied = seen.count_ones() >= 4 && (has(DIGIT) || kinds >= 3 && has(STRONG));
+    let reference = text.starts_with(b"$") && !has(DIGIT) || text.starts_with(b"http");
     // `self.token2`, `generate_key_25519`: names of a program.
-    let reference = reference || joined && sign && lower * 5 >= text.len() * 3;
+    let reference = reference || !has(FOREIGN) && has(SIGN) && lower * 5 >= text.len() * 3;
     kinds >= 2 && varied && !reference
 }
 

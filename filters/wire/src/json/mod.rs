@@ -18,7 +18,7 @@ use std::fmt;
 
 pub use parse::{parse, parse_texts};
 pub use scan::{escape_into, plain_end};
-pub use unescape::{SHORT_ESCAPES, Unescaped, escape};
+pub use unescape::{SHORT_ESCAPES, Unescaped, escape, has_escapes, without_escapes};
 pub use value::{Items, Key, Members, Value};
 pub use writer::Writer;
 

@@ -3,7 +3,7 @@
 use weir_sorted::sort_by;
 
 use super::scan::plain_end;
-use super::unescape::{escape_at, unescape};
+use super::unescape::{SHORT_ESCAPES, escape_at, unescape};
 use super::{COUNT, Doc, ESCAPED, Error, ErrorKind, Kind, Limits, NAME, Node};
 
 /// Objects with more members than this are sorted to find duplicate keys; smaller ones compare pairs.
@@ -164,11 +164,20 @@ impl Parser<'_> {
         let mut flags = 0;
         self.at += 1;
         loop {
-            self.at = plain_end(self.bytes, self.at);
+            // Escapes often follow each other.
+            if self.bytes.get(self.at) != Some(&b'\\') {
+                self.at = plain_end(self.bytes, self.at);
+            }
             match self.bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     flags = ESCAPED;
+                    let short =
+                        self.bytes.get(self.at + 1).and_then(|it| SHORT_ESCAPES.get(usize::from(*it)));
+                    if short.is_some_and(|meant| *meant != 0) {
+                        self.at += 2;
+                        continue;
+                    }
                     match escape_at(self.bytes, self.at) {
                         Ok((_, length)) => self.at += length,
                         Err(kind) => return self.fail(kind),

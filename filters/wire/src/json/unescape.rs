@@ -54,6 +54,17 @@ pub fn escape(raw: &str, at: usize) -> Option<(char, usize)> {
     escape_at(raw.as_bytes(), at).ok()
 }
 
+/// Whether a text has escapes, or what would be some in a document.
+#[inline(never)]
+pub fn has_escapes(raw: &str) -> bool {
+    raw.as_bytes().contains(&b'\\')
+}
+
+/// A part of a text that was parsed, without the escapes in it.
+pub fn without_escapes(raw: &str) -> Cow<'_, str> {
+    if has_escapes(raw) { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
+}
+
 /// A validated string body without its escapes.
 pub(super) fn unescape(raw: &str) -> String {
     let all = raw.as_bytes();
@@ -141,7 +152,7 @@ impl<'a> Unescaped<'a> {
         if raw > string.start {
             (text, raw) = (0, 0);
         }
-        text += self.raw.get(raw..string.start).map_or(0, |between| unescape(between).len());
+        text += self.raw.get(raw..string.start).map_or(0, |between| without_escapes(between).len());
         let end = text + string.text.len();
         self.last.set((end, string.start + string.raw.len()));
         text..end

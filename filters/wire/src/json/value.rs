@@ -162,10 +162,10 @@ impl<'d, 'a> Value<'d, 'a> {
         Items(self.children(Kind::Array))
     }
 
-    /// Tells every string and number inside of an array or an object in its order, and whether it is the name of a member.
+    /// Tells every string and number that it is, or that is inside of it, in their order, and whether it is the name of a member.
     #[inline(never)]
     pub fn scalars(self, told: &mut dyn FnMut(Value<'d, 'a>, bool)) {
-        for index in self.index + 1..self.doc.after(self.index) {
+        for index in self.index..self.doc.after(self.index) {
             let value = Value { doc: self.doc, index };
             if matches!(value.kind(), Kind::String | Kind::Number) {
                 told(value, value.node().meta & NAME != 0);

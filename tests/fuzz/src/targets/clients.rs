@@ -10,7 +10,7 @@ use weir_wire::json::{Limits, parse};
 use weir_wire::splice::Splices;
 use weir_wire::{eventstream, sse};
 
-use super::dialects::{carried, context, document, edited};
+use super::dialects::{carried, context, document, edited, shown};
 use super::{Target, cuts, goldens, is_json, parts, seeds, words};
 
 fn counted(tokens: u64) {
@@ -22,7 +22,7 @@ pub const RESPONSES_REQUEST: Target = Target {
     about: "Responses requests: edits leave a request that says what was set; what is carried to any dialect, and what is left for OpenAI itself, is a bounded document",
     run: |input| {
         document(input, |doc| {
-            openai_responses::texts(doc, &mut |text| assert!(text.value.as_str().is_some()));
+            openai_responses::texts(doc, &mut shown());
             let rules = &Rules::COOKBOOK;
             counted(openai_responses::prompt_tokens(doc, rules, &mut |text| text.len() as u64).tokens);
             openai_responses::byte_bound(doc);
@@ -129,7 +129,7 @@ pub const EMBEDDINGS: Target = Target {
     about: "embeddings: edits leave a request, lists of ids are what the request counts, and an answer's outline does not depend on cuts",
     run: |input| {
         document(input, |doc| {
-            openai_embeddings::texts(doc, &mut |value| assert!(value.as_str().is_some()));
+            openai_completions::texts(doc, &mut shown());
             if let Ok(request) = openai_embeddings::read(doc) {
                 counted(openai_completions::prompt_tokens(&request, &mut |text| text.len() as u64));
                 openai_completions::byte_bound(&request);
@@ -185,7 +185,7 @@ pub const CONVERSE_CLIENT: Target = Target {
     about: "Converse requests as a client sends them: facts, texts and bounds are read, edits leave a request; events that pass are where they are said to be",
     run: |input| {
         document(input, |doc| {
-            bedrock::texts(doc, &mut |text| assert!(text.value.as_str().is_some()));
+            bedrock::texts(doc, &mut shown());
             let rules = &Rules::COOKBOOK;
             counted(bedrock::prompt_tokens(doc, rules, &mut |text| text.len() as u64).tokens);
             bedrock::byte_bound(doc);
@@ -228,7 +228,7 @@ pub const INVOKE: Target = Target {
     about: "InvokeModel: bodies of any model are read and edited, Anthropic's pass from one envelope to the other and back, and so does a stream, whatever its cuts, damage included, with one end",
     run: |input| {
         document(input, |doc| {
-            bedrock::all(doc, &mut |text| assert!(text.value.as_str().is_some()));
+            bedrock::all(doc, &mut shown());
             edited(input, doc, &|doc| bedrock::read_invoke(doc, "m", false), false);
             _ = bedrock::invoke::is_messages(doc);
             if doc.root().get("messages").is_some() {

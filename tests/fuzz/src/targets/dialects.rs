@@ -2,7 +2,7 @@
 
 use weir_dialects::openai_chat::AnswerContext;
 use weir_dialects::{anthropic, bedrock, hub, openai_chat, openai_completions};
-use weir_wire::json::{Doc, Limits, parse};
+use weir_wire::json::{Doc, Kind, Limits, parse};
 use weir_wire::splice::Splices;
 
 use super::{Target, goldens, is_json, seeds, words};
@@ -80,12 +80,25 @@ pub fn edited(
     assert!(!named || again.model_name == "other");
 }
 
+/// Sees that texts are strings and JSON, and that no JSON stands before what was told ahead of it.
+pub fn shown() -> impl FnMut(openai_chat::Text<'_, '_>) {
+    let mut end = 0;
+    move |text| {
+        let (at, kind) = (text.value.range(), text.value.kind());
+        assert!(matches!(kind, Kind::String | Kind::Array | Kind::Object), "{kind:?}");
+        if kind != Kind::String {
+            assert!(end <= at.start, "{end} and {at:?}");
+            end = at.end;
+        }
+    }
+}
+
 pub const CHAT_REQUEST: Target = Target {
     name: "chat_request",
     about: "OpenAI chat requests: edits leave a request that says what was set; what is carried to any dialect is a bounded document there",
     run: |input| {
         document(input, |doc| {
-            openai_chat::texts(doc, &mut |text| assert!(text.value.as_str().is_some()));
+            openai_chat::texts(doc, &mut shown());
             let counted = openai_chat::prompt_tokens(doc, &mut |text| text.len() as u64);
             assert!(counted.tokens < 1 << 40);
             openai_chat::overhead(doc);
@@ -108,7 +121,7 @@ pub const MESSAGES_REQUEST: Target = Target {
     about: "Anthropic requests: as chat_request",
     run: |input| {
         document(input, |doc| {
-            anthropic::texts(doc, &mut |text| assert!(text.value.as_str().is_some()));
+            anthropic::texts(doc, &mut shown());
             anthropic::byte_bound(doc);
             let counted =
                 anthropic::prompt_tokens(doc, &openai_chat::Rules::COOKBOOK, &mut |text| text.len() as u64);
@@ -147,7 +160,7 @@ pub const COMPLETIONS_REQUEST: Target = Target {
     about: "OpenAI text completions: edits leave a request that says what was set",
     run: |input| {
         document(input, |doc| {
-            openai_completions::texts(doc, &mut |value| assert!(value.as_str().is_some()));
+            openai_completions::texts(doc, &mut shown());
             if let Ok(request) = openai_completions::read(doc) {
                 assert!(openai_completions::prompt_tokens(&request, &mut |text| text.len() as u64) < 1 << 40);
                 openai_completions::byte_bound(&request);
