@@ -394,7 +394,7 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         let first = findings.len();
         let mut inside = None;
         let json = value.kind() != json::Kind::String;
-        if json || (value.escaped() && may_be_document(raw)) {
+        if json || may_be_document(raw) {
             let part = if *part == Part::Message { Part::Text } else { *part };
             let apart = finder.asked != 0;
             let mut find = |document: &Document<'_>, out: &mut Vec<pii::Finding>| {

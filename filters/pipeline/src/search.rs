@@ -63,14 +63,17 @@ impl Search<'_> {
         let (mut inner, mut starts) = (String::new(), Vec::new());
         if let Some(doc) = &doc {
             doc.root().scalars(&mut |value, _| {
-                let may = value.escaped() && (self.apart || value.str_raw().is_some_and(may_be_document));
+                let may = match self.apart {
+                    true => value.escaped(),
+                    false => value.str_raw().is_some_and(may_be_document),
+                };
                 if !may {
                     return;
                 }
                 let string = value.unescaped();
                 if self.apart {
                     self.inside(&string.text, false, depth - 1, &|range| place(string.raw_range(range)));
-                } else if parsed(&string.text, false, depth).is_some() {
+                } else if depth > 1 && parsed(&string.text, false, depth).is_some() {
                     inner.push(if inner.is_empty() { '[' } else { ',' });
                     starts.push(inner.len());
                     inner.push_str(&string.text);
@@ -83,9 +86,9 @@ impl Search<'_> {
         if !inner.is_empty() {
             inner.push(']');
             self.inside(&inner, true, depth - 1, &|range| {
-                // The last byte is in the same document, the one behind it may be in none.
-                let (start, last) = (range.start, range.end.saturating_sub(1));
-                place(whole.raw_range(moved(&starts, &without, start)..moved(&starts, &without, last) + 1))
+                // All of it is in one string.
+                let start = moved(&starts, &without, range.start);
+                place(whole.raw_range(start..start + range.len()))
             });
         }
         // One that a string has is written with an escape.

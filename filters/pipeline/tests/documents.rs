@@ -143,3 +143,105 @@ fn what_is_in_json_of_the_body_its_names_say_in_every_dialect() {
         }
     }
 }
+
+/// JSON at random: values that are found and values that are not, under names that say what they are, documents in
+/// strings among them.
+struct Made(u64);
+
+impl Made {
+    fn next(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % most
+    }
+
+    fn value(&mut self, depth: usize) -> Value {
+        const TEXTS: [&str; 12] = [
+            MAIL,
+            "078-05-1120",
+            "078051120",
+            "c0rrecthorse9X",
+            "plain words",
+            "\n::1",
+            "\"",
+            "é\u{1f600}",
+            "",
+            "{",
+            "[1]",
+            "-----BEGIN PRIVATE KEY-----\nMIIB",
+        ];
+        const NAMES: [&str; 8] = ["ssn", "password", "cvv", "a", MAIL, "é\n", "", "card"];
+        match self.next(if depth == 0 { 4 } else { 7 }) {
+            0 | 1 => json!(TEXTS[self.next(TEXTS.len())]),
+            2 => {
+                [json!(4_111_111_111_111_111_u64), json!(123), json!(-78_051_120), json!(50.386645822324795)]
+                    [self.next(4)]
+                .clone()
+            }
+            3 => [json!(null), json!(true), json!([]), json!({})][self.next(4)].clone(),
+            4 => (0..self.next(5)).map(|_| self.value(depth - 1)).collect(),
+            5 => json!(self.value(depth - 1).to_string()),
+            _ => {
+                let names: Vec<&str> = (0..self.next(5)).map(|_| NAMES[self.next(NAMES.len())]).collect();
+                Value::Object(
+                    names.into_iter().map(|name| (name.to_owned(), self.value(depth - 1))).collect(),
+                )
+            }
+        }
+    }
+}
+
+/// What is hidden leaves JSON of the same form: a string or a number became a string. So in strings, where they are
+/// told from text: documents in so many others, with a quote in them.
+fn assert_form(sent: &Value, asked: &Value, deep: usize) {
+    match (sent, asked) {
+        (Value::Array(sent), Value::Array(asked)) => {
+            assert_eq!(sent.len(), asked.len());
+            sent.iter().zip(asked).for_each(|(sent, asked)| assert_form(sent, asked, deep));
+        }
+        // Two names may have become one.
+        (Value::Object(sent), Value::Object(asked)) => {
+            for (name, asked) in asked {
+                sent.get(name).into_iter().for_each(|sent| assert_form(sent, asked, deep));
+            }
+        }
+        (Value::String(sent), Value::String(asked)) if deep > 0 && asked.contains('"') => {
+            if let Ok(asked @ (Value::Array(_) | Value::Object(_))) = serde_json::from_str(asked) {
+                let sent = serde_json::from_str(sent).unwrap_or_else(|e| panic!("{e}: {sent}"));
+                assert_form(&sent, &asked, deep - 1);
+            }
+        }
+        (Value::String(_), Value::String(_)) => {}
+        (Value::String(sent), Value::Number(asked)) => {
+            assert!(sent.starts_with('[') && asked.as_i64().is_some(), "{sent} for {asked}");
+        }
+        _ => assert_eq!(sent, asked),
+    }
+}
+
+#[test]
+fn whatever_is_found_in_json_of_the_body_it_keeps_its_form() {
+    let mut config = policy(&[("p", "vllm")], &[model("m", "p", "m")]);
+    config["redaction"] = redaction("mask", true, false);
+    let all: Vec<&str> = weir_pii::DETECTORS.iter().map(|detector| detector.id).collect();
+    config["redaction"][0]["find"] = json!(all);
+    let gateway = Gateway::of_json(config);
+    let mut made = Made(17);
+    let mut hidden = 0;
+    for _ in 0..3_000 {
+        let own = made.value(5);
+        let body = json!({"model": "m", "metadata": own, "messages": [{"role": "user", "content": "hi", "x": made.value(3)}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": made.value(4)}}]});
+        let out = gateway.run(
+            &headers("/v1/chat/completions", &[("authorization", "Bearer key")]),
+            body.to_string().as_bytes(),
+            &[answer(200, "application/json", "{}")],
+            Cuts::Whole,
+            Cuts::Whole,
+        );
+        assert_eq!(out.status, 200, "{}", String::from_utf8_lossy(&out.body));
+        let sent = sent_body(&out);
+        assert_form(&sent, &body, 3);
+        hidden += usize::from(sent != body);
+    }
+    assert!(hidden > 1_000, "{hidden}");
+}
