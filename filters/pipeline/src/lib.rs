@@ -33,7 +33,7 @@ pub mod ratelimit;
 pub mod record;
 pub mod refusal;
 pub mod repeats;
-mod search;
+pub mod search;
 pub mod seen;
 mod shared;
 pub mod sigv4;

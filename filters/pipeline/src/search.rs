@@ -108,7 +108,7 @@ impl Search<'_> {
             doc = parsed(text, sure, depth);
         }
         let quote = QUOTE.get(QUOTE.len() - (1 << (self.level + DEPTH - depth))..).unwrap_or_default();
-        let (mut next, mut first, mut end, mut at) = (0, 0, 0, 0..0);
+        let (mut next, mut first, mut end, mut at, mut placed) = (0, 0, 0, 0..0, 0..0);
         // Tells what of the findings is in a string or a number; these come in their order.
         let mut tell = |scalar: Range<usize>, number: bool| {
             while let Some(finding) = findings.get(next) {
@@ -127,9 +127,11 @@ impl Search<'_> {
                     let written = text.get(part.clone()).unwrap_or_default();
                     let value = without_escapes(written);
                     let value = if as_written { written } else { &*value };
-                    // One inside of another is only told of.
-                    let range = if next == first { place(part) } else { part };
-                    (self.found)(Hit { finding, value, range, quote });
+                    // One inside of another is only told of, as where that is.
+                    if next == first {
+                        placed = place(part);
+                    }
+                    (self.found)(Hit { finding, value, range: placed.clone(), quote });
                 }
                 if at.end > scalar.end {
                     return;

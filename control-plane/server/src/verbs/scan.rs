@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
+use weir_pii::{Document, Finding};
+use weir_pipeline::search::{self, Hit, Search};
 
 use crate::Failure;
 
@@ -65,8 +67,19 @@ fn set(find: &[String]) -> Result<weir_pii::Set, Failure> {
     weir_pii::Set::new(&[rule]).map_err(|why| Failure::new(why.to_string()))
 }
 
-/// What is found in a text; one that is a whole line is taken for a user's message.
+/// What is found in a text; one that is a whole line is taken for a user's message, and one that is a document is
+/// searched as the gateway does it, without its escapes.
 fn found(set: &weir_pii::Set, text: &str, message: bool) -> Vec<(&'static str, usize, usize)> {
+    if search::document(text) {
+        let mut out = Vec::new();
+        let mut find = |document: &Document<'_>, out: &mut Vec<Finding>| {
+            weir_pii::find_in_document(set, document, out);
+        };
+        let mut found = |hit: Hit<'_>| out.push((hit.finding.kind.name(), hit.range.start, hit.range.end));
+        Search { find: &mut find, apart: false, level: 0, found: &mut found }.text(text, false);
+        out.sort_by_key(|(_, start, _)| *start);
+        return out;
+    }
     let mut findings = Vec::new();
     let find = if message { weir_pii::find_in_message } else { weir_pii::find };
     find(set, text, &mut findings);
@@ -116,5 +129,21 @@ mod tests {
         });
         assert_eq!(told, [".0[1] email 3 10", "#1 email 5 12", ".1.0 us_ssn 4 15"]);
         assert!(super::set(&["emial".into()]).is_err());
+    }
+
+    #[test]
+    fn a_document_in_a_text_is_searched_as_its_reader_sees_it() {
+        let set = set(&[]).unwrap();
+        let inner = json!({"to": "\nx@y.org"}).to_string();
+        let text = json!({"password": "c0rrect", "mail": "\tx@y.org", "in": inner}).to_string();
+        let text = text.replace("c0rrect", r"c0rrect\u0068orse9X");
+        let told = found(&set, &text, false);
+        let told: Vec<_> = told.iter().map(|(kind, start, end)| (*kind, &text[*start..*end])).collect();
+        let expected = [("email", "x@y.org"), ("email", "x@y.org"), ("password", r"c0rrect\u0068orse9X")];
+        let mut sorted = told.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected, "{told:?}");
+        // No document: as it is written.
+        assert_eq!(found(&set, r"[see \nx@y.org", false), [("email", 6, 14)]);
     }
 }
