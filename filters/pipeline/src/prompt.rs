@@ -443,10 +443,16 @@ pub fn redact(api: Api, doc: &Doc<'_>, finder: &mut Finder<'_>, kept: bool) -> R
         return Ok(out);
     }
     let mut vault = pii::Vault::keyed(finder.policy.seen.borrow().key(PLACEHOLDERS));
-    for value in texts.iter().map(|text| text.value) {
-        // What a client typed that looks like a placeholder must not be restored to somebody's value.
-        if value.range().len() >= pii::PLACEHOLDER {
-            vault.reserve(&json::without_escapes(value.inner()));
+    if findings.iter().any(|finding| finding.action == pii::Action::Tokenize) {
+        for (at, Searched { value, .. }) in texts.iter().enumerate() {
+            // What a client typed that looks like a placeholder must not be restored to somebody's value.
+            if value.range().len() >= pii::PLACEHOLDER {
+                let hit = hits.binary_search_by_key(&at, |hit| hit.at).ok().and_then(|hit| hits.get(hit));
+                match hit.and_then(|hit| hit.inside.as_deref()) {
+                    Some(inside) => vault.reserve(&inside.text.text),
+                    None => vault.reserve(&json::without_escapes(value.inner())),
+                }
+            }
         }
     }
     let mut with = String::new();

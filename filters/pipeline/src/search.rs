@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use weir_pii::{Document, Finding};
-use weir_wire::json::{self, Doc, Limits, Unescaped, has_escapes, without_escapes};
+use weir_wire::json::{self, Doc, Joined, Limits, Unescaped, has_escapes, without_escapes};
 
 /// Documents inside of each other's strings that are looked into.
 const DEPTH: u16 = 4;
@@ -48,44 +48,44 @@ impl Search<'_> {
     /// strings, and a string of it that is a document itself apart from it. What takes the place of findings is written as it
     /// is: types, placeholders and digests have nothing in them that is to be escaped.
     pub fn text(&mut self, text: &str, sure: bool) {
-        self.inside(text, sure, DEPTH, &|range| range);
+        self.inside(text, None, sure, DEPTH, &|range| range);
     }
 
-    /// The same of a text inside of others.
-    fn inside(&mut self, text: &str, sure: bool, depth: u16, place: &Place<'_>) {
+    /// The same of a text inside of others, and of documents that were read.
+    fn inside(&mut self, text: &str, doc: Option<Doc<'_>>, sure: bool, depth: u16, place: &Place<'_>) {
         let mut findings = Vec::new();
         let escaped = has_escapes(text);
-        let mut doc = if escaped { parsed(text, sure, depth) } else { None };
+        let mut doc = if escaped && doc.is_none() { parsed(text, sure, depth) } else { doc };
         let as_written = self.apart || doc.is_none();
         let whole = Unescaped::document(text, as_written);
         // Documents in strings: where they are, an array of them, and where they are in that.
         let mut without: Vec<Range<usize>> = Vec::new();
-        let (mut inner, mut starts) = (String::new(), Vec::new());
+        let (mut inner, mut starts) = (Joined::default(), Vec::new());
         if let Some(doc) = &doc {
             doc.root().scalars(&mut |value, _| {
-                let may = match self.apart {
-                    true => value.escaped(),
-                    false => value.str_raw().is_some_and(may_be_document),
-                };
-                if !may {
-                    return;
-                }
-                let string = value.unescaped();
                 if self.apart {
-                    self.inside(&string.text, false, depth - 1, &|range| place(string.raw_range(range)));
-                } else if depth > 1 && parsed(&string.text, false, depth).is_some() {
-                    inner.push(if inner.is_empty() { '[' } else { ',' });
-                    starts.push(inner.len());
-                    inner.push_str(&string.text);
-                } else {
-                    return;
+                    if value.escaped() {
+                        let string = value.unescaped();
+                        without.push(string.body_range());
+                        self.inside(&string.text, None, false, depth - 1, &|range| {
+                            place(string.raw_range(range))
+                        });
+                    }
+                } else if depth > 1 && value.str_raw().is_some_and(may_be_document) {
+                    let at = value.range();
+                    let at = whole.place(at.start + 1..at.end - 1);
+                    let string = whole.text.get(at.clone()).unwrap_or_default();
+                    if begins(string)
+                        && let Some(start) = inner.push(string)
+                    {
+                        without.push(at);
+                        starts.push(start);
+                    }
                 }
-                without.push(whole.place(&string));
             });
         }
-        if !inner.is_empty() {
-            inner.push(']');
-            self.inside(&inner, true, depth - 1, &|range| {
+        if let Some(doc) = inner.doc() {
+            self.inside(doc.text(), Some(doc), true, depth - 1, &|range| {
                 // All of it is in one string.
                 let start = moved(&starts, &without, range.start);
                 place(whole.raw_range(start..start + range.len()))
@@ -154,10 +154,9 @@ impl Search<'_> {
     }
 }
 
-/// A document, at so many levels above the last.
+/// A document, where there are levels left.
 fn parsed(text: &str, sure: bool, depth: u16) -> Option<Doc<'_>> {
-    // What is inside of another one stands in one more array.
-    let limits = Limits { depth: Limits::default().depth + DEPTH - depth, ..Limits::default() };
+    let limits = Limits::default();
     if depth > 0 && (sure || begins(text)) { json::parse_texts(text, &limits).ok() } else { None }
 }
 

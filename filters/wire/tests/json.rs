@@ -68,7 +68,7 @@ fn agree(text: &[u8]) {
     let theirs = serde_json::from_slice::<serde_json::Value>(text);
     match (&ours, &theirs) {
         (Ok(doc), Ok(value)) => {
-            assert_eq!(doc.text(), text);
+            assert_eq!(doc.text().as_bytes(), text);
             same(doc.root(), value);
         }
         (Err(error), Ok(_)) => assert!(
@@ -318,6 +318,41 @@ fn cursors_give_ranges_of_the_document() {
     assert_eq!((inner.items().count(), root.get("a").unwrap().members().count()), (0, 0));
 }
 
+#[test]
+fn documents_that_are_joined_are_what_each_is_alone() {
+    let parts = [
+        r#"{"a":"\u0040","a":[1]}"#,
+        "[",
+        " [] ",
+        r#"["a]"#,
+        r#"[b"]"#,
+        "",
+        "1 2",
+        "-7",
+        "\u{feff}[]",
+        r#"["\ud800"]"#,
+        r#"[{"é":"x"},null,"y"]"#,
+    ];
+    let mut joined = json::Joined::default();
+    let starts = parts.map(|part| joined.push(part));
+    let read = [0, 2, 7, 10];
+    let doc = joined.doc().unwrap();
+    assert_eq!(doc.text(), format!("[{}]", read.map(|part| parts[part]).join(",")));
+    assert_eq!((doc.root().raw(), doc.root().len()), (doc.text().as_bytes(), read.len()));
+    let items: Vec<_> = doc.root().items().map(|item| item.json()).collect();
+    assert_eq!(items, read.map(|part| parts[part].trim()));
+    for (number, part) in parts.iter().enumerate() {
+        let start = starts[number].filter(|start| doc.text()[*start..].starts_with(part));
+        assert_eq!(start.is_some(), read.contains(&number), "{part}");
+        assert_eq!(starts[number].is_some(), read.contains(&number), "{part}");
+    }
+    let mut told = Vec::new();
+    doc.root().scalars(&mut |value, name| told.push((value.json(), name)));
+    let of = [("\"a\"", true), (r#""\u0040""#, false), ("\"a\"", true), ("1", false), ("-7", false)];
+    assert_eq!(told, [&of[..], &[("\"é\"", true), ("\"x\"", false), ("\"y\"", false)]].concat());
+    assert!(json::Joined::default().doc().is_none());
+}
+
 /// The raw form of a character in several spellings, and how a range of the text maps back.
 fn spellings(c: char, pick: u8) -> String {
     let mut units = [0; 2];
@@ -350,8 +385,14 @@ fn check_ranges(pieces: &[(char, u8)], step: usize) {
     for (from, raw_from) in starts.iter().step_by(step) {
         assert_eq!(whole.raw_range(from + 2..from + 2), *raw_from..*raw_from);
     }
-    assert_eq!(whole.place(&unescaped), 2..text.len() + 2);
-    assert_eq!(json::Unescaped::document(&raw, true).place(&unescaped), 2..raw.len() - 2);
+    assert_eq!(whole.place(unescaped.body_range()), 2..text.len() + 2);
+    // In order, and back.
+    for (from, raw_from) in starts.iter().step_by(step).chain(starts.first()) {
+        let (last, raw_last) = starts[starts.len() - 1];
+        assert_eq!(whole.place(*raw_from..raw_last), from + 2..last + 2);
+        assert_eq!(whole.place(*raw_from..*raw_from), from + 2..from + 2);
+    }
+    assert_eq!(json::Unescaped::document(&raw, true).place(unescaped.body_range()), 2..raw.len() - 2);
     for (index, (from, raw_from)) in starts.iter().enumerate().step_by(step) {
         for (to, raw_to) in starts[index..].iter().step_by(step) {
             assert_eq!(unescaped.raw_range(*from..*to), *raw_from..*raw_to, "{raw} {from}..{to}");

@@ -98,7 +98,7 @@ fn calls(message: Value<'_, '_>) -> u64 {
 fn string_bytes(value: Value<'_, '_>) -> u64 {
     match value.kind() {
         Kind::String if !value.escaped() => value.range().len().saturating_sub(2) as u64,
-        Kind::String => value.str_raw().map_or(0, |raw| unescaped_length(raw) as u64),
+        Kind::String => value.str_raw().map_or(0, |raw| json::unescaped_length(raw) as u64),
         Kind::Array => value.items().fold(0, |sum, item| sum.saturating_add(string_bytes(item))),
         Kind::Object => value.members().fold(0, |sum: u64, (key, member)| {
             let data = (key.is("url") || key.is("file_data") || key.is("image_url"))
@@ -108,24 +108,6 @@ fn string_bytes(value: Value<'_, '_>) -> u64 {
             sum.saturating_add(key).saturating_add(if data { 0 } else { string_bytes(member) })
         }),
         _ => value.range().len() as u64,
-    }
-}
-
-/// UTF-8 bytes of a string body after its escapes are resolved.
-fn unescaped_length(raw: &str) -> usize {
-    let bytes = raw.as_bytes();
-    let (mut length, mut at) = (raw.len(), 0);
-    loop {
-        if bytes.get(at) != Some(&b'\\') {
-            at = json::plain_end(bytes, at);
-        }
-        let Some(next) = bytes.get(at + 1) else { return length };
-        let (taken, gives) = match next {
-            b'u' => json::escape(raw, at).map_or((6, 1), |(c, taken)| (taken, c.len_utf8())),
-            _ => (2, 1),
-        };
-        length = length.saturating_sub(taken - gives);
-        at += taken;
     }
 }
 

@@ -16,9 +16,9 @@ mod writer;
 
 use std::fmt;
 
-pub use parse::{parse, parse_texts};
+pub use parse::{Joined, parse, parse_texts};
 pub use scan::{escape_into, plain_end};
-pub use unescape::{SHORT_ESCAPES, Unescaped, escape, has_escapes, without_escapes};
+pub use unescape::{SHORT_ESCAPES, Unescaped, escape, has_escapes, unescaped_length, without_escapes};
 pub use value::{Items, Key, Members, Value};
 pub use writer::Writer;
 
@@ -159,8 +159,8 @@ impl<'a> Doc<'a> {
     }
 
     /// The whole text, white space around the value included.
-    pub fn text(&self) -> &'a [u8] {
-        self.text.as_bytes()
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     fn node(&self, index: u32) -> &Node {

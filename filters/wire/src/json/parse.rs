@@ -30,18 +30,56 @@ fn judge<'a>(text: &'a [u8], limits: &Limits, twice: bool) -> Result<Doc<'a>, Er
     }
     let text = std::str::from_utf8(text)
         .map_err(|error| Error { at: error.valid_up_to(), kind: ErrorKind::Utf8 })?;
-    let most = limits.nodes.min((1 << (32 - COUNT)) - 1);
-    let mut parser = Parser {
-        doc: Doc { text, nodes: Vec::with_capacity((text.len() / 48).clamp(8, 1024)) },
-        bytes: text.as_bytes(),
-        at: 0,
-        open: Vec::new(),
-        depth: usize::from(limits.depth),
-        most: most as usize,
-        twice,
-    };
+    let nodes = Vec::with_capacity((text.len() / 48).clamp(8, 1024));
+    let mut parser = Parser { twice, ..Parser::new(Doc { text, nodes }, limits) };
     parser.document()?;
     Ok(parser.doc)
+}
+
+/// Documents that become the items of one array, which is never parsed as a whole.
+pub struct Joined {
+    text: String,
+    nodes: Vec<Node>,
+}
+
+impl Default for Joined {
+    fn default() -> Self {
+        let array = Node { start: 0, end: 0, next: 0, meta: Kind::Array as u32 };
+        Self { text: "[".to_owned(), nodes: vec![array] }
+    }
+}
+
+impl Joined {
+    /// One more, where it is a document, and where it begins. An object may have a key twice.
+    pub fn push(&mut self, text: &str) -> Option<usize> {
+        let Self { text: all, nodes } = self;
+        let (before, items) = (all.len(), nodes.len());
+        let start = before + usize::from(items > 1);
+        if items > 1 {
+            all.push(',');
+        }
+        all.push_str(text);
+        let doc = Doc { text: all, nodes: std::mem::take(nodes) };
+        let mut parser = Parser { at: start, twice: true, ..Parser::new(doc, &Limits::default()) };
+        let read = u32::try_from(all.len()).is_ok() && parser.document().is_ok();
+        *nodes = parser.doc.nodes;
+        if read {
+            nodes.first_mut().into_iter().for_each(|array| array.meta += 1 << COUNT);
+            return Some(start);
+        }
+        nodes.truncate(items);
+        all.truncate(before);
+        None
+    }
+
+    /// All of them; none where there were none.
+    pub fn doc(&mut self) -> Option<Doc<'_>> {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        self.text.push(']');
+        let (end, next) = (self.text.len() as u32, nodes.len() as u32);
+        nodes.first_mut().into_iter().for_each(|array| (array.end, array.next) = (end, next));
+        (next > 1).then_some(Doc { text: &self.text, nodes })
+    }
 }
 
 /// An array or object that is not closed yet.
@@ -61,7 +99,13 @@ struct Parser<'a> {
     twice: bool,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(doc: Doc<'a>, limits: &Limits) -> Self {
+        let most = limits.nodes.min((1 << (32 - COUNT)) - 1) as usize;
+        let (bytes, depth) = (doc.text.as_bytes(), usize::from(limits.depth));
+        Self { doc, bytes, at: 0, open: Vec::new(), depth, most, twice: false }
+    }
+
     fn document(&mut self) -> Result<(), Error> {
         if self.space().is_none() {
             return self.fail(ErrorKind::Empty);

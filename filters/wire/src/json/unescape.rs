@@ -107,6 +107,35 @@ pub(super) fn unescape(raw: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// Bytes of a text that was parsed, without the escapes in it.
+pub fn unescaped_length(raw: &str) -> usize {
+    let bytes = raw.as_bytes();
+    let (mut length, mut at) = (bytes.len(), 0);
+    while let Some(byte) = bytes.get(at) {
+        // Escapes often follow each other.
+        if *byte != b'\\' {
+            at += run(bytes.get(at..).unwrap_or_default());
+            continue;
+        }
+        let (gives, taken) = match bytes.get(at + 1) {
+            Some(b'u') => escape_at(bytes, at).map_or((1, 1), |(c, taken)| (c.len_utf8(), taken)),
+            _ => (1, 2),
+        };
+        length -= taken - gives;
+        at += taken;
+    }
+    length
+}
+
+/// How many bytes come before the first backslash, or eight.
+#[inline(always)]
+fn run(rest: &[u8]) -> usize {
+    match rest.first_chunk() {
+        Some(eight) => plain(*eight),
+        None => rest.iter().take_while(|byte| **byte != b'\\').count(),
+    }
+}
+
 /// How many bytes come before the first backslash, of eight.
 #[inline(always)]
 fn plain(eight: [u8; 8]) -> usize {
@@ -142,19 +171,20 @@ impl<'a> Unescaped<'a> {
         Self::new(raw, 0, !as_written)
     }
 
-    /// Where in a document's text a string of it stands; quickest for strings in order.
+    /// Where in the text the bytes of the document stand, which are whole characters; quickest for ranges in order.
     #[inline(never)]
-    pub fn place(&self, string: &Unescaped<'_>) -> Range<usize> {
+    pub fn place(&self, range: Range<usize>) -> Range<usize> {
         if !self.escaped {
-            return string.body_range();
+            return range;
         }
         let (mut text, mut raw) = self.last.get();
-        if raw > string.start {
+        if raw > range.start {
             (text, raw) = (0, 0);
         }
-        text += self.raw.get(raw..string.start).map_or(0, |between| without_escapes(between).len());
-        let end = text + string.text.len();
-        self.last.set((end, string.start + string.raw.len()));
+        let length = |range: Range<usize>| self.raw.get(range).map_or(0, unescaped_length);
+        text += length(raw..range.start);
+        let end = text + length(range.clone());
+        self.last.set((end, range.end));
         text..end
     }
 
@@ -187,16 +217,11 @@ impl<'a> Unescaped<'a> {
             (text, raw) = (0, 0);
         }
         loop {
-            let plain_end = if self.escaped {
-                // No farther than `at` needs: a long plain run is not searched to its end.
-                let rest = bytes.get(raw..).unwrap_or_default();
-                let rest = rest.get(..(at - text) + 1).unwrap_or(rest);
-                memchr::memchr(b'\\', rest).map_or(raw + rest.len(), |found| raw + found)
-            } else {
-                bytes.len()
-            };
-            if at - text <= plain_end - raw || plain_end >= bytes.len() {
-                let mut found = (raw + (at - text)).min(bytes.len());
+            let rest = bytes.get(raw..).unwrap_or_default();
+            let run = if self.escaped { run(rest) } else { rest.len() };
+            let left = at - text;
+            if left <= run || run == rest.len() {
+                let mut found = (raw + left).min(bytes.len());
                 let mut end = found;
                 while !self.raw.is_char_boundary(found) {
                     found -= 1;
@@ -207,8 +232,10 @@ impl<'a> Unescaped<'a> {
                 self.last.set((text + (found - raw), found));
                 return (found, end - found);
             }
-            text += plain_end - raw;
-            raw = plain_end;
+            (text, raw) = (text + run, raw + run);
+            if run == 8 {
+                continue;
+            }
             self.last.set((text, raw));
             let Ok((c, length)) = escape_at(bytes, raw) else { return (raw, 0) };
             if at - text < c.len_utf8() {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use aws_smithy_types::event_stream::HeaderValue;
 use base64::Engine as _;
-use weir_wire::json::{self, ErrorKind, Kind, Limits, Unescaped, Value, Writer, escape_into};
+use weir_wire::json::{self, ErrorKind, Joined, Kind, Limits, Unescaped, Value, Writer, escape_into};
 use weir_wire::splice::Splices;
 use weir_wire::{base64 as own, eventstream, sse};
 
@@ -27,7 +27,49 @@ pub const JSON: Target = Target {
     nanos_per_byte: 5_000,
 };
 
+/// Documents one after the other are what each is alone.
+fn joined(input: &str) {
+    let mut random = Random::of(input.as_bytes());
+    let borders: Vec<usize> =
+        (0..=input.len()).filter(|at| input.is_char_boundary(*at)).take(5_000).collect();
+    let mut joined = Joined::default();
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for _ in 0..random.below(4) {
+        let to = (*random.pick(&borders).expect("0")).max(from);
+        parts.extend([&input[from..to], input]);
+        from = to;
+    }
+    let mut expected = Vec::new();
+    for part in parts {
+        let alone = json::parse_texts(part, &Limits::default());
+        let start = joined.push(part);
+        assert_eq!(start.is_some(), alone.is_ok(), "{part}");
+        if let (Some(start), Ok(doc)) = (start, alone) {
+            expected.push((start, doc));
+        }
+    }
+    let Some(doc) = joined.doc() else { return assert!(expected.is_empty()) };
+    assert_eq!((doc.root().raw(), doc.root().len()), (doc.text().as_bytes(), expected.len()));
+    assert_eq!(doc.root().items().count(), expected.len());
+    let mut scalars = Vec::new();
+    doc.root().scalars(&mut |value, name| scalars.push((value.range(), value.kind(), name)));
+    let mut alone = Vec::new();
+    for ((start, part), item) in expected.iter().zip(doc.root().items()) {
+        assert_eq!(
+            (item.raw(), item.kind(), item.len()),
+            (part.root().raw(), part.root().kind(), part.root().len())
+        );
+        let moved = |range: std::ops::Range<usize>| start + range.start..start + range.end;
+        part.root().scalars(&mut |value, name| alone.push((moved(value.range()), value.kind(), name)));
+    }
+    assert_eq!(scalars, alone);
+    assert!(json::parse_texts(doc.text(), &Limits { depth: 129, ..Limits::default() }).is_ok());
+}
+
 fn read_json(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        joined(text);
+    }
     let ours = json::parse(input, &Limits::default());
     let theirs = serde_json::from_slice::<serde_json::Value>(input);
     let doc = match (ours, theirs) {
@@ -89,7 +131,7 @@ fn read_json(input: &[u8]) {
         if from > to {
             (from, to) = (to, from);
         }
-        let std::ops::Range { start: at, end } = whole.place(&unescaped);
+        let std::ops::Range { start: at, end } = whole.place(unescaped.body_range());
         assert_eq!(whole.text.get(at..end), Some(text));
         assert_eq!(whole.raw_range(at + from..at + to), unescaped.raw_range(from..to));
         let mut with = Vec::new();
