@@ -114,7 +114,8 @@ pub fn unescaped_length(raw: &str) -> usize {
     while let Some(byte) = bytes.get(at) {
         // Escapes often follow each other.
         if *byte != b'\\' {
-            at += run(bytes.get(at..).unwrap_or_default());
+            let rest = bytes.get(at..).unwrap_or_default();
+            at += memchr::memchr(b'\\', rest).unwrap_or(rest.len());
             continue;
         }
         let (gives, taken) = match bytes.get(at + 1) {
