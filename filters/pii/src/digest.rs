@@ -5,6 +5,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::Kind;
+use crate::text::put;
 use crate::view::{invisible, look_alike};
 
 /// Bytes of the digest that are shown, as two hexadecimal digits each.
@@ -51,7 +52,7 @@ impl Key {
     /// invisible characters make no difference: the same value written otherwise has the same digest.
     pub(crate) fn digest(&self, kind: Kind, value: &str, out: &mut String) {
         let mut text = String::with_capacity(value.len() + kind.label().len() + 1);
-        text.push_str(kind.label());
+        put(&mut text, kind.label());
         text.push('\0');
         for c in value.chars().filter(|c| !invisible(*c)) {
             let c = look_alike(c).unwrap_or(c);
@@ -61,7 +62,7 @@ impl Key {
         }
         let outer = goes_on(&self.outer, &goes_on(&self.inner, text.as_bytes()));
         out.push('[');
-        out.push_str(kind.label());
+        put(out, kind.label());
         out.push(':');
         for byte in outer.iter().take(SHOWN) {
             for digit in [byte >> 4, byte & 15] {

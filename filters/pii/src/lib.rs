@@ -15,11 +15,13 @@ mod alone;
 mod class;
 mod detect;
 mod digest;
+mod json;
 pub mod outside;
 mod redactor;
 mod restore;
 mod set;
 mod tail;
+mod text;
 mod vault;
 mod view;
 
@@ -97,7 +99,7 @@ impl Finding {
     /// The same finding of another value, which is appended to `values`: a finding of those.
     pub fn detached(&self, value: &str, values: &mut String) -> Self {
         let start = values.len();
-        values.push_str(value);
+        text::put(values, value);
         let end = values.len();
         let same = self.range.len() == value.len();
         let decided = if same { self.decided.saturating_sub(self.range.start) + start } else { end };

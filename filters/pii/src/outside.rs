@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::set::merge;
+use crate::text::{part, put};
 use crate::{Action, Finding, Kind};
 
 /// What a detector outside found in a text as it was shown.
@@ -22,11 +23,11 @@ pub struct Hit {
 pub fn shown(text: &str, findings: &[Finding]) -> String {
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     for finding in changing(findings) {
-        out.push_str(text.get(at..finding.range.start).unwrap_or_default());
-        out.push_str(finding.kind.mask());
+        put(&mut out, part(text, at..finding.range.start));
+        put(&mut out, finding.kind.mask());
         at = finding.range.end;
     }
-    out.push_str(text.get(at..).unwrap_or_default());
+    put(&mut out, part(text, at..text.len()));
     out
 }
 

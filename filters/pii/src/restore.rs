@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::text::{part, put};
 use crate::vault::{Parsed, Table, parse};
 
 /// Puts values in the place of their placeholders while a text streams by. Only the beginning of what may
@@ -31,7 +32,7 @@ impl Restorer {
             return self.take(text, out);
         }
         let mut whole = std::mem::take(&mut self.held);
-        whole.push_str(text);
+        put(&mut whole, text);
         self.take(&whole, out);
     }
 
@@ -40,10 +41,10 @@ impl Restorer {
         while let Some((plain, from)) =
             memchr::memchr(b'[', rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
         {
-            out.push_str(plain);
+            put(out, plain);
             let length = match parse(from.as_bytes()) {
                 Parsed::Cut => {
-                    self.held.push_str(from);
+                    put(&mut self.held, from);
                     return;
                 }
                 Parsed::No => 1,
@@ -52,24 +53,24 @@ impl Restorer {
                         if self.json {
                             escape(value, out)
                         } else {
-                            out.push_str(value)
+                            put(out, value)
                         }
-                        rest = from.get(length..).unwrap_or_default();
+                        rest = part(from, length..from.len());
                         continue;
                     }
                     None => length,
                 },
             };
             let (literal, after) = from.split_at_checked(length).unwrap_or((from, ""));
-            out.push_str(literal);
+            put(out, literal);
             rest = after;
         }
-        out.push_str(rest);
+        put(out, rest);
     }
 
     /// The text ended: appends what was held back.
     pub fn finish(&mut self, out: &mut String) {
-        out.push_str(&std::mem::take(&mut self.held));
+        put(out, &std::mem::take(&mut self.held));
     }
 
     /// Bytes held back at present.
@@ -94,6 +95,6 @@ fn escape(value: &str, out: &mut String) {
                 continue;
             }
         };
-        out.push_str(written);
+        put(out, written);
     }
 }

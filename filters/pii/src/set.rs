@@ -11,6 +11,7 @@ use crate::detect::pattern::Pattern;
 use crate::detect::words::Words;
 use crate::detect::{DETECTORS, Match};
 use crate::tail::{Reach, Tail};
+use crate::text::{part, put};
 use crate::view::View;
 use crate::{Action, Document, Finding, Key, Kind, Rule, UnknownType, Vault, Written, alone};
 
@@ -89,11 +90,11 @@ impl Set {
         match finding.action {
             Action::Report => return false,
             Action::Tokenize => {
-                let value = text.get(finding.range.clone()).unwrap_or_default();
+                let value = part(text, finding.range.clone());
                 vault.place(finding.kind, value, out);
             }
             Action::Hash => self.digest(finding, text, out),
-            Action::Mask | Action::Block => out.push_str(finding.kind.mask()),
+            Action::Mask | Action::Block => put(out, finding.kind.mask()),
         }
         true
     }
@@ -108,10 +109,10 @@ impl Set {
 
     /// Appends what stands in the place of a finding that is hashed.
     pub(crate) fn digest(&self, finding: &Finding, text: &str, out: &mut String) {
-        let value = text.get(finding.range.start..finding.decided).unwrap_or_default();
+        let value = part(text, finding.range.start..finding.decided);
         match &self.key {
             Some(key) if !finding.endless => key.digest(finding.kind, value, out),
-            _ => out.push_str(finding.kind.mask()),
+            _ => put(out, finding.kind.mask()),
         }
     }
 

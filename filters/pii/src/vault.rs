@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir_sorted::{Map, SipHash};
 
 use crate::detect::DETECTORS;
+use crate::text::{part, put};
 use crate::{Kind, Restorer};
 
 /// Values that get a placeholder in one request. Further ones are masked, which cannot be undone but hides
@@ -64,7 +65,7 @@ impl Table {
     }
 
     fn read(&self, entry: &Entry) -> &str {
-        self.values.get(entry.start..entry.end).unwrap_or_default()
+        part(&self.values, entry.start..entry.end)
     }
 }
 
@@ -114,7 +115,7 @@ impl Vault {
     pub(crate) fn place(&mut self, kind: Kind, value: &str, out: &mut String) {
         match self.key(kind, value) {
             Some(key) => write(key, out),
-            None => out.push_str(kind.mask()),
+            None => put(out, kind.mask()),
         }
     }
 
@@ -160,7 +161,7 @@ impl Vault {
         let key = key(kind, given.last);
         given.numbers.push((given.last, place));
         let start = table.values.len();
-        table.values.push_str(value);
+        put(&mut table.values, value);
         table.entries.push(Entry { key, hash, start, end: start + value.len() });
         *slot = place as u16 + 1;
         Some(key)
@@ -214,7 +215,7 @@ const NUMBER: u32 = (1 << 24) - 1;
 /// Appends the placeholder of a key.
 fn write(key: u32, out: &mut String) {
     let mask = Kind::numbered((key >> 24) as u8).mask();
-    out.push_str(mask.get(..mask.len() - 1).unwrap_or_default());
+    put(out, part(mask, 0..mask.len() - 1));
     // Told from its end.
     let mut end = [b']'; NUMBER_DIGITS + 2];
     let (mut left, mut from) = (key & NUMBER, NUMBER_DIGITS + 1);
@@ -227,7 +228,7 @@ fn write(key: u32, out: &mut String) {
         *place = b'0' + (left % 10) as u8;
         left /= 10;
     }
-    out.push_str(std::str::from_utf8(end.get(from..).unwrap_or_default()).unwrap_or_default());
+    put(out, std::str::from_utf8(end.get(from..).unwrap_or_default()).unwrap_or_default());
 }
 
 /// What stands at the start of a text.

@@ -20,6 +20,7 @@ pub(crate) const OTHER: u8 = 0xff;
 pub(crate) const INVISIBLE: usize = 12;
 
 /// How a document writes characters behind a backslash.
+#[derive(Debug)]
 pub struct Escapes {
     /// The character that a single one stands for; 0 where more has to be read.
     pub short: [u8; 128],

@@ -15,6 +15,7 @@ use weir_tokens::Vocabulary;
 use weir_wire::json::{self, Limits};
 use weir_wire::splice::Splices;
 
+use crate::outside::ESCAPES;
 use crate::paths::Api;
 use crate::seen::Seen;
 
@@ -123,15 +124,16 @@ impl Treatment {
     }
 
     /// What looks for something in a text of the answer.
-    fn redactor(&self) -> Option<pii::Redactor> {
-        self.set.as_ref().or(self.watch.as_ref()).map(|set| pii::Redactor::new(set.clone()))
+    fn redactor(&self, slot: Slot) -> Option<pii::Redactor> {
+        let set = self.set.as_ref().or(self.watch.as_ref())?;
+        Some(pii::Redactor::new(set.clone()).in_json(&ESCAPES, matches!(slot, Slot::Tool(_))))
     }
 
     /// What becomes of a text that is there at once, or what is blocked in it; what was found is counted into `facts`.
     /// What repeats the request (`echo`) is the client's own: it is only restored.
     fn whole(&self, slot: Slot, echo: bool, text: &str, facts: &mut Facts) -> Result<String, pii::Kind> {
         let mut out = text.to_owned();
-        if let Some(mut redactor) = self.redactor().filter(|_| !echo) {
+        if let Some(mut redactor) = self.redactor(slot).filter(|_| !echo) {
             let mut masked = String::new();
             redactor.whole(&out, &mut masked);
             facts.count(redactor.counts());
@@ -476,5 +478,87 @@ mod tests {
             Answer::reads(Api::OpenaiChat, "text/event-stream")
                 && !Answer::reads(Api::OpenaiChat, "text/html")
         );
+    }
+
+    #[test]
+    fn json_that_a_model_says_is_hidden_and_stays_json_in_every_dialect() {
+        let find = ["email", "credit_card", "ip_address", "password"].map(str::to_owned).to_vec();
+        let rule = pii::Rule { find, words: Vec::new(), action: pii::Action::Mask };
+        let set = Rc::new(pii::Set::new(&[rule]).unwrap());
+        let treatment = || Treatment { set: Some(set.clone()), ..Treatment::default() };
+        let said = r#"{"to":"a\nx\u0040y.org","n":[4111111111111111,50.386645822324795],"ip":"\t10.1.2.3","password":"c0rrect\u0068orse9X"}"#;
+        let hidden = r#"{"to":"a\n[EMAIL]","n":["[CREDIT_CARD]",50.386645822324795],"ip":"\t[IP_ADDRESS]","password":"[PASSWORD]"}"#;
+        let quoted = |text: &str| serde_json::to_string(text).unwrap();
+        type Whole = fn(&str, &str) -> String;
+        let wholes: [(Api, Whole); 6] = [
+            // What is asked for as JSON.
+            (Api::OpenaiChat, |_, text| {
+                format!(r#"{{"choices":[{{"index":0,"message":{{"content":{text}}}}}]}}"#)
+            }),
+            (Api::BedrockConverse, |_, text| {
+                format!(r#"{{"output":{{"message":{{"content":[{{"text":{text}}}]}}}}}}"#)
+            }),
+            (Api::OpenaiChat, |_, text| {
+                format!(
+                    r#"{{"choices":[{{"index":0,"message":{{"tool_calls":[{{"id":"c","type":"function","function":{{"name":"f","arguments":{text}}}}}]}}}}]}}"#
+                )
+            }),
+            (Api::OpenaiResponses, |_, text| {
+                format!(
+                    r#"{{"id":"r","output":[{{"type":"function_call","call_id":"c","name":"f","arguments":{text}}}]}}"#
+                )
+            }),
+            (Api::AnthropicMessages, |json, _| {
+                format!(r#"{{"content":[{{"type":"tool_use","id":"c","name":"f","input":{json}}}]}}"#)
+            }),
+            (Api::BedrockConverse, |json, _| {
+                format!(
+                    r#"{{"output":{{"message":{{"content":[{{"toolUse":{{"toolUseId":"c","name":"f","input":{json}}}}}]}}}}}}"#
+                )
+            }),
+        ];
+        for (api, whole) in wholes {
+            let [before, after] = [said, hidden].map(|json| whole(json, &quoted(json)));
+            for cut in [0, before.len() / 2] {
+                let mut answer = Answer::new(api, "application/json", treatment());
+                assert_eq!(passed(&mut answer, &before, cut).unwrap(), after, "{api:?}");
+            }
+        }
+        type Piece = (Api, &'static str, fn(&str) -> String);
+        let pieces: [Piece; 4] = [
+            (Api::OpenaiChat, "/choices/0/delta/content", |text| {
+                format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}}}}]}}\n\n")
+            }),
+            (Api::OpenaiChat, "/choices/0/delta/tool_calls/0/function/arguments", |text| {
+                format!(
+                    "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":{text}}}}}]}}}}]}}\n\n"
+                )
+            }),
+            (Api::OpenaiResponses, "/delta", |text| {
+                format!(
+                    "event: response.function_call_arguments.delta\ndata: {{\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"sequence_number\":1,\"delta\":{text}}}\n\n"
+                )
+            }),
+            (Api::AnthropicMessages, "/delta/partial_json", |text| {
+                format!(
+                    "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"input_json_delta\",\"partial_json\":{text}}}}}\n\n"
+                )
+            }),
+        ];
+        for (api, place, event) in pieces {
+            for length in [1, 2, 3, 7, 29, said.len()] {
+                let cut = said.as_bytes().chunks(length).map(|piece| std::str::from_utf8(piece).unwrap());
+                let body: String = cut.map(|piece| event(&quoted(piece))).collect();
+                let mut answer = Answer::new(api, "text/event-stream", treatment());
+                let out = passed(&mut answer, &body, body.len() / 2).unwrap();
+                let told: String = out
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("data: "))
+                    .filter_map(|data| serde_json::from_str::<serde_json::Value>(data).ok())
+                    .filter_map(|data| data.pointer(place).and_then(|text| text.as_str()).map(str::to_owned))
+                    .collect();
+                assert_eq!(told, hidden, "{api:?} in pieces of {length}");
+            }
+        }
     }
 }

@@ -130,7 +130,7 @@ pub struct Finder<'a> {
 }
 
 /// Those of JSON.
-static ESCAPES: pii::Escapes = pii::Escapes { short: json::SHORT_ESCAPES, long: json::escape };
+pub(crate) static ESCAPES: pii::Escapes = pii::Escapes { short: json::SHORT_ESCAPES, long: json::escape };
 
 impl Finder<'_> {
     /// What a text is known by, as it is written, once nothing was found in it. None where detectors outside are asked,

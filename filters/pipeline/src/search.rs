@@ -434,4 +434,155 @@ mod tests {
         }
         assert!(escapes > 50_000, "{escapes}");
     }
+
+    /// A document of random members, written in random ways.
+    fn document_of(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> String {
+        let texts = [
+            "x@y.org",
+            "078-05-1120",
+            "4111 1111 1111 1111",
+            "ssn 078051120",
+            "c0rrecthorse9X",
+            "10.1.2.3",
+            "::1",
+            "p\u{e9}p\u{e9}@y.org",
+            "plain words",
+            "\u{1f600} 41111\u{200b}11111111111",
+            "https://a:b0b0b0b0@host/x",
+            "call 415-555-0132, ext. 12",
+            "a \"quoted\" \\ word/",
+            "-----BEGIN PRIVATE KEY-----\nMIIB",
+            "Bluebird",
+            "ghp_a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8",
+            "eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln",
+            "",
+            "\n\t",
+        ];
+        let names = ["a", "password", "ssn", "x@z.org", "note", "dob", "age", "cvv", "card", "phone"];
+        let bare = [
+            "4111111111111111",
+            "-4111111111111111",
+            "50.386645822324795",
+            "123",
+            "219099999",
+            "0.1",
+            "1e5",
+            "true",
+            "null",
+            "41111111111111110000",
+            "34",
+            "4155550132",
+        ];
+        let written = |text: &str, next: &mut dyn FnMut(usize) -> usize| {
+            let (mut out, often) = ("\"".to_owned(), [1, 3, 20][next(3)]);
+            for c in text.chars() {
+                match (c, next(often)) {
+                    (_, 0) => c.encode_utf16(&mut [0; 2]).iter().for_each(|u| out += &format!("\\u{u:04x}")),
+                    ('"' | '\\' | '/', _) => out.extend(['\\', c]),
+                    ('\n', _) => out += "\\n",
+                    ('\t', _) => out += "\\t",
+                    _ => out.push(c),
+                }
+            }
+            out + "\""
+        };
+        let space = ["", "", " ", "\n  "];
+        let (mut out, array) = (String::new(), next(4) == 0);
+        out.push(if array { '[' } else { '{' });
+        for member in 0..next(4) {
+            out += if member > 0 { "," } else { "" };
+            out += space[next(4)];
+            if !array {
+                out += &written(names[next(names.len())], next);
+                out += [":", ": "][next(2)];
+            }
+            match next(8) {
+                0 if depth > 0 => out += &document_of(next, depth - 1),
+                0..3 => out += bare[next(bare.len())],
+                _ => out += &written(texts[next(texts.len())], next),
+            }
+            out += space[next(4)];
+        }
+        out.push(if array { ']' } else { '}' });
+        out
+    }
+
+    #[test]
+    fn a_document_that_streams_by_is_hidden_as_one_that_is_there() {
+        let all: Vec<String> = pii::DETECTORS.iter().map(|detector| detector.id.to_owned()).collect();
+        let rule = |find: &[String], words: &[&str], action| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            pii::Rule { find: find.to_vec(), words, action }
+        };
+        let words = rule(&[], &["bluebird", "words\",\"a"], pii::Action::Mask);
+        let (some, others) = all.split_at(all.len() / 2);
+        let mixed = [rule(some, &[], pii::Action::Hash), rule(others, &[], pii::Action::Mask), words.clone()];
+        let sets = [pii::Set::new(&[rule(&all, &[], pii::Action::Mask), words]), pii::Set::new(&mixed)];
+        let sets = sets.map(|set| std::rc::Rc::new(set.unwrap().keyed(pii::Key::from_hex(&"5a".repeat(32)))));
+        let streamed = |set: &std::rc::Rc<pii::Set>, pieces: &[&str]| {
+            let mut redactor = pii::Redactor::new(set.clone()).in_json(&crate::outside::ESCAPES, true);
+            let mut out = String::new();
+            pieces.iter().for_each(|piece| redactor.push(piece, &mut out));
+            redactor.finish(&mut out);
+            out
+        };
+        let mut state = 3_u64;
+        let mut next = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % most
+        };
+        let mut changed = 0;
+        for round in 0..2_000 {
+            let text = [" \n", ""][next(2)].to_owned() + &document_of(&mut next, 2);
+            let set = &sets[round % 2];
+            let hidden = masked_by(set, false, &text);
+            serde_json::from_str::<serde_json::Value>(&hidden).unwrap_or_else(|e| panic!("{e}: {hidden}"));
+            assert_eq!(streamed(set, &[&text]), hidden, "{text}");
+            let pieces: Vec<&str> = text.split_inclusive(|_| true).collect();
+            assert_eq!(streamed(set, &pieces), hidden, "{text} by character");
+            for at in (0..text.len()).filter(|at| round % 20 < 2 && text.is_char_boundary(*at)) {
+                assert_eq!(
+                    streamed(set, &<[&str; 2]>::from(text.split_at(at))),
+                    hidden,
+                    "{text} cut at {at}"
+                );
+            }
+            changed += usize::from(hidden != text);
+        }
+        assert!(changed > 1_000, "{changed}");
+    }
+
+    #[test]
+    fn what_breaks_off_as_it_streams_by_is_hidden_however_it_comes() {
+        let find = pii::DETECTORS.iter().map(|detector| detector.id.to_owned()).collect();
+        let rule = pii::Rule { find, words: Vec::new(), action: pii::Action::Mask };
+        let set = std::rc::Rc::new(pii::Set::new(&[rule]).unwrap());
+        for (text, hidden) in [
+            ("{-----BEGIN PRIVATE KEY----- MIIB, ", "{\"[PRIVATE_KEY]\" \"[PRIVATE_KEY]\" \"[PRIVATE_KEY]\""),
+            (r#"{"a":"-----BEGIN PRIVATE KEY-----\nMIIB"#, r#"{"a":"[PRIVATE_KEY]"#),
+            (r#"{"a":"x@y.org\"#, r#"{"a":"[EMAIL]\"#),
+            (r#"{"a":"x\u0040y.org\u00"#, r#"{"a":"[EMAIL]\u00"#),
+            (r#"{"a":"\ud83d x@y.org"#, r#"{"a":"\ud83d [EMAIL]"#),
+            (r#"{"a":"\q x@y.org"#, r#"{"a":"\q [EMAIL]"#),
+            ("{a: x@y.org, b: 10.1.2.3}", "{a: \"[EMAIL]\", b: \"[IP_ADDRESS]\"}"),
+            (r#"{"a":4111111111111111"#, r#"{"a":"[CREDIT_CARD]""#),
+            ("{\"a\":4111111111111111} 4111111111111111", "{\"a\":\"[CREDIT_CARD]\"} [CREDIT_CARD]"),
+            ("\n x@y.org", "\n [EMAIL]"),
+            ("\n ", "\n "),
+            ("", ""),
+        ] {
+            for size in [1, 2, 5, 100] {
+                let mut redactor = pii::Redactor::new(set.clone()).in_json(&crate::outside::ESCAPES, true);
+                // What came before is over.
+                for _ in 0..2 {
+                    let mut out = String::new();
+                    for piece in text.as_bytes().chunks(size) {
+                        redactor.push(std::str::from_utf8(piece).unwrap(), &mut out);
+                    }
+                    redactor.finish(&mut out);
+                    assert_eq!(out, hidden, "in pieces of {size}");
+                }
+            }
+        }
+    }
 }

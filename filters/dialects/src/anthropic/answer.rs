@@ -4,10 +4,10 @@ use weir_wire::json::{Doc, Kind, Value, Writer};
 
 use crate::bedrock::Renames;
 use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
-use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Slot, fields, strings};
+use crate::openai_chat::{AnswerContext, AnswerFacts, AnswerText, Slot, fields};
 use crate::write;
 
-/// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; thinking is counted
+/// Reads the facts of an answer that passes. A tool's input is one text, of whatever JSON; thinking is counted
 /// and never to be altered.
 pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = AnswerFacts::default();
@@ -29,7 +29,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                         by_name!(key => {
                             "text" if value.kind() == Kind::String => add(Slot::Content, value),
                             "thinking" if value.kind() == Kind::String => add(Slot::Reasoning, value),
-                            "input" => strings(value, &mut |value| add(Slot::Content, value)),
+                            "input" => add(Slot::Tool(0), value),
                             _ => {},
                         })
                     }
@@ -229,7 +229,8 @@ mod tests {
         let facts = read_answer(&doc);
         assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "stop_sequence"));
         let texts: Vec<_> = facts.texts.iter().map(|text| (text.choice, text.slot)).collect();
-        assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content)]);
+        let tool = Slot::Tool(0);
+        assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content), (3, tool), (4, tool)]);
     }
 
     #[test]

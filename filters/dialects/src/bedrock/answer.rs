@@ -8,7 +8,7 @@ use crate::hub::{Answer, Failure, Finish, Part, ToolCall, Usage};
 use crate::openai_chat::{AnswerFacts, AnswerText, Slot, fields, strings};
 use crate::write;
 
-/// Reads the facts of an answer that passes. Each string of a tool's input is a text of its own; reasoning is counted
+/// Reads the facts of an answer that passes. A tool's input is one text, of whatever JSON; reasoning is counted
 /// and never to be altered.
 pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let mut facts = AnswerFacts::default();
@@ -20,7 +20,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
     let Some(content) = fields::dig(root, &["output", "message", "content"]) else { return facts };
     for (choice, block) in (0..).zip(content.items()) {
         let mut add = |slot, value: Value<'d, 'a>| {
-            if value.kind() == Kind::String {
+            if value.kind() == Kind::String || slot == Slot::Tool(0) {
                 facts.texts.push(AnswerText { choice, slot, value });
             }
         };
@@ -29,7 +29,7 @@ pub fn read_answer<'d, 'a>(doc: &'d Doc<'a>) -> AnswerFacts<'d, 'a> {
                 "text" => add(Slot::Content, value),
                 "toolUse" => {
                     if let Some(input) = value.get("input") {
-                        strings(input, &mut |value| add(Slot::Content, value));
+                        add(Slot::Tool(0), input);
                     }
                 },
                 "citationsContent" => {
@@ -303,7 +303,7 @@ mod tests {
         let facts = read_answer(&doc);
         assert_eq!((facts.usage, facts.finishes[0].1.as_ref()), (answer.usage, "stop_sequence"));
         let texts: Vec<_> = facts.texts.iter().map(|text| (text.choice, text.slot)).collect();
-        assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content)]);
+        assert_eq!(texts, [(0, Slot::Reasoning), (2, Slot::Content), (3, Slot::Tool(0))]);
         assert_eq!(doc.root().get("usage").unwrap().raw(), br#"{"inputTokens":3,"outputTokens":5,"totalTokens":15,"cacheReadInputTokens":4,"cacheWriteInputTokens":3}"#);
     }
 

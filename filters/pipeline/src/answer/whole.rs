@@ -155,7 +155,10 @@ impl Whole {
         self.facts.bytes = self.treatment.vocabulary.is_none();
         let mut room = REMEMBERED;
         for text in &answer.texts {
-            let Some(value) = text.value.as_str() else { continue };
+            // A tool's input is JSON of the answer itself, its arguments are JSON in a string.
+            let string = text.value.as_str();
+            let json = matches!(text.value.kind(), json::Kind::Array | json::Kind::Object);
+            let value = string.as_deref().unwrap_or(text.value.json());
             let echo = text.choice == ECHO;
             if self.treatment.key.is_some() && !echo && (MIN..=room).contains(&value.len()) {
                 room -= value.len();
@@ -163,20 +166,21 @@ impl Whole {
             }
             if answer.usage.is_none() && !echo {
                 let bytes = value.len() as u64;
-                let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, &value));
+                let counted = self.treatment.vocabulary.map(|v| weir_tokens::count(v, value));
                 self.facts.output += counted.unwrap_or(bytes);
             }
             let treated = self.treatment.texts() || self.treatment.watch.is_some();
             if !treated || sealed(self.api, text.slot) {
                 continue;
             }
-            match self.treatment.whole(text.slot, echo, &value, &mut self.facts) {
+            match self.treatment.whole(text.slot, echo, value, &mut self.facts) {
                 Ok(out) if out == value => {}
+                Ok(out) if json => edits.replace(text.value.range(), out.as_bytes()),
                 Ok(out) => edits.replace(text.value.range(), &quoted(&out)),
                 Err(kind) => {
                     // As OpenAI tells a filtered answer: no text, and the reason why.
                     self.facts.blocked = Some(kind.name());
-                    edits.replace(text.value.range(), b"\"\"");
+                    edits.replace(text.value.range(), if json { b"{}" } else { b"\"\"" });
                 }
             }
         }

@@ -25,7 +25,7 @@ pub(super) struct Text {
 impl Text {
     pub(super) fn new(treatment: &Treatment, slot: Slot) -> Self {
         Self {
-            redactor: treatment.redactor(),
+            redactor: treatment.redactor(slot),
             watches: treatment.set.is_none(),
             restorer: treatment.vault.as_ref().map(|v| restorer(v, slot)),
             counter: treatment.vocabulary.map(|v: Vocabulary| Counter::new(v)),
