@@ -113,12 +113,13 @@ impl Redactor {
             for hit in &mut hits {
                 let number = json.number(&self.held, hit.range.start);
                 match part(&self.held, number.clone()).bytes().filter(|byte| *byte == b'.').count() {
-                    0 if number.start >= self.done && !number.is_empty() => {
+                    _ if number.end <= hit.range.start || number.start < self.done => {}
+                    0 => {
                         hit.range = number.start..number.end.max(hit.range.end);
                         hit.decided = hit.decided.max(number.end);
                     }
                     // A measure.
-                    1 => hit.range.start = hold,
+                    1 if hit.range.end <= number.end => hit.range.start = hold,
                     _ => {}
                 }
             }

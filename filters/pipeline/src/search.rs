@@ -564,6 +564,8 @@ mod tests {
             (r#"{"a":"x\u0040y.org\u00"#, r#"{"a":"[EMAIL]\u00"#),
             (r#"{"a":"\ud83d x@y.org"#, r#"{"a":"\ud83d [EMAIL]"#),
             (r#"{"a":"\q x@y.org"#, r#"{"a":"\q [EMAIL]"#),
+            ("{+x@y.org ", "{+\"[EMAIL]\" "),
+            ("{10.x@y.org ", "{\"[EMAIL]\" "),
             ("{a: x@y.org, b: 10.1.2.3}", "{a: \"[EMAIL]\", b: \"[IP_ADDRESS]\"}"),
             (r#"{"a":4111111111111111"#, r#"{"a":"[CREDIT_CARD]""#),
             ("{\"a\":4111111111111111} 4111111111111111", "{\"a\":\"[CREDIT_CARD]\"} [CREDIT_CARD]"),
