@@ -32,14 +32,16 @@ const TEST_MODULES: [Module; 3] = [
 ///
 /// The first KiB of memory is the stack's last, so that no address lies there and one that is summed with less than that
 /// cannot have wrapped: such a sum becomes part of the load. The compiler has inlined what is called once, where that is
-/// smaller. Constants that a function has often are named once, which V8 sees through. Functions called often get the short
-/// numbers.
-const WASM_OPT: [&str; 13] = [
+/// smaller. What is computed again is kept, and constants that a function has often are named once, which V8 sees through.
+/// Functions called often get the short numbers.
+const WASM_OPT: [&str; 15] = [
     "--low-memory-unused",
     "--one-caller-inline-max-function-size",
     "0",
     "--rse",
     "-Oz",
+    "--local-cse",
+    "--simplify-locals",
     "-Oz",
     "--const-hoisting",
     "--reorder-functions",

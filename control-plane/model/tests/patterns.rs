@@ -98,6 +98,36 @@ fn look_alikes_do_not_hide_a_value() {
     }
 }
 
+/// A tenant may mean what is written, and may mean what that stands for.
+#[test]
+fn codings_hide_no_value_and_a_pattern_may_have_their_signs() {
+    for (expression, text, values) in [
+        (
+            PATTERNS[0],
+            "TCK%2D123456 \\nTCK-123456 TCK&#45;12345&#54;",
+            &["TCK%2D123456", "TCK-123456", "TCK&#45;12345&#54;"][..],
+        ),
+        (PATTERNS[1], "\\nEMP1234 nEMP1234 %20EMP1234", &["EMP1234", "EMP1234"]),
+        (r"CORP\\[a-z]{2,8}", "CORP\\nancy or CORP\\bob%20", &["CORP\\nancy", "CORP\\bob"]),
+        ("%[0-9A-F]{2}x", "%41x A", &["%41x"]),
+    ] {
+        let mut findings = Vec::new();
+        let set = set(expression);
+        find(&set, text, &mut findings);
+        let found: Vec<&str> = findings.iter().map(|finding| &text[finding.range.clone()]).collect();
+        assert_eq!(found, values, "{expression}");
+        let mut expected = text.to_owned();
+        findings.iter().rev().for_each(|found| expected.replace_range(found.range.clone(), "[PATTERN]"));
+        for at in 0..=text.len() {
+            assert_eq!(
+                masked(&set, &[&text[..at], &text[at..]]),
+                expected,
+                "{expression} in {text} split at {at}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_is_no_table_is_refused() {
     let table = pattern::compile(PATTERNS[1]).unwrap();

@@ -551,6 +551,11 @@ fn speed(texts: &[Labelled]) {
         ":.0",
         "@é",
         "４375 ",
+        " age:)91%2085 05 78 006 084 36 ",
+        "::1\\n",
+        "078%2D05%2D1120 ",
+        "&amp;amp;",
+        "\\",
     ];
     for unit in units {
         let text = unit.repeat(200_000 / unit.len());

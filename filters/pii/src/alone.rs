@@ -44,7 +44,7 @@ pub(crate) fn find(set: &Set, text: &str, out: &mut Vec<Finding>) {
         return;
     }
     let mut folded = Vec::new();
-    let view = View::new(value, &mut folded);
+    let view = View::new(value, Some(true), &mut folded);
     let bytes = view.bytes();
     let number = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.');
     let digits = digits_in(bytes);

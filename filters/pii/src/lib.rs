@@ -13,6 +13,7 @@
 
 mod alone;
 mod class;
+mod coding;
 mod detect;
 mod digest;
 mod json;

@@ -194,6 +194,10 @@ impl Redactor {
                     self.covered = self.held.len();
                     self.reopen(tail, from);
                 }
+                Reach::Cut(from) => {
+                    self.covered = self.covered.max(from);
+                    self.reopen(tail, from);
+                }
             }
         }
     }

@@ -11,16 +11,68 @@ use crate::vault::{Parsed, Table, parse};
 pub struct Restorer {
     table: Rc<Table>,
     held: String,
+    /// All of the text is JSON.
     json: bool,
+    document: Document,
+}
+
+/// What the text is as far as it passed. One that begins as an object or an array does may be JSON, up to where that ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Document {
+    /// The sign before, of two that tell it.
+    first: u8,
+    /// Objects and arrays that are open.
+    depth: u32,
+    /// In a string.
+    string: bool,
+    /// Behind a backslash.
+    escaped: bool,
+    over: bool,
+}
+
+impl Document {
+    fn pass(&mut self, text: &str) {
+        for byte in text.bytes() {
+            if self.over {
+                return;
+            }
+            if self.string {
+                self.string = self.escaped || byte != b'"';
+                self.escaped = !self.escaped && byte == b'\\';
+                continue;
+            }
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
+            // Behind the second sign nothing is told any more: it stands as a quote.
+            let document = matches!(
+                (self.first, byte),
+                (0, b'{' | b'[') | (b'{' | b'[', b'"') | (b'[', b'{') | (b'"', _)
+            );
+            if !document {
+                self.over = true;
+                return;
+            }
+            match byte {
+                b'"' => self.string = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.over = self.depth == 0;
+                }
+                _ => {}
+            }
+            self.first = if self.first == 0 { byte } else { b'"' };
+        }
+    }
 }
 
 impl Restorer {
     pub(crate) fn new(table: Rc<Table>) -> Self {
-        Self { table, held: String::new(), json: false }
+        Self { table, held: String::new(), json: false, document: Document::default() }
     }
 
-    /// Escapes values as the body of a JSON string: for texts that are JSON themselves, such as the arguments
-    /// of a tool call.
+    /// Escapes every value as the body of a JSON string: for texts that surely are JSON, such as the arguments of a tool call.
     pub fn in_json(mut self) -> Self {
         self.json = true;
         self
@@ -38,39 +90,42 @@ impl Restorer {
 
     fn take(&mut self, text: &str, out: &mut String) {
         let mut rest = text;
-        while let Some((plain, from)) =
-            memchr::memchr(b'[', rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
-        {
-            put(out, plain);
-            let length = match parse(from.as_bytes()) {
-                Parsed::Cut => {
-                    put(&mut self.held, from);
-                    return;
-                }
+        loop {
+            let at = memchr::memchr(b'[', rest.as_bytes()).unwrap_or(rest.len());
+            self.pass(part(rest, 0..at), out);
+            rest = part(rest, at..rest.len());
+            let length = match parse(rest.as_bytes()) {
+                _ if rest.is_empty() => return,
+                Parsed::Cut => return put(&mut self.held, rest),
                 Parsed::No => 1,
                 Parsed::Yes(length, key) => match self.table.value(key) {
                     Some(value) => {
-                        if self.json {
-                            escape(value, out)
+                        if self.json || self.document.string {
+                            escape(value, out);
                         } else {
-                            put(out, value)
+                            put(out, value);
                         }
-                        rest = part(from, length..from.len());
+                        rest = part(rest, length..rest.len());
                         continue;
                     }
                     None => length,
                 },
             };
-            let (literal, after) = from.split_at_checked(length).unwrap_or((from, ""));
-            put(out, literal);
-            rest = after;
+            self.pass(part(rest, 0..length), out);
+            rest = part(rest, length..rest.len());
         }
-        put(out, rest);
+    }
+
+    /// Appends what is no placeholder.
+    fn pass(&mut self, text: &str, out: &mut String) {
+        put(out, text);
+        self.document.pass(text);
     }
 
     /// The text ended: appends what was held back.
     pub fn finish(&mut self, out: &mut String) {
         put(out, &std::mem::take(&mut self.held));
+        self.document = Document::default();
     }
 
     /// Bytes held back at present.
@@ -81,20 +136,22 @@ impl Restorer {
 
 /// Values are names and numbers; of what JSON escapes they hold a quote or a line break at most.
 fn escape(value: &str, out: &mut String) {
-    for c in value.chars() {
-        let written = match c {
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\n' => "\\n",
-            '\r' => "\\r",
-            '\t' => "\\t",
-            // The rarer ones are white space inside a house word; a space is the same word.
-            c if c < ' ' => " ",
-            c => {
-                out.push(c);
-                continue;
-            }
-        };
-        put(out, written);
+    let mut rest = value;
+    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        put(out, part(rest, 0..at));
+        put(
+            out,
+            match rest.as_bytes().get(at) {
+                Some(b'"') => "\\\"",
+                Some(b'\\') => "\\\\",
+                Some(b'\n') => "\\n",
+                Some(b'\r') => "\\r",
+                Some(b'\t') => "\\t",
+                // The rarer ones are white space inside a house word; a space is the same word.
+                _ => " ",
+            },
+        );
+        rest = part(rest, at + 1..rest.len());
     }
+    put(out, rest);
 }

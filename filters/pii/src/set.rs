@@ -154,7 +154,13 @@ impl Set {
         }
         if self.views() && (!last || self.may_find(text)) {
             let mut folded = Vec::new();
-            hold = hold.min(self.look(&View::new(text, &mut folded), &|| text, document, last, hits));
+            hold = hold.min(self.look(
+                &View::new(text, Some(last), &mut folded),
+                &|| text,
+                document,
+                last,
+                hits,
+            ));
         }
         if last { text.len() } else { hold }
     }
@@ -177,6 +183,22 @@ impl Set {
         !self.detectors.is_empty() || !self.patterns.is_empty()
     }
 
+    /// What patterns match, all or only what codings are part of, or beside; returns where the text that goes on is not decided.
+    #[inline(never)]
+    fn patterned(&self, places: &mut Places<'_, '_>, coded: bool) -> usize {
+        let view = places.view;
+        let mut hold = view.length();
+        for (pattern, action) in &self.patterns {
+            let from = pattern.scan(view, places.last, &mut |found| {
+                if !coded || view.around(found.start, found.end) {
+                    places.add(Kind::PATTERN, *action, &found);
+                }
+            });
+            hold = hold.min(view.start(from));
+        }
+        hold
+    }
+
     fn look<'d>(
         &self,
         view: &View<'_>,
@@ -187,11 +209,17 @@ impl Set {
     ) -> usize {
         let mut hold = view.length();
         let first = hits.len();
-        let mut places = Places { view, text, ends: document.ends, last, tails: Vec::new(), hits, first };
-        for (pattern, action) in &self.patterns {
-            let from = pattern.scan(view, last, &mut |found| places.add(Kind::PATTERN, *action, &found));
-            hold = hold.min(view.start(from));
+        let (ends, both) = (document.ends, view.decoded() && !self.patterns.is_empty());
+        if both {
+            // A tenant may mean what is written, and may mean what that stands for.
+            let mut folded = Vec::new();
+            let view = &View::new(text(), None, &mut folded);
+            hold = hold.min(
+                self.patterned(&mut Places { view, text, ends, last, tails: Vec::new(), hits, first }, false),
+            );
         }
+        let mut places = Places { view, text, ends, last, tails: Vec::new(), hits, first };
+        hold = hold.min(self.patterned(&mut places, both));
         if !self.pass.is_empty() {
             let from = self.pass.scan(view, document.without, last, &mut |number, found| {
                 let action = self.actions.get(usize::from(number)).copied();
@@ -228,7 +256,7 @@ impl Places<'_, '_> {
         if let Some(tail) = found.tail {
             match self.reach(tail, range.end) {
                 Reach::Ends(end) => range.end = end,
-                Reach::Open(from) => {
+                Reach::Open(from) | Reach::Cut(from) => {
                     range.end = self.view.length();
                     open = Some((tail, from));
                 }
@@ -249,7 +277,7 @@ impl Places<'_, '_> {
 
     fn reach(&mut self, tail: Tail, from: usize) -> Reach {
         if let Some((_, start, reach)) = self.tails.iter().find(|(of, _, _)| *of == tail) {
-            let (Reach::Ends(end) | Reach::Open(end)) = reach;
+            let (Reach::Ends(end) | Reach::Open(end) | Reach::Cut(end)) = reach;
             if from >= *start && from < *end {
                 return *reach;
             }
@@ -340,7 +368,13 @@ mod tests {
         let mut passed = 0;
         let mut told = |text: &str| {
             let mut hits = Vec::new();
-            set.look(&View::new(text, &mut Vec::new()), &|| text, &Document::text(text), true, &mut hits);
+            set.look(
+                &View::new(text, Some(true), &mut Vec::new()),
+                &|| text,
+                &Document::text(text),
+                true,
+                &mut hits,
+            );
             assert!(hits.is_empty() || set.may_find(text), "{text:?} {hits:?}");
             passed += usize::from(!set.may_find(text));
         };

@@ -3,6 +3,7 @@
 //! is inside is left out as it comes.
 
 use crate::class::{TOKEN, WORD, run};
+use crate::coding::{self, Coding};
 use crate::view::{invisible, look_alike};
 
 /// How a value goes on behind what was found of it.
@@ -26,6 +27,8 @@ pub(crate) enum Reach {
     Ends(usize),
     /// To the text's end, and maybe farther; to be asked again from this offset.
     Open(usize),
+    /// To this offset; what is behind it, only its end says.
+    Cut(usize),
 }
 
 /// Bytes of the line that ends a block.
@@ -53,8 +56,17 @@ impl Tail {
             let Some(rest) = text.get(at..) else { break };
             let Some(byte) = rest.bytes().next() else { break };
             if byte < 0x80 {
-                if !self.has(byte) || byte == b'"' && ends(at) {
+                if byte == b'"' && ends(at) {
                     return Reach::Ends(at);
+                }
+                if !self.has(byte) || byte == b'\\' {
+                    match coding::at(rest.as_bytes(), last) {
+                        Coding::Yes(c, length) if c.is_ascii() && self.has(c as u8) => at += length,
+                        Coding::No if self.has(byte) => at += 1,
+                        Coding::Cut => return Reach::Cut(at),
+                        _ => return Reach::Ends(at),
+                    }
+                    continue;
                 }
                 if byte == b'-' && self == Self::Pem {
                     match end_line(rest.as_bytes()) {

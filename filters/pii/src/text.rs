@@ -13,3 +13,12 @@ pub(crate) fn put(out: &mut String, text: &str) {
 pub(crate) fn part(text: &str, range: Range<usize>) -> &str {
     text.get(range).unwrap_or_default()
 }
+
+/// Sixteen bytes as a vector.
+#[cfg(target_feature = "simd128")]
+#[inline(always)]
+pub(crate) fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
+    let (low, high) = sixteen.split_at(8);
+    let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
+    core::arch::wasm32::u64x2(half(low), half(high))
+}

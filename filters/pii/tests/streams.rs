@@ -107,6 +107,10 @@ fn salad(most: usize) -> impl Strategy<Value = String> {
             "AKIA", "ABCDEFGHIJKLMNOP", "ghp_", "a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8", "sk-", "sk-ant-", "eyJ", "eyJhbGciOiJIUzI1NiJ9", "xoxb-", "hf_",
             "password", "secret", "api_key", "hunter2x", "S3cr3t!", "Basic ", "Bearer ", "QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "https://", "user:pw9@", "host",
         ]),
+        2 => prop::sample::select(vec![
+            "%40", "%2", "%", "25", "20", "2E", "%3A", "%2F", "&#64;", "&#", "#x", "40;", "&nbsp;", "&", "amp;", "&commat;", "&shy;", "\\", "\\n", "\\u00",
+            "\\x", "2d", "40", "\u{1b}[31m", "\u{1b}", "[0;1", "m", "\\e", "\\033", ";", "%0A", "&#10;", "n", "e",
+        ]),
         1 => prop::sample::select(vec![
             "\u{200b}", "\u{ad}", "\u{200b}\u{200b}\u{200b}", "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}", "\u{a0}", "\u{3000}", "…", "😀", "ｘ", "\u{2011}",
         ]),
@@ -310,12 +314,62 @@ fn values_inside_json_are_escaped() {
     assert_eq!(json, serde_json::json!({"to": "jane@example.com", "what": "a \"b\"\n[EMAIL_1]"}));
 }
 
+/// A text that was asked for as JSON: it is one as far as its document goes, and values stay within its strings.
+#[test]
+fn values_inside_a_text_that_is_json_are_escaped_up_to_its_end() {
+    let vault = vault();
+    let value = "a \"b\"\n[EMAIL_1]";
+    let quoted = "a \\\"b\\\"\\n[EMAIL_1]";
+    for (text, expected) in [
+        (
+            r#"{"a":"[WORD_1]","b":["[WORD_1]\\",{"[WORD_1]":1}]} [WORD_1]"#,
+            format!(r#"{{"a":"{quoted}","b":["{quoted}\\",{{"{quoted}":1}}]}} {value}"#),
+        ),
+        (" [ {\"a\":\"x\\\"[WORD_1]\"}]\"[WORD_1]\"", format!(" [ {{\"a\":\"x\\\"{quoted}\"}}]\"{value}\"")),
+        (r#"["[US_SSN_1]","[WORD_1]"#, format!(r#"["078-05-1120","{quoted}"#)),
+        // What stands outside of strings is as it was: a number that had become a string is one again.
+        (r#"{"a":[US_SSN_1]}"#, r#"{"a":078-05-1120}"#.to_owned()),
+        // No documents.
+        (r#"[a] "[WORD_1]""#, format!(r#"[a] "{value}""#)),
+        (r#"{a: "[WORD_1]"}"#, format!(r#"{{a: "{value}"}}"#)),
+        (r#""[WORD_1]""#, format!(r#""{value}""#)),
+        (r#"See {"a":"[WORD_1]"}"#, format!(r#"See {{"a":"{value}"}}"#)),
+        (r#"[WORD_1] {"a":"[WORD_1]"}"#, format!(r#"{value} {{"a":"{quoted}"}}"#)),
+    ] {
+        assert_eq!(restored(&vault, &[text]), expected);
+        assert_eq!(restored(&vault, &by_character(text)), expected);
+        for at in cuts(text) {
+            assert_eq!(restored(&vault, &[&text[..at], &text[at..]]), expected, "{text} split at {at}");
+        }
+    }
+}
+
+/// A key's lines may be written as codings, and so may any sign of a token.
+#[test]
+fn what_has_no_bound_goes_on_behind_codings() {
+    let set = everything(Action::Mask);
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ";
+    for (line, sign) in
+        [("%0A", "%2B"), ("&#10;", "&#x2b;"), ("\\n", "\\u002b"), ("\\r\\n", "\\/"), ("\\\\n", "&plus;")]
+    {
+        let key = format!(
+            "-----BEGIN PRIVATE KEY-----{line}{body}{sign}{body}{line}-----END PRIVATE KEY-----; and on"
+        );
+        assert_eq!(batch(&set, &key), "[PRIVATE_KEY]; and on");
+        agrees(&set, &key);
+        let token = format!("eyJhbGciOiJIUzI1NiJ9{sign}{body}{body}{body}%20and on");
+        let cut = batch(&set, &token);
+        assert!(cut.starts_with("[JWT]") && cut.ends_with("%20and on") && cut.len() < 20, "{cut}");
+        agrees(&set, &token);
+    }
+}
+
 proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
     fn restoring_any_text_is_the_same_at_every_split(
-        tokens in prop::collection::vec(prop::sample::select(vec!["[", "]", "EMAIL", "_", "1", "3", "[EMAIL_1]", "[US_SSN_1", "[WORD_", "é", "[CREDIT_CARD_1]", "0"]), 0..14)
+        tokens in prop::collection::vec(prop::sample::select(vec!["[", "]", "EMAIL", "_", "1", "3", "[EMAIL_1]", "[US_SSN_1", "[WORD_", "é", "[CREDIT_CARD_1]", "0", "{", "\"", "\\", "}", "[WORD_1]"]), 0..14)
     ) {
         let (vault, text) = (vault(), tokens.concat());
         let expected = vault.restore(&text).unwrap_or_else(|| text.clone());

@@ -246,8 +246,8 @@ mod tests {
         // As plain text this is `nx@y.org` behind a backslash, whose edit would leave the backslash alone.
         assert_eq!(masked(r#"{"a":"\nx@y.org"}"#), r#"{"a":"\n[EMAIL]"}"#);
         assert_eq!(masked(r#"{"a":"\n@y.org"}"#), r#"{"a":"\n@y.org"}"#);
-        // And where it is no document, it is text.
-        assert_eq!(masked(r"say \nx@y.org"), r"say \[EMAIL]");
+        // Nor where it is no document, as in a program's text.
+        assert_eq!(masked(r"say \nx@y.org"), r"say \n[EMAIL]");
     }
 
     #[test]

@@ -176,6 +176,12 @@ async fn values_come_back_inside_of_tool_arguments_as_json() {
     }
 }
 
+/// A text whose signs are written otherwise.
+fn coded(text: &str, otherwise: fn(char) -> String) -> String {
+    let one = |c: char| if c.is_alphanumeric() { c.into() } else { otherwise(c) };
+    text.chars().map(one).collect()
+}
+
 /// Every place of a request in which a client can put a text, written as plainly and as oddly as JSON allows.
 fn places(model: &str) -> Vec<(&'static str, String)> {
     let escaped = |text: &str| -> String {
@@ -202,6 +208,16 @@ fn places(model: &str) -> Vec<(&'static str, String)> {
         ("string", message(&quoted)),
         ("escaped string", message(&format!("\"{}\"", escaped(&all)))),
         ("one escape", message(&format!("\"{}\"", EMAIL.replace('@', "\\u0040")))),
+        ("as URLs write it", message(&json!(coded(&all, |c| format!("%{:02X}", u32::from(c)))).to_string())),
+        ("as HTML writes it", message(&json!(coded(&all, |c| format!("&#{};", u32::from(c)))).to_string())),
+        (
+            "as source code writes it",
+            message(&json!(format!("print(\"Of them:\\n{}\")", all.replace("; ", "\\n\\t"))).to_string()),
+        ),
+        (
+            "as a log of JSON has it",
+            message(&json!(format!("INFO {}", json!({"said": all.replace('@', "\\u0040")}))).to_string()),
+        ),
         (
             "content part",
             message(&format!(r#"[{{"type":"text","text":"Look:"}},{{"type":"text","text":{quoted}}}]"#)),

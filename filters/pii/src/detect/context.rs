@@ -288,7 +288,6 @@ impl<'v> Context<'v> {
         if end + AFTER <= start + REACH && self.lacks(detector, start) {
             return Said::No;
         }
-        let (first, last) = (self.view.start(start), self.view.end(end));
         for (word, word_end, of) in self.seen.get(self.first(start)..).unwrap_or_default() {
             let (word, word_end) = (*word as usize, *word_end as usize);
             if word >= end + AFTER {
@@ -299,15 +298,15 @@ impl<'v> Context<'v> {
                 continue;
             }
             let fits = if word_end <= start {
-                self.view.start(word) + before >= first
+                self.view.start(word) + before >= self.view.start(start)
             } else {
-                after && word >= end && self.view.end(word_end) <= last + AFTER
+                after && word >= end && self.view.end(word_end) <= self.view.end(end) + AFTER
             };
             if fits {
                 return Said::Yes;
             }
         }
-        if after && !self.last && self.view.left(end) + (self.view.start(end) - last) < AFTER {
+        if after && !self.last && self.view.left(end) + (self.view.start(end) - self.view.end(end)) < AFTER {
             return Said::Cut;
         }
         Said::No

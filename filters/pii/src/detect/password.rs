@@ -77,14 +77,14 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     }
     let Some(least) = named(view, at).filter(|_| assigned) else { return Verdict::No };
     let rest = bytes.get(start..).unwrap_or_default();
-    let inside = |byte: &&u8| {
+    let inside = |byte: u8| {
         byte.is_ascii_graphic()
             && !matches!(
-                **byte,
+                byte,
                 b'"' | b'\'' | b'`' | b'<' | b'>' | b',' | b';' | b'(' | b'{' | b'[' | b'\\' | b'&'
             )
     };
-    let length = rest.iter().take(CHARACTERS).take_while(inside).count();
+    let length = view.goes_on(start, CHARACTERS, inside);
     let end = start + length;
     if end == bytes.len() && length < CHARACTERS && !context.last {
         return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };

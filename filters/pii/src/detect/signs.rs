@@ -1,6 +1,9 @@
 //! What 64 characters of a view are, told together: which are letters, digits, signs of assignment, `@`, and what may join
 //! numbers. Not which of them matter to anybody.
 
+#[cfg(target_feature = "simd128")]
+use crate::text::load;
+
 /// What 64 characters are, a bit for each.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Signs {
@@ -43,30 +46,19 @@ impl Signs {
     #[cfg(target_feature = "simd128")]
     #[inline(always)]
     fn new(text: &[u8; 64]) -> Self {
-        use core::arch::wasm32::{
-            i8x16_swizzle, i16x8_shl, u8x16_bitmask, u8x16_eq, u8x16_shr, u8x16_splat, v128_and,
-            v128_any_true, v128_or,
-        };
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_and, v128_any_true, v128_or};
 
         let all = text.as_chunks::<16>().0;
-        let (low, high) = (load(&LOW), load(&HIGH));
         let mut signs = Self::default();
-        let mut others = u8x16_splat(0);
-        for (index, sixteen) in all.iter().enumerate() {
-            let bytes = load(sixteen);
-            let is = v128_and(
-                i8x16_swizzle(low, v128_and(bytes, u8x16_splat(15))),
-                i8x16_swizzle(high, u8x16_shr(bytes, 4)),
+        let mut kinds = u8x16_splat(0);
+        // One after the other: the compiler leaves loops as they are.
+        if let [first, second, third, fourth] = all {
+            kinds = v128_or(
+                v128_or(signs.add(first, 0), signs.add(second, 16)),
+                v128_or(signs.add(third, 32), signs.add(fourth, 48)),
             );
-            // The mask is of the bytes' high bits.
-            let bits = |of| u64::from(u8x16_bitmask(of)) << (index * 16);
-            signs.letters |= bits(v128_or(is, i16x8_shl(is, 1)));
-            signs.digits |= bits(i16x8_shl(is, 2));
-            signs.joins |= bits(v128_or(i16x8_shl(is, 3), i16x8_shl(is, 4)));
-            signs.spaces |= bits(i16x8_shl(is, 5));
-            others = v128_or(others, v128_and(is, u8x16_splat(OTHERS)));
         }
-        if v128_any_true(others) {
+        if v128_any_true(v128_and(kinds, u8x16_splat(OTHERS))) {
             for (index, sixteen) in all.iter().enumerate() {
                 let bytes = load(sixteen);
                 let is = |byte| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte)))) << (index * 16);
@@ -77,6 +69,28 @@ impl Signs {
             signs.joins |= signs.colons;
         }
         signs
+    }
+
+    /// Adds sixteen of them, whose first one's bit is the one named; returns what they are.
+    #[cfg(target_feature = "simd128")]
+    #[inline(always)]
+    fn add(&mut self, sixteen: &[u8; 16], first: u32) -> core::arch::wasm32::v128 {
+        use core::arch::wasm32::{
+            i8x16_swizzle, i16x8_shl, u8x16_bitmask, u8x16_shr, u8x16_splat, v128_and, v128_or,
+        };
+
+        let bytes = load(sixteen);
+        let is = v128_and(
+            i8x16_swizzle(load(&LOW), v128_and(bytes, u8x16_splat(15))),
+            i8x16_swizzle(load(&HIGH), u8x16_shr(bytes, 4)),
+        );
+        // The mask is of the bytes' high bits.
+        let bits = |of| u64::from(u8x16_bitmask(of)) << first;
+        self.letters |= bits(v128_or(is, i16x8_shl(is, 1)));
+        self.digits |= bits(i16x8_shl(is, 2));
+        self.joins |= bits(v128_or(i16x8_shl(is, 3), i16x8_shl(is, 4)));
+        self.spaces |= bits(i16x8_shl(is, 5));
+        is
     }
 
     #[cfg(not(target_feature = "simd128"))]
@@ -150,14 +164,6 @@ const fn halves(upper: bool) -> [u8; 16] {
         kinds = rest;
     }
     halves
-}
-
-#[cfg(target_feature = "simd128")]
-#[inline(always)]
-fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
-    let (low, high) = sixteen.split_at(8);
-    let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
-    core::arch::wasm32::u64x2(half(low), half(high))
 }
 
 /// Copies what is left of a text; apart, since only its end needs it.

@@ -36,10 +36,14 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         return Verdict::No;
     }
     let rest = bytes.get(start..).unwrap_or_default();
-    let inside = |byte: &&u8| {
-        byte.is_ascii_graphic() && !matches!(**byte, b'/' | b'@' | b'"' | b'\'' | b'<' | b'>' | b'`')
+    let inside = |byte: u8| {
+        byte.is_ascii_graphic() && !matches!(byte, b'/' | b'@' | b'"' | b'\'' | b'<' | b'>' | b'`')
     };
-    let length = rest.iter().take(CHARACTERS).take_while(inside).count();
+    let mut length = view.goes_on(start, CHARACTERS, inside);
+    if view.at(start + length) != b'@' && (context.last || start + length < bytes.len()) {
+        // Its end may be written as a coding itself.
+        length = rest.iter().take(CHARACTERS).take_while(|byte| inside(**byte)).count();
+    }
     let end = start + length;
     if end == bytes.len() && !context.last {
         return if view.left(start) <= LONGEST { Verdict::Cut(start) } else { Verdict::No };
@@ -62,7 +66,7 @@ mod tests {
             "url_credentials",
             &[
                 "see https://<jane:s3cret>@example.com/x",
-                "postgres://<app:p%40ss>@db:5432/app, redis://:<hunter2>@cache, https://::-<2397user:pw9>@x",
+                "https://<app:p%40ss.and-many-more-signs-behind-it>@db/ http://<a:pw>%40db/ postgres://<app:p%40ss>@db:5432/app, redis://:<hunter2>@cache, https://::-<2397user:pw9>@x",
                 "https://<abcdefghij0123456789xyz>@github.com/x.git",
                 "mongodb+srv://<u:p>@cluster0.mongodb.net",
                 "https://example.com:80/a@b git@github.com:x/y ssh://git@host/x http://a:b c@d",

@@ -7,7 +7,7 @@ use super::context::{Context, Near, Said};
 use super::{Detector, Match, Scan, Verdict};
 
 /// Bytes of a number.
-const LONGEST: usize = 64;
+const LONGEST: usize = 96;
 /// Bytes after it that are searched for the words.
 const AFTER: usize = 40;
 /// Bytes after it that may decide about it: a separator and a digit, each at its widest.

@@ -4,6 +4,7 @@
 
 use weir_sorted::trim;
 
+use crate::coding::{self, Coding};
 use crate::view::{INVISIBLE, invisible, look_alike, plainly_wide};
 use crate::{Action, Finding, Kind};
 
@@ -24,6 +25,8 @@ struct Word {
     folded: Vec<char>,
     action: Action,
     longest: usize,
+    /// Codings are read.
+    coded: bool,
 }
 
 enum Outcome {
@@ -40,7 +43,7 @@ impl Words {
     /// Adds a word, or makes its action stricter; a word of nothing but space is none.
     pub(crate) fn add(&mut self, word: &str, action: Action) {
         let mut folded = Vec::new();
-        let mut letters = Letters::new(trim(word));
+        let mut letters = Letters { coded: false, ..Letters::new(trim(word), true) };
         while let Some(Letter::Is(lower, _)) = letters.next() {
             folded.extend(lower);
         }
@@ -55,7 +58,9 @@ impl Words {
             }
             Err(index) => {
                 let longest = folded.len() * 4 + 64;
-                self.words.insert(index, Word { folded, action, longest });
+                // One that is written with such signs is meant as it is written.
+                let coded = !folded.iter().any(|c| matches!(c, '%' | '&' | '\\'));
+                self.words.insert(index, Word { folded, action, longest, coded });
             }
         }
         let first = |byte: u8| self.words.iter().any(|word| word.folded.first() == Some(&char::from(byte)));
@@ -113,7 +118,7 @@ impl Word {
     /// Compares with the start of `text`.
     fn at(&self, text: &str, last: bool) -> Outcome {
         let cut = if last { Outcome::No } else { Outcome::Cut };
-        let mut letters = Letters::new(text);
+        let mut letters = Letters { coded: self.coded, ..Letters::new(text, last) };
         let mut expected = self.folded.iter();
         let mut end = 0;
         while !expected.as_slice().is_empty() {
@@ -162,6 +167,15 @@ fn joins(a: char, b: char) -> bool {
 /// The visible character before `at`.
 fn before(text: &str, at: usize) -> char {
     let mut hidden = 0;
+    for (sign, length) in [(b'\\', 2), (b'%', 3)] {
+        let rest = at.checked_sub(length).and_then(|from| text.as_bytes().get(from..)).unwrap_or_default();
+        if rest.first() == Some(&sign)
+            && let Coding::Yes(c, width) = coding::read(rest, true)
+            && width == length
+        {
+            return c;
+        }
+    }
     for c in text.get(..at).unwrap_or_default().chars().rev() {
         if !invisible(c) {
             return look_alike(c).unwrap_or(c);
@@ -179,6 +193,9 @@ struct Letters<'t> {
     text: &'t str,
     at: usize,
     space: bool,
+    last: bool,
+    /// Codings are read.
+    coded: bool,
 }
 
 enum Letter {
@@ -188,15 +205,22 @@ enum Letter {
 }
 
 impl<'t> Letters<'t> {
-    fn new(text: &'t str) -> Self {
-        Self { text, at: 0, space: false }
+    fn new(text: &'t str, last: bool) -> Self {
+        Self { text, at: 0, space: false, last, coded: true }
     }
 
     fn next(&mut self) -> Option<Letter> {
         let start = self.at;
         loop {
-            let c = self.text.get(self.at..)?.chars().next()?;
-            self.at += c.len_utf8();
+            let rest = self.text.get(self.at..)?;
+            let mut c = rest.chars().next()?;
+            let mut length = c.len_utf8();
+            match coding::at(rest.as_bytes(), self.last) {
+                Coding::Yes(coded, width) if self.coded => (c, length) = (coded, width),
+                Coding::Cut => return None,
+                _ => {}
+            }
+            self.at += length;
             let hidden = invisible(c);
             if !hidden {
                 let c = look_alike(c).unwrap_or(c);
@@ -245,6 +269,12 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_is_written_with_signs_of_codings_is_meant_as_it_is_written() {
+        let words = ["CORP\\nick", "AT&amp;T", "100%25 sure"];
+        check(&words, "<corp\\nick>, <AT&amp;T> and <100%25 Sure>, not AT&T, 100% sure");
+    }
+
+    #[test]
     fn words_are_found_whole_and_without_case() {
         let words = ["Project Bluebird", "acme", "Übersee", "青い鳥", "C++"];
         check(&words, "<Project Bluebird>, <PROJECT BLUEBIRD> and <project  bluebird>'s cost");
@@ -253,6 +283,11 @@ mod tests {
         check(&words, "<ÜBERSEE> überseeß <übersee>.");
         check(&words, "その<青い鳥>です");
         check(&words, "<c++>, <C++>11");
+        check(
+            &words,
+            "\\n<acme>, x%20<acme>%20y &lt;<acme>&gt; q=<project%20bluebird> <Project&nbsp;Bluebird> <ac\\u006de>",
+        );
+        check(&words, "\\nacmes Project%20Bluebirds %61acme \\xacme nacme");
         check(
             &words,
             "<Project\nBluebird> <Project\u{a0}Bluebird> <Project \u{200b} Bluebird> <\u{ff41}cme>",

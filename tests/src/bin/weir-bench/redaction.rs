@@ -121,6 +121,21 @@ const HOSTILE: &[&str] = &[
     "::1 ",
     "1.##.#.# ",
     "password=a########;",
+    // What URLs, HTML and source code write otherwise.
+    " age:)91%2085 05 78 006 084 36 ",
+    " age:)91 85 05 78&#32;006 084 36 ",
+    "::1\\n",
+    "age:)91\\n",
+    "(123%20456 782  ",
+    "078%2D05%2D1120 ",
+    "4111\\-",
+    "a%40b.co ",
+    "&#52;",
+    "&amp;amp;",
+    "&zwnj;1",
+    "\\\\\\",
+    "\u{1b}[31m1",
+    "password=a%20",
 ];
 
 /// Strings with escapes; some are documents themselves.
