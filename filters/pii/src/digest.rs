@@ -5,8 +5,8 @@
 use sha2::{Digest, Sha256};
 
 use crate::Kind;
+use crate::characters::{invisible, look_alike};
 use crate::text::put;
-use crate::view::{invisible, look_alike};
 
 /// Bytes of the digest that are shown, as two hexadecimal digits each.
 const SHOWN: usize = 8;

@@ -12,6 +12,8 @@
 //! Not here: which texts of a request are searched (the dialect knows), and JSON (the caller splices).
 
 mod alone;
+mod anchors;
+mod characters;
 mod class;
 mod coding;
 mod detect;

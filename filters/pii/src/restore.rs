@@ -104,6 +104,8 @@ impl Restorer {
                             escape(value, out);
                         } else {
                             put(out, value);
+                            // A sign like any other.
+                            self.document.pass("0");
                         }
                         rest = part(rest, length..rest.len());
                         continue;

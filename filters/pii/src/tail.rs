@@ -2,9 +2,9 @@
 //! other; the rest belongs to it as far as its characters go. In a stream nothing is held back for that: what
 //! is inside is left out as it comes.
 
+use crate::characters::{invisible, look_alike};
 use crate::class::{TOKEN, WORD, run};
 use crate::coding::{self, Coding};
-use crate::view::{invisible, look_alike};
 
 /// How a value goes on behind what was found of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! zero-width joiners, soft hyphens, no-break spaces, full-width digits. They are folded here once, so that
 //! no detector has to know them. An ASCII text, the usual case, is its own view and costs nothing.
 
-use std::cell::Cell;
-
+use crate::anchors::Anchors;
+use crate::characters::fold;
 use crate::class::{DIGIT, WORD, run};
 use crate::coding::{self, Coding};
 
@@ -37,15 +37,6 @@ pub(crate) struct View<'t> {
     /// From what is seen to what is written with codings, and from there to the text.
     codings: Anchors,
     folds: Anchors,
-}
-
-/// (index, offset): from here on both count alike, up to the next pair. Where characters that are not seen follow another one
-/// there are two of an index, of which the first is where that one ends.
-#[derive(Default)]
-struct Anchors {
-    pairs: Vec<(u32, u32)>,
-    /// The pair behind the one that was asked for last: what is asked for next is near.
-    last: Cell<usize>,
 }
 
 impl<'t> View<'t> {
@@ -205,7 +196,7 @@ impl<'t> View<'t> {
 
     /// Whether the text is its own view.
     fn same(&self) -> bool {
-        self.folds.pairs.is_empty() && self.codings.pairs.is_empty()
+        self.folds.is_empty() && self.codings.is_empty()
     }
 
     #[inline(never)]
@@ -248,7 +239,7 @@ impl<'t> View<'t> {
 
     /// Whether there are codings.
     pub(crate) fn decoded(&self) -> bool {
-        !self.codings.pairs.is_empty()
+        !self.codings.is_empty()
     }
 
     /// Whether some are between two characters, or beside them.
@@ -280,83 +271,6 @@ impl<'t> View<'t> {
     /// The first character at or after `from` that is no digit.
     pub(crate) fn digits_end(&self, from: usize) -> usize {
         from + run(self.bytes, from, usize::MAX, DIGIT)
-    }
-}
-
-impl Anchors {
-    fn new(pairs: Vec<(u32, u32)>) -> Self {
-        Self { pairs, last: Cell::new(0) }
-    }
-
-    fn anchor(&self, at: usize) -> Option<(usize, usize)> {
-        self.pairs.get(at).map(|(folded, offset)| (*folded as usize, *offset as usize))
-    }
-
-    /// How many pairs there are up to a character: searched from the last one on in steps that double.
-    #[inline(never)]
-    fn behind(&self, index: usize) -> usize {
-        let at = self.last.get();
-        if let Some([(from, _), (to, _), ..]) = self.pairs.get(at.wrapping_sub(1)..)
-            && index >= *from as usize
-            && index < *to as usize
-        {
-            return at;
-        }
-        let is = |at: usize| self.pairs.get(at).is_some_and(|(folded, _)| *folded as usize <= index);
-        let (mut from, mut to, mut step) = (self.last.get(), self.last.get(), 1);
-        if is(to) {
-            while is(to) {
-                (from, to, step) = (to + 1, to + step, step * 2);
-            }
-        } else {
-            while from > 0 && !is(from - 1) {
-                (from, to, step) = (from.saturating_sub(step), from, step * 2);
-            }
-        }
-        let to = to.min(self.pairs.len());
-        let between = self.pairs.get(from..to).unwrap_or_default();
-        let after = from + between.partition_point(|(folded, _)| *folded as usize <= index);
-        self.last.set(after);
-        after
-    }
-
-    /// Where a character starts.
-    #[inline]
-    fn start(&self, index: usize) -> usize {
-        if self.pairs.is_empty() { index } else { self.led_back(index) }
-    }
-
-    #[inline(never)]
-    fn led_back(&self, index: usize) -> usize {
-        let (folded, offset) =
-            self.behind(index).checked_sub(1).and_then(|at| self.anchor(at)).unwrap_or_default();
-        offset + (index - folded)
-    }
-
-    /// Where the one before it ends.
-    #[inline]
-    fn end(&self, index: usize) -> usize {
-        if self.pairs.is_empty() { index } else { self.end_led_back(index) }
-    }
-
-    #[inline(never)]
-    fn end_led_back(&self, index: usize) -> usize {
-        let Some(last) = index.checked_sub(1) else { return 0 };
-        match self.anchor(self.behind(last)) {
-            Some((folded, end)) if folded == index => end,
-            // Before nothing else than plain ASCII.
-            _ => self.led_back(last) + 1,
-        }
-    }
-
-    /// A character at or right before the one that starts at `offset`.
-    #[inline(never)]
-    fn index(&self, offset: usize) -> usize {
-        let after = self.pairs.partition_point(|(_, of)| *of as usize <= offset);
-        let (folded, of) = after.checked_sub(1).and_then(|at| self.anchor(at)).unwrap_or_default();
-        let index = folded + (offset - of);
-        // Among characters that are not seen none starts.
-        self.anchor(after).map_or(index, |(next, _)| index.min(next.saturating_sub(1)))
     }
 }
 
@@ -445,125 +359,6 @@ fn marks(sixteen: &[u8; 16], stop: u8) -> u32 {
     sixteen.iter().rev().fold(0, |marks, byte| marks << 1 | u32::from(*byte >= 0x80 || *byte == stop))
 }
 
-/// Whether a character is a Chinese, Japanese or Korean one that is its own folded form: what texts in these
-/// scripts consist of, told without a table.
-pub(crate) const fn plainly_wide(c: char) -> bool {
-    matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
-}
-
-/// Whether a character is a letter of the commonest scripts that separate words, told without a table.
-const fn plain_letter(c: char) -> bool {
-    matches!(c, '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '\u{3a3}'..='\u{3f5}' | '\u{400}'..='\u{481}'
-        | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}' | '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{904}'..='\u{939}'
-        | '\u{e01}'..='\u{e30}' | '\u{10d0}'..='\u{10fa}' | '\u{1f00}'..='\u{1f15}')
-}
-
-/// Whether a character is a quotation mark, a bullet or an ellipsis: the commonest signs outside ASCII.
-fn quoted(c: char) -> bool {
-    matches!(c, '\u{2016}'..='\u{2023}' | '\u{2025}'..='\u{2027}')
-}
-
-/// Whether a character is a sign of the commonest blocks of signs, arrows and pictures, told without a table.
-fn plain_sign(c: char) -> bool {
-    matches!(c, '\u{a1}'..='\u{a9}' | '\u{ab}' | '\u{ac}' | '\u{ae}'..='\u{b1}' | '\u{d7}' | '\u{f7}' | '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{245f}' | '\u{2500}'..='\u{2775}' | '\u{1f300}'..='\u{1faff}')
-}
-
-/// Whether a character is not seen: it neither separates nor joins for a reader.
-pub(crate) fn invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// The ASCII character that a character looks like; itself where it is ASCII; none for other characters.
-pub(crate) fn look_alike(c: char) -> Option<char> {
-    let code = u32::from(c);
-    let ascii = match code {
-        0..0x80 => code,
-        0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => 0x20,
-        0x2010..=0x2015 | 0x2043 | 0x2212 | 0xfe58 | 0xfe63 => 0x2d,
-        0x2024 | 0x3002 | 0xfe52 | 0xff61 => 0x2e,
-        0xfe6b => 0x40,
-        0xff01..=0xff5e => code - 0xff01 + 0x21,
-        0x660..=0x669 => code - 0x660 + 0x30,
-        0x6f0..=0x6f9 => code - 0x6f0 + 0x30,
-        0x966..=0x96f => code - 0x966 + 0x30,
-        0x1d7ce..=0x1d7ff => (code - 0x1d7ce) % 10 + 0x30,
-        0x1fbf0..=0x1fbf9 => code - 0x1fbf0 + 0x30,
-        _ => return None,
-    };
-    char::from_u32(ascii)
-}
-
-/// Characters of a block whose characters are all folded alike.
-const BLOCK: usize = 16;
-
-/// What the characters of a block are folded to; 0 where that is not told by the block.
-static BLOCKS: [u8; 0x1_0000 / BLOCK] = {
-    let mut blocks = [0; 0x1_0000 / BLOCK];
-    let mut block = 0;
-    while block < blocks.len() {
-        let (mut all, mut at) = (0, 0);
-        while at < BLOCK {
-            let one = match char::from_u32((block * BLOCK + at) as u32) {
-                Some(c) if plainly_wide(c) => WIDE,
-                Some(c) if plain_letter(c) => LETTER,
-                _ => 0,
-            };
-            all = if at == 0 || all == one { one } else { 0 };
-            at += 1;
-        }
-        #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
-        {
-            blocks[block] = all;
-        }
-        block += 1;
-    }
-    blocks
-};
-
-// Which characters are letters or digits: `PLACES` tells of 64 of them where in `ROWS` their bits are.
-include!(concat!(env!("OUT_DIR"), "/alphanumeric.rs"));
-
-/// Whether a character is a letter or a digit, as the standard library says it.
-fn alphanumeric(c: char) -> bool {
-    let code = c as usize;
-    let row = PLACES.get(code / 64).and_then(|place| ROWS.get(usize::from(*place)));
-    row.is_some_and(|row| row >> (code % 64) & 1 != 0)
-}
-
-/// The byte that stands for a character; none for an invisible one.
-fn fold(c: char) -> Option<u8> {
-    match BLOCKS.get(c as usize / BLOCK).copied().unwrap_or(0) {
-        0 => unlike(c),
-        one => Some(one),
-    }
-}
-
-/// The same of a character that is not told by its block.
-fn unlike(c: char) -> Option<u8> {
-    if quoted(c) {
-        return Some(OTHER);
-    }
-    if plainly_wide(c) {
-        return Some(WIDE);
-    }
-    if plain_letter(c) {
-        return Some(LETTER);
-    }
-    if invisible(c) {
-        return None;
-    }
-    Some(match look_alike(c) {
-        Some(ascii) => ascii as u8,
-        // General punctuation is common in prose and needs no table either.
-        None if matches!(c, '\u{2010}'..='\u{206f}') || plain_sign(c) || !alphanumeric(c) => OTHER,
-        None if c >= '\u{2e80}' => WIDE,
-        None => LETTER,
-    })
-}
-
 #[cfg(test)]
 #[allow(
     clippy::indexing_slicing,
@@ -573,6 +368,7 @@ fn unlike(c: char) -> Option<u8> {
 )]
 pub(crate) mod tests {
     use super::*;
+    use crate::characters::invisible;
 
     #[test]
     fn look_alikes_fold_and_positions_lead_back() {
@@ -655,38 +451,6 @@ pub(crate) mod tests {
                 assert!(view.end(index + 1) <= view.start(index + 1));
             }
         }
-    }
-
-    #[test]
-    fn blocks_tell_nothing_else() {
-        let told = (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| fold(*c) != unlike(*c));
-        assert_eq!(told.count(), 0);
-        assert_eq!([fold('a'), fold('\u{627}'), fold('\u{4e2d}')], [Some(b'a'), Some(LETTER), Some(WIDE)]);
-        assert!(BLOCKS.iter().filter(|one| **one != 0).count() > 1000);
-    }
-
-    #[test]
-    fn letters_told_without_a_table_are_letters() {
-        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_letter(*c)) {
-            assert!(
-                c.is_alphanumeric() && !invisible(c) && look_alike(c).is_none() && c < '\u{2e80}',
-                "{c:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn signs_told_without_a_table_are_signs() {
-        for c in (0..=0x10_ffffu32).filter_map(char::from_u32).filter(|c| plain_sign(*c) || quoted(*c)) {
-            assert!(!c.is_alphanumeric() && !invisible(c), "{c:?}");
-            assert!(!quoted(c) || look_alike(c).is_none(), "{c:?}");
-        }
-    }
-
-    #[test]
-    fn letters_and_digits_are_those_of_the_standard_library() {
-        let told = (0..=0x10_ffffu32).filter_map(char::from_u32);
-        assert_eq!(told.filter(|c| alphanumeric(*c) != c.is_alphanumeric()).count(), 0);
     }
 
     #[test]

@@ -332,9 +332,10 @@ fn values_inside_a_text_that_is_json_are_escaped_up_to_its_end() {
         // No documents.
         (r#"[a] "[WORD_1]""#, format!(r#"[a] "{value}""#)),
         (r#"{a: "[WORD_1]"}"#, format!(r#"{{a: "{value}"}}"#)),
+        (r#"{[US_SSN_1]"[WORD_1]""#, format!(r#"{{078-05-1120"{value}""#)),
         (r#""[WORD_1]""#, format!(r#""{value}""#)),
         (r#"See {"a":"[WORD_1]"}"#, format!(r#"See {{"a":"{value}"}}"#)),
-        (r#"[WORD_1] {"a":"[WORD_1]"}"#, format!(r#"{value} {{"a":"{quoted}"}}"#)),
+        (r#"[WORD_1] {"a":"[WORD_1]"}"#, format!(r#"{value} {{"a":"{value}"}}"#)),
     ] {
         assert_eq!(restored(&vault, &[text]), expected);
         assert_eq!(restored(&vault, &by_character(text)), expected);

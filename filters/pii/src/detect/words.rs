@@ -4,8 +4,9 @@
 
 use weir_sorted::trim;
 
+use crate::characters::{invisible, look_alike, plainly_wide};
 use crate::coding::{self, Coding};
-use crate::view::{INVISIBLE, invisible, look_alike, plainly_wide};
+use crate::view::INVISIBLE;
 use crate::{Action, Finding, Kind};
 
 /// Bytes of white space in a row that are one space; more are a break, since a match has to be bounded.
@@ -218,6 +219,8 @@ impl<'t> Letters<'t> {
             match coding::at(rest.as_bytes(), self.last) {
                 Coding::Yes(coded, width) if self.coded => (c, length) = (coded, width),
                 Coding::Cut => return None,
+                // It ends values, and no words.
+                Coding::No if self.coded && rest.starts_with("\\\"") => (c, length) = ('"', 2),
                 _ => {}
             }
             self.at += length;
@@ -276,7 +279,7 @@ mod tests {
 
     #[test]
     fn words_are_found_whole_and_without_case() {
-        let words = ["Project Bluebird", "acme", "Übersee", "青い鳥", "C++"];
+        let words = ["Project Bluebird", "acme", "Übersee", "青い鳥", "C++", "the \"Eagle\""];
         check(&words, "<Project Bluebird>, <PROJECT BLUEBIRD> and <project  bluebird>'s cost");
         check(&words, "projects bluebird, Project Bluebirds, xProject Bluebird, Project-Bluebird, Project");
         check(&words, "<Acme> acmes <ACME>-x (<acme>) _<acme>_ a cme");
@@ -286,6 +289,10 @@ mod tests {
         check(
             &words,
             "\\n<acme>, x%20<acme>%20y &lt;<acme>&gt; q=<project%20bluebird> <Project&nbsp;Bluebird> <ac\\u006de>",
+        );
+        check(
+            &words,
+            "<the \"Eagle\"> {\\\"a\\\": \\\"<the \\\"Eagle\\\">\\\"} the \\Eagle\\ <the &quot;eagle&quot;>",
         );
         check(&words, "\\nacmes Project%20Bluebirds %61acme \\xacme nacme");
         check(
