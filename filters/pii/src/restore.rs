@@ -136,24 +136,28 @@ impl Restorer {
     }
 }
 
-/// Values are names and numbers; of what JSON escapes they hold a quote or a line break at most.
+/// Of what JSON escapes values hold a quote or a line break at most, but for what hides them.
 fn escape(value: &str, out: &mut String) {
     let mut rest = value;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    while let Some((at, byte)) =
+        rest.bytes().enumerate().find(|(_, byte)| *byte < b' ' || matches!(byte, b'"' | b'\\'))
+    {
+        let number = 2 * usize::from(byte);
+        let (sign, digits) = match byte {
+            b'"' => ("\\\"", ""),
+            b'\\' => ("\\\\", ""),
+            b'\n' => ("\\n", ""),
+            b'\r' => ("\\r", ""),
+            b'\t' => ("\\t", ""),
+            _ => ("\\u00", part(NUMBERS, number..number + 2)),
+        };
         put(out, part(rest, 0..at));
-        put(
-            out,
-            match rest.as_bytes().get(at) {
-                Some(b'"') => "\\\"",
-                Some(b'\\') => "\\\\",
-                Some(b'\n') => "\\n",
-                Some(b'\r') => "\\r",
-                Some(b'\t') => "\\t",
-                // The rarer ones are white space inside a house word; a space is the same word.
-                _ => " ",
-            },
-        );
+        put(out, sign);
+        put(out, digits);
         rest = part(rest, at + 1..rest.len());
     }
     put(out, rest);
 }
+
+/// Those of control characters.
+const NUMBERS: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

@@ -305,6 +305,19 @@ fn values_come_back_at_every_split() {
     }
 }
 
+/// What a terminal colours is a value with control characters in it.
+#[test]
+fn any_value_inside_json_is_itself_when_it_is_read() {
+    let value: String = ('\0'..=' ').chain(['"', '\\', 'é', '\u{7f}', '\u{2028}']).collect();
+    let mut vault = Vault::new();
+    vault.placeholder(Kind::WORD, &value);
+    let (mut restorer, mut out) = (vault.restorer(), String::new());
+    restorer.push("{\"a\":\"[WORD_1]\"}", &mut out);
+    restorer.finish(&mut out);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["a"], value);
+}
+
 #[test]
 fn values_inside_json_are_escaped() {
     let (mut restorer, mut out) = (vault().restorer().in_json(), String::new());
