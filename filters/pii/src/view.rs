@@ -74,15 +74,12 @@ impl<'t> View<'t> {
         bytes: &'t mut Vec<u8>,
     ) -> Self {
         bytes.clear();
-        bytes.resize(all.len(), 0);
+        bytes.reserve(all.len());
         let mut folded = Folded { bytes, length: 0, anchors: Vec::new(), hidden: 0 };
         let (mut at, mut plain) = (0, first);
         while let Some(rest) = all.get(at..).filter(|rest| !rest.is_empty()) {
             if plain > 0 {
-                let room = folded.bytes.get_mut(folded.length..folded.length + plain);
-                if let (Some(room), Some(part)) = (room, rest.get(..plain)) {
-                    room.copy_from_slice(part);
-                }
+                folded.bytes.extend_from_slice(rest.get(..plain).unwrap_or_default());
                 (folded.length, folded.hidden) = (folded.length + plain, 0);
                 at += plain;
                 plain = 0;
@@ -95,6 +92,7 @@ impl<'t> View<'t> {
                 let before = all.get(..at).unwrap_or_default().iter().rev().take(coding::AGAIN);
                 more = before.take_while(|byte| **byte == b'\\').count().min(folded.length);
                 folded.length -= more;
+                folded.bytes.truncate(folded.length);
             }
             match read {
                 Coding::Cut => {
@@ -117,8 +115,7 @@ impl<'t> View<'t> {
             }
             plain = coding::plain(all.get(at..).unwrap_or_default(), false);
         }
-        let Folded { bytes, length: seen, anchors, .. } = folded;
-        bytes.truncate(seen);
+        let Folded { bytes, anchors, .. } = folded;
         let folds = Anchors::new(folds);
         let length = if at < all.len() { folds.start(at) } else { length };
         Self { length, bytes, codings: Anchors::new(anchors), folds }
@@ -274,7 +271,7 @@ impl<'t> View<'t> {
     }
 }
 
-/// A view's bytes while they are told, in room that is large enough.
+/// A view's bytes while they are told, in room that was made for them, or is.
 struct Folded<'b> {
     bytes: &'b mut Vec<u8>,
     length: usize,
@@ -286,7 +283,10 @@ struct Folded<'b> {
 impl Folded<'_> {
     /// Appends what a visible character is folded to.
     fn push(&mut self, byte: u8) {
-        self.bytes.get_mut(self.length).into_iter().for_each(|room| *room = byte);
+        match self.bytes.get_mut(self.length) {
+            Some(room) => *room = byte,
+            None => self.bytes.push(byte),
+        }
         (self.length, self.hidden) = (self.length + 1, 0);
     }
 
