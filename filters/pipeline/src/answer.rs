@@ -481,13 +481,16 @@ mod tests {
     }
 
     #[test]
-    fn json_that_a_model_says_is_hidden_and_stays_json_in_every_dialect() {
+    fn json_that_a_model_says_is_hidden_and_restored_and_stays_json_in_every_dialect() {
         let find = ["email", "credit_card", "ip_address", "password"].map(str::to_owned).to_vec();
         let rule = pii::Rule { find, words: Vec::new(), action: pii::Action::Mask };
         let set = Rc::new(pii::Set::new(&[rule]).unwrap());
-        let treatment = || Treatment { set: Some(set.clone()), ..Treatment::default() };
-        let said = r#"{"to":"a\nx\u0040y.org","n":[4111111111111111,50.386645822324795],"ip":"\t10.1.2.3","password":"c0rrect\u0068orse9X"}"#;
-        let hidden = r#"{"to":"a\n[EMAIL]","n":["[CREDIT_CARD]",50.386645822324795],"ip":"\t[IP_ADDRESS]","password":"[PASSWORD]"}"#;
+        let mut vault = pii::Vault::new();
+        vault.placeholder(pii::Kind::WORD, "a \"b\"\n");
+        let vault = Some(Rc::new(vault));
+        let treatment = || Treatment { set: Some(set.clone()), vault: vault.clone(), ..Treatment::default() };
+        let said = r#"{"for":"[WORD_1]","to":"a\nx\u0040y.org","n":[4111111111111111,50.386645822324795],"ip":"\t10.1.2.3","password":"c0rrect\u0068orse9X"}"#;
+        let hidden = r#"{"for":"a \"b\"\n","to":"a\n[EMAIL]","n":["[CREDIT_CARD]",50.386645822324795],"ip":"\t[IP_ADDRESS]","password":"[PASSWORD]"}"#;
         let quoted = |text: &str| serde_json::to_string(text).unwrap();
         type Whole = fn(&str, &str) -> String;
         let wholes: [(Api, Whole); 6] = [
