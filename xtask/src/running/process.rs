@@ -1,6 +1,7 @@
 //! Programs that run on after `xtask`: their ids are in `target/weir/run`, their output in `target/weir/logs`.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -87,9 +88,17 @@ pub fn stop_all() -> Result {
             say(format!("stopping {}", file.file_name().to_string_lossy()));
             stop(pid, program);
         }
-        std::fs::remove_file(file.path()).context("cannot remove the note of a process")?;
+        forget(&file.path())?;
     }
     Ok(())
+}
+
+/// Removes a note. `up` does so too, when `down` ends what it waits for.
+fn forget(note: &Path) -> Result {
+    match std::fs::remove_file(note) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.context("cannot remove the note of a process"),
+    }
 }
 
 /// Says who is in the way when a port is taken; one that is just being given back is waited for.
@@ -130,5 +139,18 @@ fn stop(pid: &str, program: &str) {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_somebody_else_removed_is_no_error() {
+        let note = std::env::temp_dir().join(format!("weir-note-{}", std::process::id()));
+        std::fs::write(&note, "1\nx\n").expect("the folder for temporary files can be written to");
+        assert!(forget(&note).is_ok() && !note.exists());
+        assert!(forget(&note).is_ok());
     }
 }
