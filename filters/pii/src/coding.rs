@@ -5,10 +5,10 @@
 use crate::text::load;
 
 /// Bytes of the longest one: a colour, of which all is written with a backslash.
-pub(crate) const LONGEST: usize = 24;
+const LONGEST: usize = 24;
 
-/// A percent sign before so many digits stands for itself where it would stand for a letter: `LIKE '%4111…'`.
-const NUMBER: usize = 8;
+/// Digits of the longest number of a colour.
+const COLOUR: usize = 3;
 
 /// Bytes of what is coded again and again.
 pub(crate) const AGAIN: usize = 8;
@@ -128,22 +128,24 @@ fn marks(sixteen: &[u8; 16], high: u8) -> u32 {
 pub(crate) fn first(bytes: &[u8], mut at: usize, last: bool) -> Option<usize> {
     loop {
         at += plain(bytes.get(at..)?, false);
-        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        if read(rest, last) != Coding::No {
+        if at == bytes.len() {
+            return None;
+        }
+        if read(bytes, at, last) != Coding::No {
             return Some(at);
         }
         at += 1;
     }
 }
 
-/// The same where none may begin, with the backslashes that it was escaped by once more.
+/// What stands at a place, with the backslashes that it was escaped by once more.
 #[inline(never)]
-pub(crate) fn at(text: &[u8], last: bool) -> Coding {
-    let backslashes = text.iter().take(AGAIN).take_while(|byte| **byte == b'\\').count();
-    let more = backslashes.saturating_sub(1);
-    let rest = text.get(more..).unwrap_or_default();
+pub(crate) fn at(text: &[u8], at: usize, last: bool) -> Coding {
+    let here = text.get(at..).unwrap_or_default();
+    let more = here.iter().take(AGAIN).take_while(|byte| **byte == b'\\').count().saturating_sub(1);
+    let rest = here.get(more..).unwrap_or_default();
     match plain(rest.get(..2).unwrap_or(rest), false) {
-        0 => match read(rest, last) {
+        0 => match read(text, at + more, last) {
             Coding::Yes(c, length) => Coding::Yes(c, more + length),
             other => other,
         },
@@ -151,15 +153,29 @@ pub(crate) fn at(text: &[u8], last: bool) -> Coding {
     }
 }
 
-/// Reads what stands at the beginning of `text`, which goes on unless it is the `last` of it. One may begin there.
+/// The same where one may begin; the text goes on unless it is the `last` of it.
 #[inline(never)]
-pub(crate) fn read(text: &[u8], last: bool) -> Coding {
-    let rest = text.get(..LONGEST).unwrap_or(text);
+pub(crate) fn read(text: &[u8], at: usize, last: bool) -> Coding {
+    let here = text.get(at..).unwrap_or_default();
+    let rest = here.get(..LONGEST).unwrap_or(here);
     let [first, after @ ..] = rest else { return Coding::No };
-    // Of what is coded more than once, the sign is. How many backslashes there are, the caller tells.
-    let again: &[u8] = if *first == b'%' { b"25" } else { b"amp;" };
+    // Behind a quote or a space, and before a number, it is rather a sign of its own: `LIKE '%4111…'`.
+    let before = at.checked_sub(1).and_then(|before| text.get(before));
+    if *first == b'%'
+        && matches!(before, Some(..=b' ' | b'"' | b'\''))
+        && matches!(after, [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9' | b' ' | b'.' | b'-' | b'/', ..])
+        && !after.starts_with(b"25")
+    {
+        return Coding::No;
+    }
+    // Of what is coded more than once, the sign is. Before a backslash none begins: those the caller tells.
+    let again: &[u8] = match first {
+        b'%' => b"25",
+        b'&' => b"amp;",
+        _ => b"\\",
+    };
     let mut more = 0;
-    while *first != b'\\' && more < AGAIN && after.get(more..).is_some_and(|after| after.starts_with(again)) {
+    while more < AGAIN && after.get(more..).is_some_and(|after| after.starts_with(again)) {
         more += again.len();
     }
     let mut found = None;
@@ -170,10 +186,8 @@ pub(crate) fn read(text: &[u8], last: bool) -> Coding {
         }
         more -= again.len();
     }
-    let goes_on =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'&' | b'\\' | b'#' | b'[' | b';');
     let ends = *first == b'\\' && found.is_some_and(|(code, _)| code != ESC.into());
-    if !(last || ends || rest.len() == LONGEST) && after.iter().all(goes_on) {
+    if !(last || ends || rest.len() == LONGEST) && after.iter().all(u8::is_ascii_graphic) {
         return Coding::Cut;
     }
     let Some((code, length)) = found else { return Coding::No };
@@ -181,21 +195,30 @@ pub(crate) fn read(text: &[u8], last: bool) -> Coding {
     if code == ESC.into()
         && let Some([b'[', colour @ ..]) = rest.get(length..)
     {
-        let signs = colour.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count();
-        return Coding::Yes('\u{200b}', length + signs + 2);
+        let (mut digits, mut signs) = (0, 0);
+        while let Some(byte) = colour.get(signs).filter(|byte| matches!(byte, b'0'..=b'9' | b';')) {
+            digits = if *byte == b';' { 0 } else { digits + 1 };
+            if digits > COLOUR {
+                return Coding::No;
+            }
+            signs += 1;
+        }
+        return match colour.get(signs) {
+            Some(ends) if ends.is_ascii_alphabetic() => Coding::Yes('\u{200b}', length + signs + 2),
+            _ => Coding::No,
+        };
     }
     Coding::Yes(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), length)
 }
 
 /// Numbers of characters: the first sign and what follows it, the base, and the fewest and most digits.
-static NUMBERS: [(u8, &[u8], u32, usize, usize); 7] = [
+static NUMBERS: [(u8, &[u8], u32, usize, usize); 6] = [
     (b'%', b"", 16, 2, 2),
     (b'&', b"#x", 16, 1, 7),
     (b'&', b"#X", 16, 1, 7),
     (b'&', b"#", 10, 1, 8),
     (b'\\', b"u", 16, 4, 4),
     (b'\\', b"x", 16, 2, 2),
-    (b'\\', b"0", 8, 2, 2),
 ];
 
 /// The code of a character that is written behind a sign, and the length of that.
@@ -211,15 +234,14 @@ fn character(first: u8, written: &[u8]) -> Option<(u32, usize)> {
         if count < *least {
             continue;
         }
-        if first == b'%' {
-            let digits = digits.iter().take(NUMBER).filter(|byte| byte.is_ascii_digit()).count();
-            let letter = char::from_u32(code).is_some_and(|c| c.is_ascii_alphanumeric() || c == '@');
-            if code >= 0x80 || letter && digits == NUMBER {
-                return None;
-            }
-        }
-        let ended = first == b'&' && digits.get(count) == Some(&b';');
-        return Some((code, prefix.len() + count + usize::from(ended)));
+        let (ends, length) = (digits.get(count), prefix.len() + count);
+        return match (first, code) {
+            // Its end tells a number of a character from another one: `&#10.1.2.3`.
+            (b'&', ..0x11_0000) => (ends == Some(&b';')).then_some((code, length + 1)),
+            // Of control characters only white space is encoded.
+            (b'%', 0x09 | 0x0a | 0x0d | 0x20..0x7f) | (b'\\', _) => Some((code, length)),
+            _ => None,
+        };
     }
     let next = written.first().copied().unwrap_or_default();
     let code = match (first, next) {
@@ -241,6 +263,7 @@ fn character(first: u8, written: &[u8]) -> Option<(u32, usize)> {
         (b'\\', b'r') => b'\r',
         (b'\\', b't') => b'\t',
         (b'\\', b'e') if written.get(1) == Some(&b'[') => ESC,
+        (b'\\', b'0') if written.starts_with(b"033[") => return Some((ESC.into(), 3)),
         (b'\\', b'"' | b'\'' | b'`' | b'\\') => return None,
         (b'\\', sign) if sign.is_ascii_punctuation() => sign,
         _ => return None,
@@ -363,7 +386,6 @@ mod tests {
             ("%0A", '\n'),
             ("&#64;", '@'),
             ("&#064;", '@'),
-            ("&#64", '@'),
             ("&#x40;", '@'),
             ("&#X2E;", '.'),
             ("&#8209;", '\u{2011}'),
@@ -388,12 +410,12 @@ mod tests {
             ("\\033[m", '\u{200b}'),
             ("\\e[38;5;196m", '\u{200b}'),
         ] {
-            assert_eq!(at(written.as_bytes(), true), Coding::Yes(c, written.len()), "{written}");
+            assert_eq!(at(written.as_bytes(), 0, true), Coding::Yes(c, written.len()), "{written}");
             let followed = format!("{written} and so on");
-            assert_eq!(at(followed.as_bytes(), false), Coding::Yes(c, written.len()), "{followed}");
+            assert_eq!(at(followed.as_bytes(), 0, false), Coding::Yes(c, written.len()), "{followed}");
             // Cut off it is another one, or what it is nobody knows yet.
             for end in 1..written.len() {
-                let cut = at(&written.as_bytes()[..end], false);
+                let cut = at(&written.as_bytes()[..end], 0, false);
                 let escape = matches!(cut, Coding::Yes('\n' | '/', _));
                 assert!(
                     cut == Coding::Cut || escape || written.starts_with('&'),
@@ -435,13 +457,19 @@ mod tests {
             "a",
             "",
             "[31m",
-            // A sign before a number, as in `LIKE`.
-            "%4111111111111111%",
-            "%40000566",
+            "%07",
+            "&#64",
+            "&#4111111111111111;",
+            "&#x110000;",
+            "\\041",
+            "\u{1b}[4111m",
+            "\u{1b}[31",
+            "\u{1b}[31 ",
         ] {
-            assert_eq!(at(text.as_bytes(), true), Coding::No, "{text}");
+            assert_eq!(at(text.as_bytes(), 0, true), Coding::No, "{text}");
         }
-        assert_eq!(at(b"%204111111111111111", true), Coding::Yes(' ', 3));
+        assert_eq!([at(b"'%4111111111111111%'", 1, true), at(b" %10.1.2.3", 1, true)], [Coding::No; 2]);
+        assert_eq!(at(b"card%204111111111111111", 4, true), Coding::Yes(' ', 3));
     }
 
     #[test]
@@ -480,7 +508,7 @@ mod tests {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
         for (name, code) in NAMED {
             assert_eq!(
-                at(format!("&{name};").as_bytes(), true),
+                at(format!("&{name};").as_bytes(), 0, true),
                 Coding::Yes(char::from_u32((*code).into()).unwrap(), name.len() + 2)
             );
         }

@@ -40,6 +40,12 @@ struct Mark {
     inside: bool,
 }
 
+/// Whether a text may be JSON, by its first signs: objects, and arrays of strings or objects.
+#[inline(never)]
+pub(crate) fn begins(first: u8, second: u8) -> bool {
+    matches!((first, second), (b'{', b'"') | (b'[', b'"' | b'{'))
+}
+
 impl Json {
     pub(crate) fn new(escapes: &'static Escapes, sure: bool) -> Self {
         let begins = Mark { inside: true, ..Mark::default() };
@@ -70,7 +76,7 @@ impl Json {
                     signs = [*byte, signs[0]];
                 }
                 let json = match signs {
-                    [b'{', b'"'] | [b'[', b'"' | b'{'] => true,
+                    [first, second] if begins(first, second) => true,
                     [b'{' | b'[', _] if self.sure => true,
                     [0 | b'{' | b'[', 0] if !last && rest.len() < NUMBER => return,
                     _ => false,

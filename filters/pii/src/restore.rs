@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::json::begins;
 use crate::text::{part, put};
 use crate::vault::{Parsed, Table, parse};
 
@@ -13,12 +14,12 @@ pub struct Restorer {
     held: String,
     /// All of the text is JSON.
     json: bool,
-    document: Document,
+    place: Place,
 }
 
-/// What the text is as far as it passed. One that begins as an object or an array does may be JSON, up to where that ends.
+/// Where in a document the text is that passed. One that begins as an object or an array does may be JSON, up to where that ends.
 #[derive(Clone, Copy, Debug, Default)]
-struct Document {
+struct Place {
     /// The sign before, of two that tell it.
     first: u8,
     /// Objects and arrays that are open.
@@ -30,7 +31,7 @@ struct Document {
     over: bool,
 }
 
-impl Document {
+impl Place {
     fn pass(&mut self, text: &str) {
         for byte in text.bytes() {
             if self.over {
@@ -45,11 +46,12 @@ impl Document {
                 continue;
             }
             // Behind the second sign nothing is told any more: it stands as a quote.
-            let document = matches!(
-                (self.first, byte),
-                (0, b'{' | b'[') | (b'{' | b'[', b'"') | (b'[', b'{') | (b'"', _)
-            );
-            if !document {
+            let known = match self.first {
+                0 => matches!(byte, b'{' | b'['),
+                b'"' => true,
+                first => begins(first, byte),
+            };
+            if !known {
                 self.over = true;
                 return;
             }
@@ -69,7 +71,7 @@ impl Document {
 
 impl Restorer {
     pub(crate) fn new(table: Rc<Table>) -> Self {
-        Self { table, held: String::new(), json: false, document: Document::default() }
+        Self { table, held: String::new(), json: false, place: Place::default() }
     }
 
     /// Escapes every value as the body of a JSON string: for texts that surely are JSON, such as the arguments of a tool call.
@@ -100,12 +102,12 @@ impl Restorer {
                 Parsed::No => 1,
                 Parsed::Yes(length, key) => match self.table.value(key) {
                     Some(value) => {
-                        if self.json || self.document.string {
+                        if self.json || self.place.string {
                             escape(value, out);
                         } else {
                             put(out, value);
                             // A sign like any other.
-                            self.document.pass("0");
+                            self.place.pass("0");
                         }
                         rest = part(rest, length..rest.len());
                         continue;
@@ -121,13 +123,13 @@ impl Restorer {
     /// Appends what is no placeholder.
     fn pass(&mut self, text: &str, out: &mut String) {
         put(out, text);
-        self.document.pass(text);
+        self.place.pass(text);
     }
 
     /// The text ended: appends what was held back.
     pub fn finish(&mut self, out: &mut String) {
         put(out, &std::mem::take(&mut self.held));
-        self.document = Document::default();
+        self.place = Place::default();
     }
 
     /// Bytes held back at present.

@@ -60,7 +60,7 @@ impl Tail {
                     return Reach::Ends(at);
                 }
                 if !self.has(byte) || byte == b'\\' {
-                    match coding::at(rest.as_bytes(), last) {
+                    match coding::at(text.as_bytes(), at, last) {
                         Coding::Yes(c, length) if c.is_ascii() && self.has(c as u8) => at += length,
                         Coding::No if self.has(byte) => at += 1,
                         Coding::Cut => return Reach::Cut(at),

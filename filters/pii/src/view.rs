@@ -85,7 +85,7 @@ impl<'t> View<'t> {
                 plain = 0;
                 continue;
             }
-            let read = coding::read(rest, last);
+            let read = coding::read(all, at, last);
             let mut more = 0;
             if read != Coding::No && rest.first() == Some(&b'\\') {
                 // Those before it are no characters: each was escaped once more.

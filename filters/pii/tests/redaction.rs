@@ -287,6 +287,29 @@ fn time_is_linear_in_the_worst_texts() {
     }
 }
 
+/// Signs that begin codings elsewhere stand before values, too: `LIKE '%…%'` in SQL, a number sign, what no terminal knows.
+#[test]
+fn what_only_looks_like_a_coding_hides_nothing() {
+    for (text, hidden) in [
+        ("\u{1b}[4111111111111111m", "\u{1b}[[CREDIT_CARD]m"),
+        ("\u{1b}[10.1.2.3", "\u{1b}[[IP_ADDRESS]"),
+        ("\\x1b[4111111111111111 ", "\\x1b[[CREDIT_CARD] "),
+        ("&#4111111111111111;", "&#[CREDIT_CARD];"),
+        ("&#10.1.2.3", "&#[IP_ADDRESS]"),
+        ("&#078-05-1120", "&#[US_SSN]"),
+        ("LIKE '%4111111111111111%'", "LIKE '%[CREDIT_CARD]%'"),
+        ("LIKE '%4111 1111 1111 1111%'", "LIKE '%[CREDIT_CARD]%'"),
+        ("LIKE \"%10.1.2.3%\"", "LIKE \"%[IP_ADDRESS]%\""),
+        ("a %41.1.2.3", "a %[IP_ADDRESS]"),
+        ("LIKE '%192.168.1.10%'", "LIKE '%[IP_ADDRESS]%'"),
+        ("LIKE '%078-05-1120%'", "LIKE '%[US_SSN]%'"),
+        ("C:\\041-10.1.2.3 \\078-05-1120", "C:\\041-[IP_ADDRESS] \\[US_SSN]"),
+        ("\u{1b}[31\u{e9}Project Bluebird", "\u{1b}[31\u{e9}Project Bluebird"),
+    ] {
+        assert_eq!(redacted(&everything(Action::Mask), text, &mut Vault::new()), hidden);
+    }
+}
+
 #[test]
 fn a_client_that_types_a_million_placeholders_costs_no_more_than_reading_them() {
     let mut vault = Vault::new();

@@ -169,9 +169,9 @@ fn joins(a: char, b: char) -> bool {
 fn before(text: &str, at: usize) -> char {
     let mut hidden = 0;
     for (sign, length) in [(b'\\', 2), (b'%', 3)] {
-        let rest = at.checked_sub(length).and_then(|from| text.as_bytes().get(from..)).unwrap_or_default();
-        if rest.first() == Some(&sign)
-            && let Coding::Yes(c, width) = coding::read(rest, true)
+        let Some(from) = at.checked_sub(length) else { break };
+        if text.as_bytes().get(from) == Some(&sign)
+            && let Coding::Yes(c, width) = coding::read(text.as_bytes(), from, true)
             && width == length
         {
             return c;
@@ -216,7 +216,7 @@ impl<'t> Letters<'t> {
             let rest = self.text.get(self.at..)?;
             let mut c = rest.chars().next()?;
             let mut length = c.len_utf8();
-            match coding::at(rest.as_bytes(), self.last) {
+            match coding::at(self.text.as_bytes(), self.at, self.last) {
                 Coding::Yes(coded, width) if self.coded => (c, length) = (coded, width),
                 Coding::Cut => return None,
                 // It ends values, and no words.
