@@ -33,7 +33,7 @@ pub(crate) struct Ask {
     pub(super) lone: bool,
     /// Asked only at words that begin with a digit.
     pub(super) number: bool,
-    /// At numbers that no words stand near, asked only where a value may begin with them; see [`Pair`].
+    /// At numbers that none of its words stand near, asked only where a value may begin with them; see [`Pair`].
     pub(super) pairs: Option<fn(Pair) -> bool>,
     /// Asked only near its words.
     pub(super) near: bool,

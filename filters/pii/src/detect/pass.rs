@@ -53,8 +53,11 @@ pub(crate) struct Pass {
     /// Those that are asked only near their words.
     near: u8,
     digits: Vec<(Digits, u8)>,
-    /// Which of the former and of the latter to ask at a number that no words stand near, by what [`Pair`] it is.
+    /// Which of the former to ask at a number that none of their words stand near, and of the latter at any, by what [`Pair`]
+    /// it is.
     pairs: Vec<[u8; 2]>,
+    /// The former's detectors, a bit for each.
+    paired: u64,
     /// Who is asked at every `@`.
     ats: Option<(AskWord, u8)>,
     /// Hyphens at a text's end that may belong to a value.
@@ -99,6 +102,7 @@ impl Pass {
                     }
                 }
                 self.near |= if ask.near { bit } else { 0 };
+                self.paired |= if ask.pairs.is_some() { 1 << detector.min(63) } else { 0 };
                 self.hyphens = self.hyphens.max(ask.hyphens);
                 self.asked.push((*ask, detector));
                 ask.opens.iter().for_each(|text| self.openers.add(text, ask.near));
@@ -479,14 +483,12 @@ impl Asking<'_, '_, '_> {
         }
         let mut digits = u8::MAX;
         if let Some(numbers) = context.series(start, end) {
-            if context.quiet(start) {
-                let pair = Pair::of(view.at(start), numbers);
-                let [at_words, at_digits] = self.pass.pairs.get(pair.index()).copied().unwrap_or_default();
-                digits = at_digits;
-                // Signs before a number are a form of their own.
-                if !matches!(view.before(start), b'+' | b'(') {
-                    *words = at_words;
-                }
+            let pair = Pair::of(view.at(start), numbers);
+            let [at_words, at_digits] = self.pass.pairs.get(pair.index()).copied().unwrap_or_default();
+            digits = at_digits;
+            // Signs before a number are a form of their own.
+            if !matches!(view.before(start), b'+' | b'(') && !context.near(self.pass.paired, start) {
+                *words = at_words;
             }
             if numbers.digits() < NINE {
                 return false;

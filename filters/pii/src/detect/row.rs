@@ -22,6 +22,8 @@ use crate::view::View;
 pub(super) const LONGEST: usize = 160;
 /// Bytes after a value that may decide about it: words, and two characters at their widest.
 const AFTER: usize = 96;
+/// Characters that are never too long, however they are written.
+const SHORT: usize = 4;
 /// Characters of a value without separators.
 const CHARACTERS: usize = 64;
 
@@ -483,7 +485,8 @@ impl Placed {
             }
         }
         cut &= !context.last;
-        if !cut && goes_on || !(row.check)(text) || view.end(end) - view.start(start) > LONGEST {
+        let fits = end - start <= SHORT || view.end(end) - view.start(start) <= LONGEST;
+        if !cut && goes_on || !(row.check)(text) || !fits {
             return Verdict::No;
         }
         if cut {
