@@ -5,7 +5,7 @@
 use crate::text::load;
 
 /// Bytes of the longest one: a colour, of which all is written with a backslash.
-const LONGEST: usize = 24;
+pub(crate) const LONGEST: usize = 24;
 
 /// Digits of the longest number of a colour.
 const COLOUR: usize = 3;

@@ -20,6 +20,9 @@ pub(crate) const OTHER: u8 = 0xff;
 /// length of a match has to be bounded.
 pub(crate) const INVISIBLE: usize = 12;
 
+/// Bytes of a character at its widest, with those before it that are not seen; not of [`OTHER`], which may stand for many.
+const WIDEST: usize = coding::LONGEST + INVISIBLE;
+
 /// How a document writes characters behind a backslash.
 #[derive(Debug)]
 pub struct Escapes {
@@ -213,6 +216,19 @@ impl<'t> View<'t> {
     #[inline(never)]
     fn end_led_back(&self, index: usize) -> usize {
         self.folds.end(self.codings.end(index)).min(self.length)
+    }
+
+    /// Whether the characters from `start` to `end` are written in at most so many bytes.
+    #[inline]
+    pub(crate) fn fits(&self, start: usize, end: usize, most: usize) -> bool {
+        if self.same() { end - start <= most } else { self.fits_led_back(start, end, most) }
+    }
+
+    /// Of a few nobody has to look.
+    #[inline(never)]
+    fn fits_led_back(&self, start: usize, end: usize, most: usize) -> bool {
+        let few = (end - start) * WIDEST <= most && (start..end).all(|at| self.at(at) != OTHER);
+        few || self.end_led_back(end).saturating_sub(self.led_back(start)) <= most
     }
 
     /// A character at or right before the one that starts at `offset` of the text.

@@ -51,7 +51,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     } else {
         length >= 20 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
     };
-    let fits = view.end(end) - view.start(start) < LONGEST;
+    let fits = view.fits(start, end, LONGEST - 1);
     let tail = if basic { Tail::Token } else { Tail::Dotted };
     if found && fits { Verdict::Yes(Match { start, end, tail: Some(tail) }) } else { Verdict::No }
 }

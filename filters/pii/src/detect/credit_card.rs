@@ -81,7 +81,7 @@ fn number(view: &View<'_>, start: usize, last: bool, found: &mut dyn FnMut(usize
             );
         // What is printed so far may go on as one of these; nothing else inside of a row is a card.
         let may = first_of_row || matches!(groups, 4 | 0x04_04 | 0x04_06 | 0x04_04_04 | 0x04_04_04_04);
-        let fits = view.end(end).saturating_sub(view.start(start)) <= LONGEST;
+        let fits = view.fits(start, end, LONGEST);
         let number = digits.get(..count).unwrap_or_default();
         if fits && (printed || first_of_row && !goes_on) && issued(number) && luhn(number) {
             found(end);

@@ -82,7 +82,7 @@ fn at(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         at = next;
         end = view.word_end(at);
     }
-    let fits = view.end(end) - view.start(start) <= LONGEST;
+    let fits = view.fits(start, end, LONGEST);
     let date = match parts {
         [Part::Number(year, 4), Part::Number(month, _), Part::Number(day, 1..=2)] => {
             year > 1800 && day_of_month(day, month)

@@ -73,7 +73,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     if at >= bytes.len() && holds {
         return Verdict::Cut(start);
     }
-    let fits = view.end(at) - view.start(start) <= LONGEST;
+    let fits = view.fits(start, at, LONGEST);
     if !fits || view.at(at).is_ascii_alphanumeric() {
         return Verdict::No;
     }

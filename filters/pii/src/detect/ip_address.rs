@@ -113,7 +113,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     } else {
         version_4(text) && !version(view, start)
     };
-    let fits = view.end(end) - view.start(start) <= LONGEST;
+    let fits = view.fits(start, end, LONGEST);
     if found && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
 }
 

@@ -95,7 +95,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         text = shorter;
     }
     let end = start + text.len();
-    let fits = view.end(end) - view.start(start) < LONGEST;
+    let fits = view.fits(start, end, LONGEST - 1);
     let called = length < CHARACTERS && matches!(view.at(end), b'(' | b'[' | b'{');
     if text.len() < least || !secret(text) || called || !fits {
         return Verdict::No;

@@ -102,7 +102,7 @@ impl Pattern {
         let bytes = view.bytes();
         let behind = start.checked_sub(1).and_then(|at| bytes.get(at));
         let mut state = self.start(behind.map_or(self.width - 1, |byte| self.class(*byte)));
-        let fits = |end: usize| view.end(end) - view.start(start) <= self.longest();
+        let fits = |end: usize| view.fits(start, end, self.longest());
         let mut end = None;
         let mut cut = true;
         // A match is told by the byte behind it.

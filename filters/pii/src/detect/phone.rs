@@ -266,7 +266,7 @@ fn number(context: &mut Context<'_>, word: Word, detector: u8) -> Verdict {
         let apart = form == Form::Strong && !number.plus || number.dashed();
         // What is a number by its form does not grow by a guess.
         let better = form == Form::Strong || form == Form::Weak && !strong && !lacks;
-        if better && ends(view, end, goes_on, apart) && view.end(end) - view.start(start) <= LONGEST {
+        if better && ends(view, end, goes_on, apart) && view.fits(start, end, LONGEST) {
             // A parenthesis that is not closed inside belongs to the sentence.
             let from = if number.area && number.groups < 16 { word.start } else { start };
             let near = if form == Form::Strong { Near::Free } else { Near::Around };

@@ -127,7 +127,7 @@ impl Prefixes {
                 continue;
             }
             let end = start + text.len() + body.len();
-            let fits = view.end(end) - view.start(start) <= LONGEST;
+            let fits = view.fits(start, end, LONGEST);
             if body.len() < least {
                 if !last && view.left(start) <= LONGEST + 16 {
                     verdict = Verdict::Cut(start);

@@ -50,7 +50,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
         return if view.left(start) <= LONGEST + 64 { Verdict::Cut(start) } else { Verdict::No };
     }
     let named = name.ends_with(b"PRIVATE KEY") || name.ends_with(b"PRIVATE KEY BLOCK");
-    if named && after.starts_with(b"-----") && view.end(end) - view.start(start) <= LONGEST {
+    if named && after.starts_with(b"-----") && view.fits(start, end, LONGEST) {
         return Verdict::Yes(Match { start, end, tail: Some(Tail::Pem) });
     }
     Verdict::No

@@ -22,8 +22,6 @@ use crate::view::View;
 pub(super) const LONGEST: usize = 160;
 /// Bytes after a value that may decide about it: words, and two characters at their widest.
 const AFTER: usize = 96;
-/// Characters that are never too long, however they are written.
-const SHORT: usize = 4;
 /// Characters of a value without separators.
 const CHARACTERS: usize = 64;
 
@@ -485,8 +483,7 @@ impl Placed {
             }
         }
         cut &= !context.last;
-        let fits = end - start <= SHORT || view.end(end) - view.start(start) <= LONGEST;
-        if !cut && goes_on || !(row.check)(text) || !fits {
+        if !cut && goes_on || !(row.check)(text) || !view.fits(start, end, LONGEST) {
             return Verdict::No;
         }
         if cut {

@@ -52,7 +52,7 @@ fn at(context: &mut Context<'_>, word: Word, _: u8) -> Verdict {
     let secret = colon
         || value.iter().position(|byte| *byte == b':').is_some_and(|at| at + 1 < length)
         || length >= 20;
-    let fits = view.end(end) - view.start(start) < LONGEST;
+    let fits = view.fits(start, end, LONGEST - 1);
     if view.at(end) == b'@' && secret && fits { Verdict::Yes(Match::new(start, end)) } else { Verdict::No }
 }
 

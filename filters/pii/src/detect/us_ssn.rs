@@ -81,7 +81,7 @@ fn number(context: &Context<'_>, start: usize, detector: u8) -> Verdict {
         separator = next;
         at = end + 1;
     };
-    if count != 9 || !valid(&digits) || view.end(end).saturating_sub(view.start(start)) > LONGEST {
+    if count != 9 || !valid(&digits) || !view.fits(start, end, LONGEST) {
         return Verdict::No;
     }
     match groups {

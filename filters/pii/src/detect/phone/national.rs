@@ -52,7 +52,7 @@ pub(super) fn national(view: &View<'_>, start: usize, numbers: Numbers, row: boo
             9 => !exit && groups & 15 > 1 && groups & 0xf0 > 0x10 && lead == 2,
             _ => false,
         };
-        if fits && matches!(signs, [b' ' | b'/', ..]) && view.end(end) - view.start(start) <= LONGEST {
+        if fits && matches!(signs, [b' ' | b'/', ..]) && view.fits(start, end, LONGEST) {
             best = Some(end);
         }
         digits >>= far;
