@@ -470,6 +470,45 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn few_characters_fit_however_they_are_written() {
+        let pieces = [
+            "a",
+            "漢",
+            "\u{200b}",
+            "&shy;",
+            "%25252540",
+            "&amp;amp;#x0000040;",
+            "&CounterClockwiseContourIntegral;",
+            "\\u00ad",
+            "\\\\\\\\\\\\\\\\u0040",
+            "\u{1b}[38;5;196m",
+            "\\\\033[38;5;196m",
+            "&NonBreakingSpace;",
+        ];
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut far = 0;
+        for _ in 0..4000 {
+            let text: String = (0..random(16)).map(|_| pieces[random(pieces.len())]).collect();
+            let mut folded = Vec::new();
+            let view = View::new(&text, Some(true), &mut folded);
+            for start in 0..view.bytes().len() {
+                for end in start + 1..=view.bytes().len() {
+                    let bytes = view.end(end) - view.start(start);
+                    far = far.max(if end - start == 3 { bytes } else { 0 });
+                    for most in [48, 96, 128, 160] {
+                        assert_eq!(view.fits(start, end, most), bytes <= most, "{text} {start} {end}");
+                    }
+                }
+            }
+        }
+        assert!(far > 48, "{far}");
+    }
+
+    #[test]
     fn many_invisible_characters_are_a_break() {
         let joined = format!("1{}2", "\u{200b}".repeat(4));
         assert_eq!(View::new(&joined, Some(true), &mut Vec::new()).bytes(), b"12");
