@@ -513,4 +513,39 @@ mod tests {
             );
         }
     }
+
+    /// Lines of texts to lines of the numbers of their characters.
+    const ORACLE: &str = r#"
+import codecs, html, sys, urllib.parse
+decoders = {"%": urllib.parse.unquote, "&": html.unescape, "\\": lambda text: codecs.decode(text, "unicode_escape")}
+for text in sys.stdin.read().split():
+    print(*map(ord, decoders[text[0]](text)))
+"#;
+
+    #[test]
+    fn python_reads_all_of_them_the_same_way() {
+        let mut texts: Vec<String> = NAMED.iter().map(|(name, _)| format!("&{name};")).collect();
+        for code in 0x20..0x7f {
+            texts.extend([format!("%{code:02x}"), format!("%{code:02X}"), format!("&#{code};")]);
+            texts.extend([format!("&#x{code:X};"), format!("&#X{code:04x};"), format!("&#{code:07};")]);
+            texts.extend([format!("\\x{code:02x}"), format!("\\u{code:04X}")]);
+        }
+        texts.extend(
+            ["%09", "%0a", "%0D", "&#9;", "&#8209;", "&#x1F600;", "\\n", "\\r", "\\t", "\\u2011"]
+                .map(String::from),
+        );
+        let mut python = std::process::Command::new("python3")
+            .args(["-c", ORACLE])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut python.stdin.take().unwrap(), texts.join("\n").as_bytes()).unwrap();
+        let said = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!(said.lines().count(), texts.len());
+        for (text, said) in texts.iter().zip(said.lines()) {
+            let meant = char::from_u32(said.parse().unwrap()).unwrap();
+            assert_eq!(at(text.as_bytes(), 0, true), Coding::Yes(meant, text.len()), "{text}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! What budgets do to a request and its answer: lowered ceilings, other models, settlements, headers.
+//! What budgets do to a request and its answer: lowered ceilings, other models, settlements, headers. One file, as all of it is asked of
+//! one gateway and its ledger.
 
 #![allow(
     clippy::unwrap_used,
