@@ -436,6 +436,7 @@ impl Placed {
     }
 
     /// Whether it needs words of which none are near, nor can come.
+    #[inline(always)]
     fn lacks(&self, context: &Context<'_>, start: usize) -> bool {
         self.announced && context.unannounced(start) || !self.free && context.lacks(self.detector, start)
     }
@@ -513,6 +514,7 @@ fn behind_group(view: &View<'_>, start: usize, between: u8, length: usize) -> bo
 
 /// Whether a value ends where these two characters follow, seen from it: more of the same would make it
 /// something else, a longer number or a decimal one.
+#[inline(always)]
 fn separate(near: u8, far: u8, between: u8) -> bool {
     match near {
         b'+' | b'$' => false,
