@@ -298,7 +298,7 @@ pub(crate) fn sort(hits: &mut [Finding]) {
 }
 
 /// Once in the module.
-#[inline(never)]
+#[inline(always)]
 fn order(a: &Finding, b: &Finding) -> Ordering {
     a.range.start.cmp(&b.range.start).then(b.decided.cmp(&a.decided)).then(a.kind.cmp(&b.kind))
 }
