@@ -98,12 +98,12 @@ impl Redactor {
     }
 
     fn advance(&mut self, last: bool, out: &mut String) {
-        self.extend(last);
+        let known = self.extend(last);
         let mut hits = Vec::new();
         let done = 0..self.done;
         let ends = |at| self.json.as_ref().is_some_and(|json| json.ends(at));
         let held = Document { text: &self.held, without: std::slice::from_ref(&done), ends: &ends };
-        let mut hold = self.set.scan(&held, last, &mut hits).max(self.done);
+        let mut hold = self.set.scan(&held, last, &mut hits).min(known).max(self.done);
         if let Some(json) = &self.json {
             // Which number it is only its end says.
             let number = json.number(&self.held, hold);
@@ -183,8 +183,9 @@ impl Redactor {
         }
     }
 
-    /// Follows values without a bound into the text that came.
-    fn extend(&mut self, last: bool) {
+    /// Follows values without a bound into the text that came; returns up to where it is known whether they go on.
+    fn extend(&mut self, last: bool) -> usize {
+        let mut known = self.held.len();
         for tail in TAILS {
             let Some(from) = self.open.get_mut(tail as usize).and_then(Option::take) else { continue };
             let ends = |at| self.json.as_ref().is_some_and(|json| json.ends(at));
@@ -196,10 +197,12 @@ impl Redactor {
                 }
                 Reach::Cut(from) => {
                     self.covered = self.covered.max(from);
+                    known = known.min(from);
                     self.reopen(tail, from);
                 }
             }
         }
+        known
     }
 
     fn reopen(&mut self, tail: Tail, from: usize) {

@@ -214,18 +214,19 @@ impl Set {
             // A tenant may mean what is written, and may mean what that stands for.
             let mut folded = Vec::new();
             let view = &View::new(text(), None, &mut folded);
-            hold = hold.min(
-                self.patterned(&mut Places { view, text, ends, last, tails: Vec::new(), hits, first }, false),
-            );
+            hold = hold.min(self.patterned(
+                &mut Places { view, text, ends, last, tails: Vec::new(), hits, first, hold },
+                false,
+            ));
         }
-        let mut places = Places { view, text, ends, last, tails: Vec::new(), hits, first };
+        let mut places = Places { view, text, ends, last, tails: Vec::new(), hits, first, hold };
         hold = hold.min(self.patterned(&mut places, both));
         if !self.pass.is_empty() {
             let from = self.pass.scan(view, document.without, last, &mut |number, found| {
                 let action = self.actions.get(usize::from(number)).copied();
                 places.add(Kind::numbered(number), action.unwrap_or(Action::Report), &found);
             });
-            hold = hold.min(view.start(from));
+            hold = hold.min(view.start(from)).min(places.hold);
         }
         hold
     }
@@ -247,6 +248,8 @@ struct Places<'a, 't> {
     hits: &'a mut Vec<Finding>,
     /// Those before are others'.
     first: usize,
+    /// Behind which a tail may end, which only what follows says.
+    hold: usize,
 }
 
 impl Places<'_, '_> {
@@ -256,8 +259,12 @@ impl Places<'_, '_> {
         if let Some(tail) = found.tail {
             match self.reach(tail, range.end) {
                 Reach::Ends(end) => range.end = end,
-                Reach::Open(from) | Reach::Cut(from) => {
+                Reach::Open(from) => {
                     range.end = self.view.length();
+                    open = Some((tail, from));
+                }
+                Reach::Cut(from) => {
+                    (range.end, self.hold) = (from, self.hold.min(from));
                     open = Some((tail, from));
                 }
             }

@@ -127,6 +127,19 @@ fn a_number_is_counted_once_in_a_word_that_goes_on() {
     );
 }
 
+/// Hidden characters stand between a backslash and what it would escape: the text and its view do not tell the same there.
+#[test]
+fn a_block_ends_at_the_same_coding_wherever_it_is_cut() {
+    for sign in ["&nbsp;", "&commat;x", "%41&nbsp;", "%41%41", "%22 x", "\\u00e9", "&#65;&#32;&#64;"] {
+        for end in ["", "MIIEvQ", " 10.1.2.3"] {
+            let hidden = format!("\\\u{200b}{sign}");
+            for body in [hidden.clone(), format!("MIIEvQ=={}{hidden}", " ".repeat(300)), hidden.repeat(9)] {
+                agrees(&everything(Action::Mask), &format!("-----BEGIN RSA PRIVATE KEY-----\n{body}{end}"));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases(1_500))]
 

@@ -99,6 +99,7 @@ pub const REDACTION: Target = Target {
             "SSN 078-05-1120 IBAN GB82 WEST 1234 5698 7654 32 ip 192.168.0.1 fe80::1%eth0",
             "AWS AKIAIOSFODNN7EXAMPLE password: hunter2xyz https://user:pass@host/ Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc",
             "mailto:jane%2Edoe%40example.org \\n10.1.2.3 4111&#32;1111&nbsp;1111%201111 \\u0030\\u0037\\u0038-05-1120 &amp;#64; %2540 \u{1b}[1;31mAKIAIOSFODNN7EXAMPLE\u{1b}[0m",
+            "-----BEGIN RSA PRIVATE KEY-----\n\\\u{200b}&#65;&#32;&#64; ghp_a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8%41%20",
             "Project\u{a0}Bluebird \u{ff14}\u{ff11}11 1111\u{ad}1111 1111 born on 12/27/1986",
         ])
     },
