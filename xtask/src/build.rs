@@ -34,7 +34,7 @@ const TEST_MODULES: [Module; 3] = [
 /// cannot have wrapped: such a sum becomes part of the load. The compiler has inlined what is called once, where that is
 /// smaller. What is computed again is kept, and constants that a function has often are named once, which V8 sees through.
 /// Functions called often get the short numbers.
-const WASM_OPT: [&str; 16] = [
+const WASM_OPT: [&str; 15] = [
     "--low-memory-unused",
     "--one-caller-inline-max-function-size",
     "0",
@@ -43,7 +43,6 @@ const WASM_OPT: [&str; 16] = [
     "--local-cse",
     "--simplify-locals",
     "-Oz",
-    "--rse",
     "--const-hoisting",
     "--reorder-functions",
     "--enable-bulk-memory",

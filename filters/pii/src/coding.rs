@@ -475,11 +475,7 @@ mod tests {
     #[test]
     fn where_one_begins_is_told_for_sixteen_bytes_together() {
         let letters = b"aaaaaaaaaaaaaaaaaaaaa4#nt;[\\%&\x1b\xc3";
-        let mut state = 7u64;
-        let mut random = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut random = crate::text::tests::random(7);
         for _ in 0..20_000 {
             let text: Vec<u8> = (0..random(61)).map(|_| letters[random(letters.len())]).collect();
             for ascii in [false, true] {

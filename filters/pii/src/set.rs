@@ -422,11 +422,7 @@ mod tests {
             "7",
             "AB 12 34 56 C",
         ];
-        let mut state = 7u64;
-        let mut number = |most: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % most
-        };
+        let mut number = crate::text::tests::random(7);
         let mut outside = 0;
         for _ in 0..4000 {
             let mut text = String::new();

@@ -22,3 +22,14 @@ pub(crate) fn load(sixteen: &[u8; 16]) -> core::arch::wasm32::v128 {
     let half = |half: &[u8]| half.try_into().map_or(0, u64::from_le_bytes);
     core::arch::wasm32::u64x2(half(low), half(high))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// Numbers below others, always the same ones.
+    pub(crate) fn random(mut state: u64) -> impl FnMut(usize) -> usize {
+        move |below| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        }
+    }
+}

@@ -439,11 +439,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_written_with_escapes_is_seen_as_the_text() {
         let characters: Vec<char> = "ab1 \\\"\né漢\u{200b}\u{ad}４–\u{a0}𝟗👍0.@x".chars().collect();
-        let mut state = 1u64;
-        let mut random = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut random = crate::text::tests::random(1);
         for number in 0..4000 {
             let plain = random(40);
             let text: String = (0..random(60))
@@ -485,11 +481,7 @@ pub(crate) mod tests {
             "\\\\033[38;5;196m",
             "&NonBreakingSpace;",
         ];
-        let mut state = 1u64;
-        let mut random = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut random = crate::text::tests::random(1);
         let mut far = 0;
         for _ in 0..4000 {
             let text: String = (0..random(16)).map(|_| pieces[random(pieces.len())]).collect();

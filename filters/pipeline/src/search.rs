@@ -373,6 +373,14 @@ mod tests {
         }
     }
 
+    /// Numbers below others, always the same ones.
+    fn random(mut state: u64) -> impl FnMut(usize) -> usize {
+        move |most| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % most
+        }
+    }
+
     /// What strings say.
     const VALUES: [&str; 13] = [
         "x@y.org",
@@ -394,11 +402,7 @@ mod tests {
     fn what_is_written_with_escapes_is_hidden_as_what_is_not() {
         let names = ["a", "password", "ssn", "x@z.org", "note", "dob", "age"];
         let all: Vec<&str> = pii::DETECTORS.iter().map(|detector| detector.id).collect();
-        let (set, mut state) = (set(&all), 7_u64);
-        let mut next = |most: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % most
-        };
+        let (set, mut next) = (set(&all), random(7));
         let mut escapes = 0;
         for _ in 0..3_000 {
             let [mut plain, mut written] = [const { String::new() }; 2];
@@ -518,11 +522,7 @@ mod tests {
             redactor.finish(&mut out);
             out
         };
-        let mut state = 3_u64;
-        let mut next = |most: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % most
-        };
+        let mut next = random(3);
         let mut changed = 0;
         for round in 0..2_000 {
             let text = [" \n", ""][next(2)].to_owned() + &document_of(&mut next, 2);

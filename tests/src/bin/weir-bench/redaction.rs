@@ -5,6 +5,7 @@
 //! first and last; told is by how much the client waited longer, text by text. No text is sent twice, but for the history
 //! that chats repeat. Streams are told by Envoy's CPU time: many of them, searched and not, in alternating rounds.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -88,6 +89,32 @@ const HOSTILE: &[&str] = &[
     "GB82 ",
     "漢",
     "1\u{200b}",
+    "1",
+    "4111 ",
+    "::",
+    "1.",
+    "1.1.",
+    "(1",
+    "078051120 ",
+    "GB82WEST",
+    "-----BEGIN PRIVATE KEY-----",
+    "-",
+    "eyJ",
+    "password=a1b2c3 ",
+    "://a:b",
+    "basic a",
+    "Basic QWxh ",
+    "16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyZ ",
+    "1HGCM82633A004352 ",
+    "account 12345678 ",
+    "é",
+    "\u{200b}",
+    "AB12 34 ",
+    "00 ",
+    "s",
+    "ssn",
+    "02.27.96.63.08 ",
+    "\\",
     // What texts put together at random were worst at.
     "01 ",
     "00 4 ",
@@ -212,26 +239,20 @@ async fn measure(options: &Options) -> Result<(), String> {
     }
     row(&format!("turn {TURNS} of a chat of 7 KB, 200 bytes new, and its answer"), &mut times);
     let rounds = (options.texts / 200).max(4);
-    let mut hostile = Vec::new();
-    for (units, place, body) in PLACES {
-        for unit in units {
-            let mut times = added_by(&mut single.client, unit, body, &mut rng, rounds).await?;
-            hostile.push((percentile(&mut times, 0.5), unit, place, body, times));
-        }
-    }
+    let texts = PLACES.into_iter().flat_map(|(units, place, body)| {
+        units.iter().map(move |unit| Hostile { unit, place, body, times: Vec::new() })
+    });
+    let mut hostile: Vec<Hostile> = texts.collect();
     let number = hostile.len();
-    let dearest = |hostile: &mut Vec<(f64, _, _, _, _)>, most| {
-        hostile.sort_by(|a, b| b.0.total_cmp(&a.0));
-        hostile.truncate(most);
-    };
     // Of so many, one is the dearest by chance: those that may be are measured anew.
-    dearest(&mut hostile, CANDIDATES);
-    for (median, unit, _, body, times) in &mut hostile {
-        *times = added_by(&mut single.client, unit, *body, &mut rng, 3 * rounds).await?;
-        *median = percentile(times, 0.5);
+    for (rounds, told) in [(rounds, CANDIDATES), (3 * rounds, WORST)] {
+        for text in &mut hostile {
+            text.times = added_by(&mut single.client, text, &mut rng, rounds).await?;
+        }
+        hostile.sort_by_cached_key(|text| Reverse(percentile(&mut text.times.clone(), 0.5) as u64));
+        hostile.truncate(told);
     }
-    dearest(&mut hostile, WORST);
-    for (_, unit, place, _, times) in &mut hostile {
+    for Hostile { unit, place, times, .. } in &mut hostile {
         row(&format!("hostile 200 KB of {unit:?}{place}, among the worst of {number}"), times);
     }
     let chunk = chunks(&single, options.streams).await?;
@@ -242,11 +263,18 @@ async fn measure(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+/// A text that is to be slow, and what it took.
+struct Hostile {
+    unit: &'static str,
+    place: &'static str,
+    body: fn(&str, &str) -> String,
+    times: Vec<f64>,
+}
+
 /// What searching adds to 200 KB of a unit, in microseconds, each time in another text.
 async fn added_by(
     client: &mut Client,
-    unit: &str,
-    body: fn(&str, &str) -> String,
+    Hostile { unit, body, .. }: &Hostile,
     rng: &mut Rng,
     rounds: usize,
 ) -> Result<Vec<f64>, String> {
